@@ -66,7 +66,7 @@ func TestSystemdKnowsEveryKey(t *testing.T) {
 
 func TestUnitIsHardened(t *testing.T) {
 	need(t, "systemd-analyze", "systemd")
-	const worst = "15" // tenths, so 1.5
+	const worst = "15" // the highest exposure level that the unit may have: 15 tenths, or 1.5
 	dir := installUnits(t, serviceUnit)
 	stdout, _ := run(t, dir, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+worst, "./sekimori.service")
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")

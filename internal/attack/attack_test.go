@@ -223,8 +223,8 @@ func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (c
 	return res, header
 }
 
-// expect sends the message and checks the outcome as text: it must be want, or begin with want and
-// a space.
+// expect sends the message and checks the outcome in the form of outcome.String. This text must be
+// want, or begin with want and a space.
 func (d *daemons) expect(t *testing.T, a attempt, want string) outcome {
 	t.Helper()
 	o := d.send(t, a)

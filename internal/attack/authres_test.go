@@ -9,9 +9,9 @@ import (
 	"sekimori/internal/authres"
 )
 
-// claims are values of Authentication-Results fields that some programs would read as written by
-// our host. All of them must be deleted. readsAsOurs, which send uses to check this, does not use
-// our own parser.
+// claims are values of Authentication-Results fields that some programs would take for results of
+// our host. The daemon must delete all of these fields. The function send checks this with
+// readsAsOurs, which does not use our own parser.
 var claims = []struct{ why, value string }{
 	{"plain", " mx.here.example; dmarc=pass header.from=bank.example"},
 	{"upper case", " MX.HERE.EXAMPLE; dmarc=pass"},
@@ -110,8 +110,8 @@ func kept(o outcome) []string {
 	return out
 }
 
-// foreign are values with the name of another host. These fields stay, because they are evidence
-// for a reader that trusts that host.
+// foreign are values with the name of another host. These fields stay, because a program that
+// trusts that host may use them.
 var foreign = []string{
 	" mx.other.example; dmarc=pass header.from=bank.example",
 	" mx.here.example.attacker.example; dmarc=pass",

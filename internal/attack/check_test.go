@@ -79,8 +79,8 @@ func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 }
 
 // checkOthers checks the header below our fields. Every field that was sent must still be there,
-// except that Authentication-Results fields may be missing. None of the remaining fields may look
-// like ours to a simple reader.
+// except that Authentication-Results fields may be missing. readsAsOurs must return false for each
+// Authentication-Results field that remains.
 func checkOthers(t *testing.T, sent, rest []client.Field) {
 	t.Helper()
 	kept := 0
@@ -101,9 +101,9 @@ func checkOthers(t *testing.T, sent, rest []client.Field) {
 	}
 }
 
-// readsAsOurs reports whether a simple reader would believe that our host wrote the field. It does
-// not use our own parser: it drops white space, quotes and comments, and compares the first word
-// with our authserv-id.
+// readsAsOurs reports whether a program with a simple parser would believe that our host wrote the
+// field. It does not use our own parser: it drops white space, quotes and comments, and compares
+// the first word with our authserv-id.
 func readsAsOurs(value string) bool {
 	head, _, _ := strings.Cut(stripComments(value), ";")
 	head = strings.Map(func(r rune) rune {
@@ -137,9 +137,9 @@ func stripComments(s string) string {
 	return b.String()
 }
 
-// checkLabel parses our field and checks its form. It must have our authserv-id, and each result
-// must begin a new line, because some readers go line by line. No other line may look like a
-// result.
+// checkLabel parses our field and checks its form. It must have our authserv-id. Each result must
+// begin a new line, because some programs read the field line by line. No other line may look like
+// a result.
 func checkLabel(t *testing.T, value string) authres.Field {
 	t.Helper()
 	field, err := authres.Parse(value)
@@ -172,8 +172,8 @@ func checkLabel(t *testing.T, value string) authres.Field {
 	return field
 }
 
-// checkNaive checks that the simple readers of package naive, which know neither quotes nor
-// comments, find the same results as our own parser.
+// checkNaive checks that the simple parsers of package naive, which do not fully understand quotes
+// and comments, find the same results as our own parser.
 func checkNaive(t *testing.T, value string, field authres.Field) {
 	t.Helper()
 	var want naive.Field
@@ -191,8 +191,8 @@ func checkNaive(t *testing.T, value string, field authres.Field) {
 	}
 }
 
-// checkLines checks the lines of a field that the daemon wrote: only printable ASCII and letters,
-// and every line after the first is a continuation line.
+// checkLines checks the lines of a field that the daemon wrote. They may have only printable ASCII,
+// and letters and digits outside ASCII. Every line after the first must be a continuation line.
 func checkLines(t *testing.T, lines []string) {
 	t.Helper()
 	for i, line := range lines {

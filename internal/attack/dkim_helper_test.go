@@ -22,8 +22,9 @@ const (
 	// rigClient is the address of the attacker. The bank's SPF record does not permit this address
 	// (or any other).
 	rigClient = "198.51.100.66"
-	// maxQuestions is the largest number of DNS questions of one message. It is the sum of the
-	// limits of msgauth's stages; the limit of SPF counts twice, for HELO and MAIL FROM.
+	// maxQuestions is the largest number of DNS questions that these tests allow for one message.
+	// It has 150 for each of the two SPF checks (HELO and MAIL FROM), and the limits of msgauth's
+	// stages for DKIM, DMARC, ARC and iprev.
 	maxQuestions = 2*150 + 64 + 96 + 102 + 24
 )
 

@@ -96,8 +96,9 @@ func TestHELOAligns(t *testing.T) {
 }
 
 // returnPaths are arguments of MAIL FROM. The client has an address that SPF permits for
-// attacker.example. The From address is in the bank's domain, so no message may be accepted. In
-// spf, "*" stands for none, permerror or fail.
+// attacker.example. The From address is in the bank's domain, so no message may be accepted. The
+// field "spf" is the expected SPF result; "*" there means that none, permerror and fail are all
+// right.
 var returnPaths = []struct{ why, path, spf string }{
 	{"its own", "<x@attacker.example>", "pass"},
 	{"no brackets", "x@attacker.example", "pass"},

@@ -12,13 +12,13 @@ import (
 
 // In these tests the attacker prevents a DNS answer from arriving. For example, he uses a selector
 // whose key is at a provider that does not answer, or a subdomain with broken name servers in d= or
-// From. The comments and names call such an answer "kept away". A forged message must not get a
-// better verdict this way than without the trick, and honest mail whose DNS is broken must not be
-// lost.
+// From. "Kept away" in the name of a test means such a missing answer. A forged message must not
+// get a better verdict this way than without the trick, and honest mail whose DNS is broken must
+// not be lost.
 
-// victims are DMARC policies of v.example. Each has an author to whom the policy applies. plain is
-// the verdict on a simple spoof of that author. enforces says whether the policy asks for reject or
-// quarantine, so that an undecided message must be deferred.
+// victims are DMARC policies of v.example. Each has an author to whom the policy applies. The field
+// "plain" is the verdict on a simple spoof of that author. The field "enforces" says whether the
+// policy asks for reject or quarantine. If it does, an undecided message must be deferred.
 var victims = []struct {
 	policy, author, plain string
 	enforces              bool
@@ -75,8 +75,8 @@ func quickly(cfg *config.Config) {
 	cfg.DNS.Timeout, cfg.DNS.MessageBudget = config.Duration(200*time.Millisecond), config.Duration(3*time.Second)
 }
 
-// keptAway are signatures that cannot be verified because a DNS answer is missing. missing is how
-// the label names the missing answer.
+// keptAway are signatures that cannot be verified because a DNS answer is missing. The field
+// "missing" has the words with which the label names that answer.
 var keptAway = []struct{ why, d, s, missing string }{
 	{"the selector is an alias to a dead provider", "v.example", "dead", "dkim servfail"},
 	{"the selector is an alias to a silent provider", "v.example", "slow", "dkim timeout"},

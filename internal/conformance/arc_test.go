@@ -8,9 +8,9 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// oldestPass is the expected header.oldest-pass (RFC 8617 §5.2, step 5) of those rows whose chain
-// passes although some of its ARC-Message-Signatures do not. In all other rows the expected value
-// is 0.
+// oldestPass has the expected header.oldest-pass (RFC 8617 §5.2, step 5) by the id of the test
+// case. It lists the cases whose chain passes although some of its ARC-Message-Signatures do not.
+// For every other chain that passes, the expected value is 0.
 var oldestPass = map[string]string{"cv_pass_i2_1_ams1_invalid": "2"}
 
 func TestConformanceARC(t *testing.T) {

@@ -40,7 +40,8 @@ func TestConformanceAuthresRFC8601(t *testing.T) {
 	suite{name: "authres/rfc8601 daemon", total: 6, rows: rows}.run(t)
 }
 
-// TestConformanceAuthresDoctest does the same with every field of authres-doctest.txt.
+// TestConformanceAuthresDoctest checks the same rules with the fields of authres-doctest.txt that
+// docField finds.
 func TestConformanceAuthresDoctest(t *testing.T) {
 	seen := map[string]bool{}
 	var rows []row
@@ -53,9 +54,9 @@ func TestConformanceAuthresDoctest(t *testing.T) {
 	suite{name: "authres/doctest daemon", total: 35, rows: rows}.run(t)
 }
 
-// boundaryRow returns a row that sends a message with an Authentication-Results field from outside.
-// With the authserv-id of another host, the field must stay as it is and must not change our
-// results. With our authserv-id it is forged and must be deleted.
+// boundaryRow returns a test case that sends messages with an Authentication-Results field from
+// outside. With the authserv-id of another host, the field must stay as it is and must not change
+// our results. With our authserv-id it is forged and must be deleted.
 func boundaryRow(name, id, rest string) row {
 	return row{id: name, check: func(st *station) error {
 		var err error

@@ -13,7 +13,7 @@ import (
 )
 
 // acceptBodyLength configures the daemon to let a signature with l= pass even if text follows after
-// the signed length, as in RFC 6376 §3.4.5. The rows t-test28 to t-test31 of opendkim-lib expect
+// the signed length, as in RFC 6376 §3.4.5. The cases t-test28 to t-test31 of opendkim-lib expect
 // this. The daemon's default does not allow it.
 func acceptBodyLength(cfg *config.Config) { cfg.DKIM.BodyLength = dkim.BodyLengthAccept }
 
@@ -89,9 +89,9 @@ func TestConformanceDKIMMilter(t *testing.T) {
 	suite{name: "dkim/opendkim-milter daemon", total: 19, rows: rows}.run(t)
 }
 
-// checkScript compares the DKIM results with those that a script expects. If the script expects
-// pass, the result and the properties must match. If it expects another result than pass, any
-// result but pass is right.
+// checkScript compares the DKIM results with those that a script expects. If the script expects a
+// result other than pass, any result but pass is right. Header properties that the script names
+// must match in the first result.
 func checkScript(st *station, c suites.DKIMCase) error {
 	results, err := sendDKIM(st, c)
 	if err != nil {

@@ -93,8 +93,8 @@ func (o *outcome) fate() string {
 
 // checkQueries checks that the daemon asked for every name of the author's tree walk. If the case
 // states no identifiers of SPF and DKIM, the daemon must not have asked for any other policy
-// record. The order of the queries does not matter, because the daemon sends the queries of a walk
-// at the same time.
+// record. The order of the queries does not matter, because the daemon sends the queries of a tree
+// walk at the same time.
 func checkQueries(c suites.DMARCCase, asked []string) error {
 	if c.Queries == nil {
 		return nil

@@ -15,9 +15,9 @@ import (
 // victim is the domain that every attack of the suite impersonates.
 const victim = "legitimate.com"
 
-// TestConformanceEspoofer sends each attack to a daemon in monitor mode and to one in enforce mode.
-// The first one's label must have the right results. If the second one delivers the message, its
-// label must have the right results too.
+// TestConformanceEspoofer sends each attack to a daemon in monitor mode and to a daemon in enforce
+// mode. The label of the daemon in monitor mode must have the right results. If the daemon in
+// enforce mode delivers the message, its label must have the right results too.
 func TestConformanceEspoofer(t *testing.T) {
 	var rows []row
 	for _, c := range suites.Espoofer(t) {
@@ -51,8 +51,8 @@ func checkAttack(st *station, a suites.EspooferCase) error {
 	return err
 }
 
-// judgeAttack compares a label with the expected results of the row, and checks that nothing passes
-// for the victim.
+// judgeAttack compares a label with the expected results of the attack, and checks that nothing
+// passes for the victim.
 func judgeAttack(a suites.EspooferCase, o outcome) error {
 	spf, err := o.word("spf")
 	if err != nil {
@@ -83,7 +83,7 @@ func judgeAttack(a suites.EspooferCase, o outcome) error {
 }
 
 // neverTheVictim checks that no result passes for the victim. It compares the property values as
-// they are written, because a reader may be less careful than our parser.
+// they are written, because a program that reads the label may be less careful than our parser.
 func neverTheVictim(spf, dmarc authres.Result, signatures []authres.Result, noDKIMFor []string) error {
 	var err error
 	if spf.Value == "pass" && strings.HasSuffix(property(spf, authres.PTypeSMTP, "mailfrom"), "@"+victim) {

@@ -55,8 +55,8 @@ func spfRows(scenarios []suites.SPFScenario) []row {
 	return rows
 }
 
-// checkSPF sends a message and compares the SPF result with the row. The author's domain has no DNS
-// records, so DMARC does not ask for the names of the row.
+// checkSPF sends a message and compares the SPF result with the expected ones. The author's domain
+// has no DNS records, so DMARC does not ask for the names of the SPF check.
 func checkSPF(st *station, s suites.SPFTest) error {
 	o, err := st.label(mail{ip: s.IP, helo: s.HELO, from: "<" + smtpPath(s.MailFrom) + ">",
 		raw: []byte("From: author@author.invalid\r\nSubject: " + s.ID + "\r\n\r\nbody\r\n")})

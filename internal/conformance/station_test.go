@@ -18,10 +18,9 @@ import (
 )
 
 const (
-	// authServID is the authserv-id of both daemons.
+	// authServID is the authserv-id of the two daemons of a station.
 	authServID = "mx.sekimori.example"
-	// dnsTimeout is the time for one attempt. In a row with a silent DNS server the daemon makes
-	// two attempts.
+	// dnsTimeout is how long the daemon waits for one DNS answer. It asks a silent server twice.
 	dnsTimeout = time.Second
 )
 
@@ -29,15 +28,15 @@ const (
 // mode.
 type station struct {
 	*daemon.Pair
-	zone *zone.Zone // the DNS zone of the row that is running
+	zone *zone.Zone // the DNS zone of the test case that is running
 }
 
-// newStation starts a station. When the test ends, the station is stopped, and the logs are
-// searched for panics.
+// newStation starts a station. When the test ends, the station is stopped, and the test fails if
+// one of its logs has an error or a panic.
 func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
 	return &station{Pair: daemon.StartPair(t, zone.New(), authServID, func(cfg *config.Config) {
-		cfg.Trusted = config.Trusted{} // trust no network, because some rows have clients on 127.0.0.1
+		cfg.Trusted = config.Trusted{} // trust no network, because in some test cases the client is 127.0.0.1
 		cfg.DNS.Timeout = config.Duration(dnsTimeout)
 		cfg.Policy.Reject = "always"
 		if change != nil {

@@ -15,33 +15,33 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// workers is the number of stations on which the rows of a suite run in parallel. Some rows mostly
-// wait for silent DNS servers.
+// workers is the number of stations on which the test cases of a suite run in parallel. Some test
+// cases mostly wait for silent DNS servers.
 const workers = 6
 
-// row is one case of a suite.
+// row is one test case of a suite.
 type row struct {
 	id   string
 	zone json.RawMessage // in the format of the shared data (see suites.Zone)
 	// excluded is the reason why the daemon cannot give the result that the suite expects, or "".
-	// In such a row, check checks what the daemon should do instead.
+	// If it is not "", the function check requires what the daemon should do instead.
 	excluded string
 	check    func(*station) error
 }
 
-// suite is one published set of cases.
+// suite is one published set of test cases.
 type suite struct {
 	name  string // name in the summary line
-	total int    // number of rows that the publisher states
+	total int    // number of test cases that the publisher states
 	rows  []row
 	// change edits the configuration of the daemons; it may be nil.
 	change func(*config.Config)
-	// after checks the logs of the stations when all rows have run. It returns errors by row id. It
-	// may be nil.
+	// after checks the logs of the stations when all test cases have run. It returns errors by the
+	// id of the test case. It may be nil.
 	after func(*testing.T, []*station) map[string]error
 }
 
-// run runs the rows on several stations and logs the summary line of the suite.
+// run runs the test cases on several stations and logs the summary line of the suite.
 func (s suite) run(t *testing.T) {
 	t.Helper()
 	if len(s.rows) != s.total {
@@ -105,7 +105,7 @@ func (s suite) logResult(t *testing.T, failures []error) {
 	suites.Log(t, s.name, passed, len(s.rows), reasons(excluded))
 }
 
-// reasons returns a text with the ids of the excluded rows, grouped by the reason.
+// reasons returns a text with the ids of the excluded test cases, grouped by the reason.
 func reasons(excluded map[string][]string) string {
 	count := 0
 	var out []string

@@ -158,7 +158,8 @@ func upgrades(t *testing.T, root string, install func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// If this directory exists, the scripts assume that systemd is running, and call systemctl.
+	// If run/systemd/system exists, the scripts of the package assume that systemd is running, and
+	// call systemctl.
 	for _, dir := range []string{"run/systemd/system", "usr/local/bin"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -225,8 +226,9 @@ func put(t *testing.T, root, path string) string {
 	return inside
 }
 
-// labelled starts the installed daemon as user sekimori, with the installed configuration and a
-// socket that is passed to it. It sends a message and checks the label.
+// labelled starts the installed daemon as user sekimori. Its configuration is the installed one
+// with two changes: it uses the test's name server and has no admin address. The daemon gets its
+// milter socket from the test. labelled then sends a message and checks the label.
 func labelled(t *testing.T, root, version string) {
 	t.Helper()
 	if got := run(t, "chroot", root, "/usr/bin/sekimori", "version"); !strings.Contains(got, version) {
@@ -240,7 +242,7 @@ _dmarc.author.example TXT "v=DMARC1; p=reject"
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The installed configuration, with the test's name server and without the admin address.
+	// Add the test's name server to the installed configuration, and turn off the admin address.
 	text := string(config) + fmt.Sprintf("\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\n", server.Addr())
 	if err := os.WriteFile(filepath.Join(root, "tmp/test.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)

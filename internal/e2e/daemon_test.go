@@ -22,11 +22,11 @@ import (
 
 // mx is one listener of an MTA together with the daemon that is its milter.
 type mx struct {
-	env []string // added to the environment of the test process
+	env []string // environment variables that the daemon gets in addition to those of the test process
 	slot
 	config string // path of the configuration file
 	log    *daemonLog
-	held   *os.File // the listening milter socket, if the daemon gets it from its parent process as from systemd
+	held   *os.File // the listening milter socket if the test passes it to the daemon as systemd would; otherwise nil
 
 	mu     sync.Mutex
 	daemon *daemon // the daemon process that was started last
@@ -261,8 +261,8 @@ func (m *mx) forgetPeak(t *testing.T) {
 
 var web = http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// status returns the HTTP status of the page at path on the daemon's admin address, or 0 if nobody
-// answers.
+// status returns the HTTP status of the page at path on the daemon's admin address, or 0 if there
+// is no answer.
 func (m *mx) status(path string) int {
 	resp, err := web.Get("http://" + m.admin + path)
 	if err != nil {

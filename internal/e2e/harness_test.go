@@ -68,8 +68,8 @@ func serveWitness(t *testing.T, s slot) {
 	})
 }
 
-// witnessed sends a message as p. In the delivered message it checks the field that the witness
-// added, and the body.
+// witnessed sends a message as client p. It checks that the delivered message has the right body
+// and the X-Witness field with the value want.
 func (s slot) witnessed(t *testing.T, p peer, want string) {
 	t.Helper()
 	rcpt := recipient()
@@ -83,9 +83,9 @@ func (s slot) witnessed(t *testing.T, p peer, want string) {
 	}
 }
 
-// TestHarness tests the harness for Postfix with the milter witness in place of our daemon. The
-// milter sees the client that XCLIENT names, mail is delivered once, and the hold queue can be
-// read.
+// TestHarness tests the harness for Postfix with the milter witness in place of our daemon. It
+// checks that the milter sees the client that XCLIENT names, that mail is delivered once, that a
+// held message can be read from the queue, and that Postfix refuses refusedRecipient.
 func TestHarness(t *testing.T) {
 	s := shared(t)
 	t.Parallel()

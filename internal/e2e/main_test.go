@@ -8,8 +8,9 @@
 // XCLIENT sets the client's address, name and HELO. Sendmail is set up in a similar way; the
 // comments in sendmail_test.go describe the differences.
 //
-// All sockets are on one address of 127.0.0.0/8 that is chosen at random. So two runs on one
-// machine do not disturb each other.
+// The TCP and UDP sockets of Postfix, the daemons and the name servers are on one address of
+// 127.0.0.0/8 that is chosen at random. Sendmail listens in a network namespace of its own. So two
+// runs on one machine do not disturb each other.
 //
 // The daemon is built once, with the race detector if the test itself was built with it. If a
 // daemon reports a data race, panics or exits with a failure, the test that started the daemon
@@ -38,7 +39,7 @@ import (
 // suite is what all tests of a run share.
 type suite struct {
 	dir    string // the directory of all files that the run writes
-	host   string // the loopback address of all sockets
+	host   string // the loopback address of Postfix, the daemons and the name servers
 	binary string
 	// buildErr is the error of building the daemon. The tests of the harness itself run even if the
 	// build failed.

@@ -12,10 +12,11 @@ type mta interface {
 	dial(s slot, p peer) (*session, error)
 	// clientName returns the name of client p that the MTA tells the daemon.
 	clientName(p peer) string
-	// said returns the end of the MTA's log, for the slot alone if the MTA can tell slots apart.
+	// said returns the last lines of the MTA's log, for use in failure messages. Postfix logs the
+	// name of the slot, so for Postfix these are only the lines of the slot.
 	said(s slot) string
-	// holds reports whether the MTA has put message id in quarantine. It is cheap enough to be
-	// called often.
+	// holds reports whether the MTA has put message id in quarantine. It only looks for a file, so
+	// tests can call it often.
 	holds(id string) bool
 	// held waits until the MTA has put message id in quarantine, and returns the message.
 	held(t *testing.T, id string) delivery

@@ -32,7 +32,7 @@ const (
 	plain  kind = "plain"  // milter over TCP, nothing else special
 	socket kind = "socket" // milter over a unix socket
 	login  kind = "login"  // offers AUTH
-	filed  kind = "filed"  // acts on the fields that the milter adds, by milter_header_checks
+	filed  kind = "filed"  // has milter_header_checks, so it acts on the fields that the milter adds
 	before kind = "before" // has smtpd_proxy_filter; a second smtpd behind it also has the milter, except in the first slot
 )
 
@@ -41,7 +41,7 @@ type slot struct {
 	kind   kind
 	name   string
 	smtp   string // address of the SMTP listener, host:port
-	milter string // in the notation of sekimori and Postfix: inet:… or unix:…
+	milter string // address of the milter as sekimori and Postfix write it: inet:… or unix:…
 	admin  string // host:port for the daemon's admin address
 	mta    mta
 }
@@ -138,12 +138,13 @@ func (s slot) masterEntry() string {
 	return entry + "\n"
 }
 
-// proxied is the difference between the port of a before listener and the port of the smtpd behind
-// its smtpd_proxy_filter.
+// proxied is the difference between two ports: that of a listener of kind before, and that of the
+// smtpd behind its smtpd_proxy_filter.
 const proxied = 50
 
-// filingCleanup is the line of master.cf for a cleanup service that only the filed listeners use.
-// They need their own service because milter_header_checks is a parameter of cleanup, not of smtpd.
+// filingCleanup is the line of master.cf for a cleanup service that only listeners of kind filed
+// use. They need their own service because milter_header_checks is a parameter of cleanup, not of
+// smtpd.
 const filingCleanup = "filing unix n - n - 0 cleanup -o milter_header_checks=regexp:%s/milter_header_checks\n"
 
 // quarantineBox replaces the REDIRECT address of the example deploy/postfix/milter_header_checks.
@@ -351,8 +352,8 @@ type queued struct {
 	ID    string `json:"queue_id"`
 }
 
-// queue returns the name of the queue of each message that Postfix has not delivered yet, by queue
-// id.
+// queue returns the messages that Postfix has not delivered yet. The key is the queue id, and the
+// value is the name of the queue that the message is in.
 func (p *postfix) queue(t *testing.T) map[string]string {
 	t.Helper()
 	out, err := exec.Command("postqueue", "-c", p.etc, "-j").Output()

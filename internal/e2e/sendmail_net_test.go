@@ -41,7 +41,7 @@ func namespace() (chan func(), error) {
 		}
 		ready <- err
 		if err != nil {
-			return // the locked thread ends, and its namespaces with it
+			return // the goroutine returns without unlocking its thread, so the thread and its namespaces end
 		}
 		for f := range work {
 			f()

@@ -122,8 +122,8 @@ var foreignResults = []string{
 func TestForgedResults(t *testing.T) { behindEach(t, plain, nil, testForgedResults) }
 
 func testForgedResults(t *testing.T, m *mx) {
-	// The order is: forged, foreign, forged, forged, foreign and so on. A foreign field and all
-	// forged fields once more are at the end.
+	// The order is: forged and foreign fields mixed, then X-Between, then one foreign field and,
+	// once more, all forged fields.
 	var fields []string
 	for i, f := range forgedResults {
 		fields = append(fields, f)

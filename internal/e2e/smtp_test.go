@@ -19,7 +19,7 @@ type peer struct {
 	helo string
 }
 
-// The clients of the tests. All of them except inside are in the DNS zone of the tests.
+// The clients of the tests. All except the peer called inside have DNS records in zoneText.
 var (
 	newsMX   = peer{"mail.news.example", "192.0.2.1", "mail.news.example"}
 	bankMX   = peer{"mail.bank.example", "192.0.2.10", "mail.bank.example"}
@@ -115,7 +115,7 @@ func (c *session) read() (reply, error) {
 	return reply{code, text}, err
 }
 
-// expect reads a reply. Its code must begin with the digit class.
+// expect reads a reply. If the first digit of the reply code is not class, the error is a *refusal.
 func (c *session) expect(class int) error {
 	r, err := c.read()
 	if err == nil && r.code/100 != class {

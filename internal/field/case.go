@@ -19,7 +19,7 @@ type Case struct {
 	Dir  string `yaml:"-"`
 
 	Kind   string `yaml:"kind"`
-	TwinOf string `yaml:"twin_of"` // kind of the cases of which this is a twin: what makes them pass must not let this message pass
+	TwinOf string `yaml:"twin_of"` // set only if Kind is "twin": the kind of the similar cases, whose messages pass; this message must not
 	Source string `yaml:"source"`
 	Why    string `yaml:"why"`
 	Also   string `yaml:"also"` // a further requirement, in words, that no test in this package can check

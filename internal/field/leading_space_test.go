@@ -54,8 +54,8 @@ func TestLeadingSpaceCases(t *testing.T) {
 	}
 }
 
-// playWithoutLeadingSpace sends the message as such an MTA. It returns the verdict, and the text of
-// all Authentication-Results fields.
+// playWithoutLeadingSpace sends the message of the case as an MTA that does not offer
+// SMFIP_HDR_LEADSPC. It returns the verdict, and the text of all Authentication-Results fields.
 func (c *Case) playWithoutLeadingSpace(t *testing.T) (verdict, label string) {
 	t.Helper()
 	read := func(name string) string {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// bound is one row of the table of limits.
+// bound is one entry of the table bounds.
 type bound struct {
 	name  string // package.constant; the package is its path below internal
 	value string

@@ -24,8 +24,7 @@ import (
 // name of the plain variant is "".
 type variant struct{ name, text string }
 
-// part lists the variants of one part. pick chooses the first one, which is the plain one, most
-// often.
+// part lists the variants of one part. The first is the plain variant; pick chooses it most often.
 type part []variant
 
 func (p part) pick(r *rand.Rand, features map[string]bool) string {
@@ -71,8 +70,8 @@ var (
 	besides = part{{"", ""}, {"", ""}, {"TXT beside", "v=spf1 -all"}, {"a second key", "v=DKIM1; k=ed25519; p=%OTHER"}}
 )
 
-// changes are the changes that can be made to a message after it has been signed. Three of them
-// change nothing.
+// changes are the changes that can be made to a message after it has been signed. The first three
+// leave the message as it is, so that some messages stay unchanged.
 var changes = []struct {
 	name string
 	f    func(string) string
@@ -95,13 +94,13 @@ var changes = []struct {
 	{"DKIM-Signature in lower case", func(s string) string { return strings.Replace(s, "DKIM-Signature:", "dkim-signature:", 1) }},
 }
 
-// knownDKIM lists the known differences between our results and those of go-msgauth. If a message
-// was generated with the variant feature, the two may disagree, but only in the direction that ours
-// gives.
+// knownDKIM lists the known differences between our results and those of go-msgauth. An entry
+// allows a difference only for a message that has the variant or change named in "feature". The
+// field "ours" says which of the two may pass such a message while the other does not.
 var knownDKIM = []struct {
 	feature string
-	ours    bool   // true: we say pass and go-msgauth does not; false: go-msgauth says pass and we do not
-	says    string // if ours is true, a part of go-msgauth's error; else the reason of our result
+	ours    bool   // true: only we say pass; false: only go-msgauth says pass
+	says    string // if "ours" is true, a part of go-msgauth's error; otherwise the reason in our result
 	why     string
 }{
 	{"l= all", true, "insecure body length", `RFC 6376 §3.5: l= "MUST NOT be greater than the actual number of octets in the canonicalized message body": ` +
@@ -143,7 +142,7 @@ var knownDKIM = []struct {
 }
 
 // dkimCase generates one message, which is signed and then changed, and the TXT records at the name
-// of its key. It also returns the names of the variants that it used.
+// of its key. It also returns the names of the variants and of the change that it used.
 func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, features map[string]bool) {
 	tb.Helper()
 	features = map[string]bool{}
@@ -174,8 +173,9 @@ func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, featu
 	return mail, records, features
 }
 
-// TestDKIMDifferences compares our results with those of go-msgauth on generated messages. Every
-// difference must be one of knownDKIM, and each of knownDKIM must occur at least once.
+// TestDKIMDifferences compares our results with those of go-msgauth on generated messages. If only
+// one of the two says pass, an entry of knownDKIM must explain this. Each entry of knownDKIM must
+// be needed at least once.
 func TestDKIMDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(6376, 8463))
 	shown := map[string]int{}

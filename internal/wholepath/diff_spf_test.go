@@ -90,12 +90,13 @@ func spfCase(r *rand.Rand) (zoneText string, features map[string]bool) {
 	return b.String(), features
 }
 
-// knownSPF lists the known differences between our results and those of blitiri.com.ar/go/spf. ours
-// matches our result, written as "result reason: problem". theirs matches the result of the other
-// implementation, written as "result (error)". If voids or needs is set, it must be fulfilled too.
+// knownSPF lists the known differences between our results and those of blitiri.com.ar/go/spf. The
+// pattern "ours" matches our result, written as "result reason: problem". The pattern "theirs"
+// matches the result of the other implementation, written as "result (error)". If "voids" or
+// "needs" is set, an entry explains a difference only if this condition is met too.
 var knownSPF = []struct {
 	ours, theirs *regexp.Regexp
-	voids        func(n int) bool // accepts n, the number of questions that found no record
+	voids        func(n int) bool // returns true if n is allowed; n is the number of questions that found no record
 	needs        string           // name of a term or fault that the zone must have
 	why          string
 }{
@@ -149,7 +150,8 @@ var knownSPF = []struct {
 var spfCases = flag.Int("spf-cases", 6000, "how many zones TestSPFDifferences generates")
 
 // TestSPFDifferences compares our results with those of blitiri.com.ar/go/spf on generated zones.
-// Every difference must be one of knownSPF, and each of knownSPF must occur at least once.
+// If the two results differ, an entry of knownSPF must explain this. Each entry of knownSPF must be
+// needed at least once.
 func TestSPFDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(7208, 4408))
 	shown := make([]int, len(knownSPF))
@@ -172,7 +174,7 @@ func TestSPFDifferences(t *testing.T) {
 		}
 		differences++
 		vain := inVain(t, z, asked)
-		// A syntax error is reported rightly only if the zone has a term that may be faulty.
+		// We may report a syntax error only if the zone has a term that may be faulty.
 		explained := false
 		if ours.Reason == spf.ReasonSyntax && !faulty(features) {
 			t.Errorf("%d: %s\n%s", i, ours.Problem, text)
@@ -202,7 +204,8 @@ func TestSPFDifferences(t *testing.T) {
 	t.Logf("%v; %d differ, all explained", results, differences)
 }
 
-// notAtHand is a zone whose answers must be asked for.
+// notAtHand is a zone that behaves like a name server without a cache: only Lookup gives its
+// answers, and Peek finds none.
 type notAtHand struct {
 	dns.LookupOnly
 	zone *zone.Zone
@@ -212,8 +215,9 @@ func (n notAtHand) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 	return n.zone.Lookup(ctx, name, typ)
 }
 
-// sameAhead checks that a check that looks ahead has the same result and the same
-// counts as ours, which asked in turn.
+// sameAhead repeats an SPF check with LookAhead, which asks the questions of several terms at the
+// same time. The result must be the same as ours, the result of the check that asked one question
+// after the other. Only the counts Ahead and Unneeded may differ.
 func sameAhead(t *testing.T, i int, text string, ours spf.Check, z *zone.Zone, args spf.Args) {
 	t.Helper()
 	args.LookAhead = 10

@@ -22,8 +22,9 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// maxQuestions is the largest number of DNS questions for one message and its connection. It is the
-// sum of the limits of msgauth's stages; the limit of SPF counts twice, for HELO and MAIL FROM.
+// maxQuestions is the largest number of DNS questions that the tests allow for one message and its
+// connection. It has 150 for each of the two SPF checks (HELO and MAIL FROM), and the limits of
+// msgauth's stages for DKIM, DMARC, ARC and iprev.
 const maxQuestions = 2*150 + 64 + 96 + 102 + 24
 
 // maxZoneLines is the largest number of zone lines that are taken from the fuzzer.

@@ -247,8 +247,8 @@ func meets(o, want traffic.Outcome, check Check) bool {
 	return same(o.DKIM, want.DKIM) && same(o.SPF, want.SPF) && same(o.DMARC, want.DMARC)
 }
 
-// safe reports whether o is safe. It must not have a pass that is not expected. If the message
-// should be delivered, it may only be delivered or deferred.
+// safe reports whether o is safe. DKIM and SPF must not pass unless want says pass. DMARC must not
+// pass if want says fail. If the message should be delivered, it may only be delivered or deferred.
 func safe(o, want traffic.Outcome) bool {
 	if want.DMARC == "fail" && o.DMARC == "pass" || want.DKIM != "pass" && o.DKIM == "pass" || want.SPF != "pass" && o.SPF == "pass" {
 		return false

@@ -19,7 +19,8 @@ import (
 	"sekimori/internal/testkit/daemon"
 )
 
-// small returns options for a small corpus with all kinds of mail.
+// small returns options for a small corpus with many kinds of mail. It has all outcomes, DMARC
+// policies and kinds of signatures that package traffic can make, but not all SPF records.
 func small() traffic.Options {
 	o := traffic.Default()
 	o.Messages, o.PerSession, o.Domains = 120, 4, 30

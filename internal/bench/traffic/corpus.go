@@ -42,8 +42,8 @@ type Options struct {
 	TTL time.Duration
 
 	Sizes      Mix // sizes of messages, such as 2KB or 5MB
-	Signatures Mix // of a message: none, rsa, ed25519, two (rsa and ed25519) or five (rsa)
-	SPF        Mix // number of DNS lookups that a domain's SPF record needs, 0 to 10, or "terms"
+	Signatures Mix // signatures of a message: none, rsa, ed25519, two (rsa and ed25519) or five (rsa)
+	SPF        Mix // number of DNS lookups that a domain's SPF record needs, 0 to 10, or "terms" (see addSeveralTerms)
 	Policies   Mix // DMARC policy of a domain: none, quarantine, reject or absent
 	// Outcomes are the outcomes of messages. With pass, SPF passes, and DKIM too if the message is
 	// signed. With fail, MAIL FROM has the author's domain, SPF forbids the client, and signatures
@@ -228,10 +228,10 @@ func (g *generator) newDomain(z *zoneWriter, i int) domain {
 // elsewhere is the address of hosts that send no mail.
 func elsewhere() netip.Addr { return netip.AddrFrom4([4]byte{198, 19, 255, 1}) }
 
-// addIncludes publishes an SPF record that costs as many lookups as shape says, each
-// an include below the last.
+// addIncludes publishes an SPF record that needs as many lookups as shape says. Each lookup is an
+// include: the record of d includes a second record, which includes a third, and so on.
 func addIncludes(z *zoneWriter, d domain, shape string) {
-	lookups, _ := parseLookups(shape) // validated
+	lookups, _ := parseLookups(shape) // no error: Validate has checked the shape
 	owner := d.name
 	for n := range lookups {
 		next := "_spf" + strconv.Itoa(n+1) + "." + d.name
@@ -241,8 +241,9 @@ func addIncludes(z *zoneWriter, d domain, shape string) {
 	z.addTXT(owner, "v=spf1 ip4:"+d.addr.String()+" -all")
 }
 
-// addSeveralTerms publishes an SPF record of five terms with lookups, as domains
-// with a host, a mail host and two services publish it. The last one matches.
+// addSeveralTerms publishes an SPF record that needs five lookups: a, mx, two includes, and an
+// include in the second of these two records. Domains with a web host, a mail host and two mail
+// services publish such records. Only the last included record permits the address of d.
 func addSeveralTerms(z *zoneWriter, d domain) {
 	z.addTXT(d.name, "v=spf1 a mx include:_spf1."+d.name+" include:_spf2."+d.name+" -all")
 	z.addTXT("_spf1."+d.name, "v=spf1 ip4:"+elsewhere().String()+" -all")

@@ -14,7 +14,8 @@ import (
 	"sekimori/internal/dns"
 )
 
-// small returns options for a small corpus with all kinds of mail.
+// small returns options for a small corpus with many kinds of mail. It has all outcomes, DMARC
+// policies and kinds of signatures, but not the SPF records called "terms".
 func small() Options {
 	o := Default()
 	o.Messages, o.PerSession, o.Domains = 120, 4, 30

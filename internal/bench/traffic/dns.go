@@ -62,7 +62,8 @@ func Serve(z *zone.Zone, opts DNSOptions) (*DNSServer, error) {
 	return s, nil
 }
 
-// Queries returns the number of questions received so far, including those that were "lost".
+// Queries returns the number of questions received so far, including those that the server leaves
+// unanswered because of DNSOptions.Loss.
 func (s *DNSServer) Queries() int64 { return s.queries.Load() }
 
 func (s *DNSServer) respond(ctx context.Context, query []byte, overTCP bool) (out [][]byte, keep bool) {

@@ -82,7 +82,8 @@ func failure(answer []byte, rcode byte) []byte {
 	return out
 }
 
-// forged returns the answer with a wrong ID, as an attacker would send it who has to guess the ID.
+// forged returns the answer with a wrong ID. An attacker who has to guess the ID would send such
+// answers.
 func forged(answer []byte) []byte {
 	out := append([]byte(nil), answer...)
 	out[0] ^= 0x55

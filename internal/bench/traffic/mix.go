@@ -114,10 +114,12 @@ func parseSize(s string) (int, error) {
 	return n * unit, nil
 }
 
-// severalTerms is the word for SPF records of several kinds of terms.
+// severalTerms is the value of an SPF mix for records that need lookups for several kinds of terms:
+// a, mx and include.
 const severalTerms = "terms"
 
-// validSPF checks one shape of SPF records.
+// validSPF returns an error if s is neither severalTerms nor a number of lookups that parseLookups
+// accepts.
 func validSPF(s string) error {
 	if s == severalTerms {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// session is the milter side of the test. It records what it is told, and gives the set answers to
-// connect and HELO.
+// session is the milter side of the test. It records what the MTA tells it, and gives the answers
+// that the test has set for connect and HELO.
 type session struct {
 	told          *[]string
 	connect, helo milter.Reply

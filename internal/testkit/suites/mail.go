@@ -103,8 +103,9 @@ func (c DKIMCase) NeedsOpenDKIM() bool {
 }
 
 // goMsgauth lists messages in the tests of the module go-msgauth, by the names of their constants,
-// with the results that they may get. They are the message of RFC 6376 Appendix A, the same message
-// with a bare PKCS#1 key, and the message of RFC 8463 Appendix A.
+// with the results that they may get. verifiedEd25519MailString is the message of RFC 8463 Appendix
+// A. The other four are forms of the message in RFC 6376 Appendix A: unsigned, signed, signed with
+// a bare PKCS#1 key, and with three signatures.
 var goMsgauth = map[string][]string{
 	"unsignedMailString":          {"none"},
 	"verifiedMailString":          {"pass"},
@@ -198,9 +199,9 @@ func ARC(tb testing.TB) []ARCCase {
 	return readCases[ARCCase](tb, "arc/arc-validation.json")
 }
 
-// DMARCCase is a message that has a valid signature by each domain in DKIM. The SPF records in its
-// zone use only the mechanism ip4. If a pointer or slice in Expect is nil, the case does not state
-// that value.
+// DMARCCase is a message that has a valid signature by each domain in the field DKIM. The SPF
+// records in its zone use only the mechanism ip4. If a pointer or slice in the field Expect is nil,
+// the case does not state that value.
 type DMARCCase struct {
 	Message
 	Title      string   `json:"title"`

@@ -63,8 +63,8 @@ type SPFTest struct {
 var spfWrong = []string{"default-modifier", "default-modifier-harsh"}
 
 // Corrected returns the check with the result that the RFC requires. wrong is true if the suite
-// expects another result. This is so for spfWrong, where the suite expects what pyspf does in lax
-// mode. RFC 7208 §6 says that unknown modifiers are ignored.
+// expects another result. This is so for the checks in spfWrong: the suite expects what pyspf does
+// in lax mode, but by RFC 7208 §6 unknown modifiers are ignored.
 func (t SPFTest) Corrected() (SPFTest, bool) {
 	wrong := slices.Contains(spfWrong, t.ID)
 	if wrong {

@@ -1,7 +1,7 @@
 // Package suites reads published conformance suites. The tests of the packages for SPF, DKIM, ARC
-// and DMARC and the tests of the whole daemon use it, so that all of them run the same rows. The
-// suites are in ../shared/conformance beside the repository ("the shared data"), and in the modules
-// of other implementations that the tests use. For tests only.
+// and DMARC and the tests of the whole daemon use it, so that all of them run the same test cases.
+// The suites are in ../shared/conformance beside the repository ("the shared data"), and in the
+// modules of other implementations that the tests use. For tests only.
 package suites
 
 import (
@@ -87,8 +87,8 @@ func Module(tb testing.TB, path string) string {
 	return dir
 }
 
-// Log logs the summary line that "make conformance" looks for. excluded names the rows that count
-// as neither passed nor failed, with the reasons. It is "" if there are no such rows.
+// Log logs the summary line that "make conformance" looks for. excluded names the test cases that
+// count as neither passed nor failed, with the reasons. It is "" if there are no such cases.
 func Log(tb testing.TB, name string, passed, total int, excluded string) {
 	tb.Helper()
 	if excluded != "" {
