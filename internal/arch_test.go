@@ -53,10 +53,10 @@ var floors = map[string]floor{
 	"internal/milter/client":  words,
 	"internal/milter/sockets": words,
 	"internal/milter/wire":    words,
-	// Finds the author in the field From.
+	// Package author finds the author in the field From.
 	"internal/mailaddr/author":      words,
 	"internal/mailaddr/encodedword": words,
-	// Has the rules of the dialogue with an MTA.
+	// Package dialogue has the rules of the dialogue with an MTA.
 	"internal/milter/dialogue": words,
 
 	// These packages are for tests only.
@@ -105,8 +105,8 @@ var floors = map[string]floor{
 	// This package is for tests only.
 	"internal/testkit/daemon": programs,
 
-	// The work of the commands: demo, replay and forwarders of sekimori, and bench/load and
-	// bench/traffic of milterload.
+	// These packages do the work of the commands: demo, replay and forwarders of sekimori, and
+	// bench/load and bench/traffic of milterload.
 	"internal/demo":       programs,
 	"internal/replay":     programs,
 	"internal/forwarders": programs,
@@ -131,17 +131,17 @@ var floors = map[string]floor{
 // sameFloor lists the imports that are allowed within one floor, with the reason where it is not
 // obvious.
 var sameFloor = map[string][]string{
-	// Each of these packages makes text from strangers safe to print, or asks whether text is
-	// ASCII.
+	// Packages dns, authres, smtp, taglist, term and milter use package printable to make text from
+	// strangers safe to print, or to ask whether text is ASCII.
 	"internal/dns":     {"internal/printable"},
 	"internal/authres": {"internal/printable"},
 	"internal/smtp":    {"internal/printable"},
 	"internal/taglist": {"internal/printable"},
 	"internal/term":    {"internal/printable"},
-	"internal/milter":  {"internal/printable", "internal/milter/dialogue", "internal/milter/wire", "internal/smtp"}, // its replies have the type of package smtp
+	"internal/milter":  {"internal/printable", "internal/milter/dialogue", "internal/milter/wire", "internal/smtp"}, // its replies are of type smtp.Reply
 
-	// It reads an address in every way in which mail clients might read it, and finds the domains
-	// in it.
+	// Package author reads an address in every way in which mail clients might read it, and finds
+	// the domains in it.
 	"internal/mailaddr/author": {"internal/dns", "internal/dns/suffix", "internal/mailaddr", "internal/mailaddr/encodedword", "internal/printable"},
 
 	"internal/dns/suffix":      {"internal/dns"}, // it cuts names of package dns
@@ -158,24 +158,28 @@ var sameFloor = map[string][]string{
 	"internal/received":        {"internal/msgauth"},   // it reads a Session and an Envelope of msgauth
 	"internal/config":          {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
 	"internal/config/strict":   {"internal/printable"}, // it quotes lines of a file in errors
-	// It shows the counts of these packages.
+	// Package status shows the counts of packages blind, resolver and telemetry; its tests also use
+	// judge and upstream.
 	"internal/status": {"internal/blind", "internal/judge", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
-	// It explains a Decision with its edits, and reads the Decisions that recent kept.
+	// Package explain explains a Decision with its edits, and reads the Decisions that package
+	// recent kept.
 	"internal/explain": {"internal/judge", "internal/label", "internal/recent"},
 	"internal/recent":  {"internal/judge"}, // it keeps Decisions of package judge
-	// It translates milter events into a Case and edits into milter replies, and tells blind what
-	// it sees.
+	// Package filter translates milter events into a Case and edits into milter replies, and tells
+	// package blind what it sees.
 	"internal/filter": {"internal/blind", "internal/judge", "internal/label"},
-	// It counts and logs Decisions and what blind noticed; its tests make a Decision with edits.
+	// Package telemetry counts and logs Decisions and what package blind noticed; its tests make a
+	// Decision with edits.
 	"internal/telemetry": {"internal/blind", "internal/judge", "internal/label"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
-	// It sends the mail of package traffic.
+	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},
-	// It shows what these packages know; its tests use the metrics of telemetry.
+	// Package console shows what packages explain, recent and status know; its tests also use judge
+	// and telemetry.
 	"internal/console": {"internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
-	// Both speak the same protocol.
+	// Both packages speak the same protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
-	// It puts a cache in front of upstream.
+	// Package resolver puts a cache in front of package upstream.
 	"internal/resolver":           {"internal/resolver/upstream"},
 	"internal/testkit/nameserver": {"internal/dns", "internal/dns/zone"},
 	"internal/testkit/suites":     {"internal/dns", "internal/dns/zone"},

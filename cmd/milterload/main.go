@@ -56,7 +56,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// failure is an error of the run. Other errors are those of flags.
+// failure is an error of the run (exit code 1). All other errors mean that the flags are wrong
+// (exit code 2).
 type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
@@ -214,8 +215,8 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// settle is the time between the end of the load and the last sample. It is longer than any DNS
-// lookup takes, because lookups may still run when the load ends.
+// settle is the time between the end of the load and the last sample. It is longer than a DNS
+// lookup usually takes, because lookups may still run when the load ends.
 const settle = 15 * time.Second
 
 // measure runs the load. With --watch it also samples the metrics of the milter.

@@ -69,8 +69,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitUsage
 }
 
-// arguments returns a check of the number of arguments of a command. what is the phrase for the
-// arguments in the error.
+// arguments returns a check of the number of arguments of a command. The error message uses the
+// text "what" to say which arguments the command takes.
 func arguments(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// This file has the settings of the process that "serve" changes or reads. Package app must not
+// In this file, the command "serve" reads and changes settings of the process. Package app must not
 // do that, because a daemon may also run within another program.
 
 // limitMemory sets the memory limit of the Go runtime to what the configuration allows, in
@@ -40,8 +40,9 @@ const (
 	// DNS cache) would be collected every few milliseconds under load, and a full cache would
 	// take twice its memory.
 	garbage = 24 << 20
-	// The percentage is kept between these two values. Below the first, a full cache would be
-	// scanned too often. Above the second, a small heap gains nothing more.
+	// The percentage of the garbage collector is kept between these two values. With a lower
+	// percentage, a full cache would be scanned too often. With a higher one, a small heap would
+	// gain nothing more.
 	minGCPercent, maxGCPercent = 40, 400
 	// collectorInterval is how often the percentage is adapted to the live heap. That is often
 	// enough, because the cache takes minutes to fill.

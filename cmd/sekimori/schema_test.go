@@ -89,7 +89,7 @@ type schema struct {
 	comments map[string]string // the comment of each field, by "package path.Type.Field"
 }
 
-// object writes a row for each JSON key of a struct type.
+// object writes a table row for each JSON key of a struct type.
 func (s *schema) object(t reflect.Type, path string, top reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -159,7 +159,7 @@ func (s *schema) value(t reflect.Type, at, optional, comment string, top reflect
 	}
 }
 
-// traits writes a row for each trait that a trait.Set can contain.
+// traits writes a table row for each trait that a trait.Set can contain.
 func (s *schema) traits(at, optional, comment string) {
 	fmt.Fprintf(s, "| `%s`%s | object | %s |\n", at, optional, comment)
 	for _, t := range trait.Held() {

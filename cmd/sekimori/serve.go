@@ -50,14 +50,14 @@ metrics.md has every series.`,
 }
 
 // serve runs the daemon until ctx ends or the daemon fails. It calls load to read the
-// configuration, at the start and at every SIGHUP.
+// configuration, at the start and after a SIGHUP.
 func serve(ctx context.Context, log io.Writer, load func() (*config.Config, error)) error {
-	// This comes first, because until then a SIGHUP ends the process.
+	// Notify is called first, because before that call a SIGHUP would end the process.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	// Otherwise the daemon would end when the program that reads its log ends, for example when
-	// journald restarts, or in "serve 2>&1 | head".
+	// SIGPIPE is ignored. Otherwise it would end the daemon when the program that reads the log
+	// ends, for example when journald restarts, or in "serve 2>&1 | head".
 	signal.Ignore(syscall.SIGPIPE)
 	defer tuneCollector()()
 	a, err := begin(ctx, func() (*app.App, error) {

@@ -9,8 +9,8 @@ import (
 	"sekimori/internal/resolver"
 )
 
-// The prefix lengths of the widest networks that one organization can have. The rules of
-// policy.overrides have the same limits.
+// The prefix lengths of the widest networks that one organization can have. Package policy uses the
+// same limits for rules of policy.overrides.
 const (
 	widestTrusted4 = 8
 	widestTrusted6 = 19

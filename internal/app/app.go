@@ -58,8 +58,8 @@ type App struct {
 	hung        atomic.Int32  // how many reloads were given up and still wait for a file
 	stopped     chan struct{} // closed when Stop begins
 
-	// mu makes Start, the commit of a Reload and Stop exclude each other. The fields below it
-	// change only while it is held.
+	// mu makes Start, the commit of a Reload and Stop exclude each other. After New, the fields
+	// below it change only while it is held.
 	mu       sync.Mutex
 	current  *generation
 	sockets  []*socket

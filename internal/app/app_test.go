@@ -156,16 +156,16 @@ func documented(t *testing.T, metrics string) {
 		}
 	}
 	for _, m := range regexp.MustCompile("`(sekimori_\\w+)").FindAllStringSubmatch(string(page), -1) {
-		// A vector has no series until one of its values is set. lateSeries lists the vectors that
-		// have none in this test.
+		// A metric with labels has no series until it has counted something. lateSeries lists the
+		// metrics that have no series in this test.
 		if !exposed[m[1]] && !lateSeries[m[1]] {
 			t.Errorf("deploy/docs/metrics.md documents %s, which is not exposed", m[1])
 		}
 	}
 }
 
-// lateSeries are the series that appear only after something has gone wrong or was counted, or
-// if they are configured.
+// lateSeries are the series that a daemon shows only after the first event that they count, or only
+// with certain settings.
 var lateSeries = map[string]bool{
 	"sekimori_override_rule_hits_total": true, "sekimori_shadow_total": true, // see TestSteering
 	"sekimori_dkim_reason_total": true, "sekimori_sessions_rejected_total": true,
@@ -254,7 +254,7 @@ func TestStopWaitsForSessions(t *testing.T) {
 }
 
 // TestWords checks that the default configuration gives the default policy, and that the
-// configuration accepts the words of packages policy, dkim and dmarc.
+// configuration accepts the values that packages policy, dkim and dmarc define for its keys.
 func TestWords(t *testing.T) {
 	cfg := config.Default()
 	p, err := Policy(cfg)

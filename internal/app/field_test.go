@@ -69,9 +69,9 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 		trusted string // a trusted network in addition to the defaults
 		ip      func(i int) string
 		offer   client.Offer
-		seen    string // what the daemon warns that it cannot see
+		seen    string // the word for what the daemon cannot see, as its warning names it
 		series  string
-		lacks   string // what the daemon warns that the MTA does not offer
+		lacks   string // the features that the MTA does not offer, as the warnings of the daemon name them
 	}{
 		{"one private address", "", func(int) string { return "172.17.0.1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
 		{"one private IPv6 address", "", func(int) string { return "fd00::1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
@@ -142,8 +142,8 @@ func TestFieldMilterNoLeadingSpace(t *testing.T) {
 	if !res.Action.Delivers() || !strings.Contains(res.Modifications[len(res.Modifications)-1].Value, "dkim=pass") {
 		t.Errorf("with them: %s, %+v", res.Action, res.Modifications)
 	}
-	// Counterparts that must be refused: a spoof without a signature, and one with a changed
-	// body.
+	// These two spoofed messages must be refused: one has no signature, and the other one has a
+	// changed body.
 	_, unsigned, _ := strings.Cut(string(raw), "A==\r\n")
 	for why, twin := range map[string]string{"unsigned": unsigned, "changed": strings.Replace(string(raw), "hello", "hullo", 1)} {
 		if res := session(t, a, "192.0.2.99", without, env, []byte(twin)); res.Action.Code != 550 || twin == string(raw) || twin == "" {

@@ -31,11 +31,11 @@ type generation struct {
 	steps []step
 }
 
-// build makes a generation of cfg and reads the files that cfg names. It returns all errors of
-// cfg except those of binding addresses (see prepare). It changes nothing for messages yet. old
-// is the generation in effect, or nil at the start; the new one may use its DNS cache and its
-// recent decisions. build calls reading before each file, so that a caller who stops waiting can
-// say which file is not read.
+// build makes a generation of cfg and reads the files that cfg names. It returns the first error
+// that it finds. It binds no addresses; prepare does. It changes nothing for messages yet. old is
+// the generation in effect, or nil at the start; the new generation may use its DNS cache and its
+// recent decisions. build calls reading before it reads a file, so that a caller who stops waiting
+// can say which file cannot be read.
 func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (_ *generation, err error) {
 	g := &generation{cfg: cfg}
 	defer func() {
@@ -100,8 +100,8 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 }
 
 // shownWait returns how long a message waits for results that do not decide its verdict and only
-// appear in its label. If the policy or the candidate has a rule that can look at any result,
-// all results may decide, so the wait is the whole dns.message_budget.
+// appear in its label. If the policy or the candidate has a rule that can look at any result, all
+// results may decide the verdict, so the wait is the whole dns.message_budget.
 func shownWait(cfg *config.Config, rules policy.Config, shadow *policy.Config) time.Duration {
 	switch {
 	case rules.WantsAll(), shadow != nil && shadow.WantsAll():
@@ -127,8 +127,8 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 }
 
 // newResolver makes the resolver of cfg. The new resolver uses the cache of old, unless the
-// settings of the cache or dns.trust_ad changed. dns.trust_ad decides what AD bits in the cache
-// mean.
+// settings of the cache or dns.trust_ad changed. A change of dns.trust_ad would change what the AD
+// bits in the cache mean.
 func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, a.resolverPanicked)
 	o.Client.OnServers = a.serversChanged
@@ -143,13 +143,13 @@ func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolv
 type change struct {
 	generation *generation
 	sockets    []*socket // all sockets of the new configuration
-	opened     []*socket // the sockets of these that are newly opened
+	opened     []*socket // those elements of sockets that are newly opened
 	admin      *admin.Server
 	newAdmin   bool
 	steps      []step // what prepare opened
 }
 
-// prepare binds the addresses of g. It changes nothing about what runs. On error prepare closes
+// prepare binds the addresses of g. The running daemon does not change. On error prepare closes
 // everything that it opened, and g.
 func (a *App) prepare(g *generation) (_ *change, err error) {
 	c, cfg := &change{generation: g}, g.cfg
@@ -175,9 +175,8 @@ func (a *App) discard(c *change) {
 	}
 }
 
-// openAdmin binds the admin address. If admin.listen has not changed, the running server is
-// kept; it reads its web configuration file for every connection, so it needs no restart for
-// that.
+// openAdmin binds the admin address. If admin.listen has not changed, the running server is kept.
+// That server reads its web configuration file again for every connection.
 func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	switch {
 	case cfg.Listen == "":
@@ -249,8 +248,8 @@ func (a *App) commit(c *change) {
 	a.metrics.ConfigLoaded(cfg.Hash(), c.generation.rules.Mode, a.since)
 }
 
-// ownMemory is the memory of the process except that for connections and the DNS cache: code,
-// metrics, log and console.
+// ownMemory is how much memory the process needs for everything except connections and the DNS
+// cache: code, metrics, log and console.
 const ownMemory = 128 << 20
 
 // allotted returns how much memory the configuration allows the process, in octets; 0 means no

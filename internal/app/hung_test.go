@@ -103,9 +103,10 @@ func TestReloadOfPipes(t *testing.T) {
 	}
 }
 
-// TestLostSocket checks that readyz and the log say so if the file of a unix socket is removed,
-// or if another file takes its place. A reload makes the socket again. When the daemon then
-// closes the old socket, it does not remove the file of the new one.
+// TestLostSocket first removes the file of a unix socket, and readyz must report that. A reload
+// must make the socket again, and closing the old socket must not remove the new file. Then the
+// socket of another process takes the place of the file. readyz and the log must report that, a
+// reload must fail, and the daemon must not remove the file of the other process.
 func TestLostSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "milter.sock")
 	cfg := testConfig(t)

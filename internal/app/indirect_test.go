@@ -28,8 +28,8 @@ func everybody() ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed([]byte("one key for all of them, 32 octs"))
 }
 
-// sections splits a row (a file of the corpus) into its sections, by name. A section begins with
-// a line "-- NAME --".
+// sections splits a file of the corpus, which is one test case, into its sections, by name. A
+// section begins with a line "-- NAME --".
 func sections(text string) map[string]string {
 	out := map[string]string{}
 	name := ""
@@ -56,8 +56,8 @@ func pairs(text string) map[string]string {
 	return out
 }
 
-// TestIndirect checks the decision on every row of the corpus of indirect mail in
-// testdata/indirect against the row's section "want".
+// TestIndirect checks the decision on every test case of the corpus of indirect mail in
+// testdata/indirect. The section "want" of the test case has the expected decision.
 func TestIndirect(t *testing.T) {
 	files, err := filepath.Glob(indirect + "/*.txt")
 	if err != nil || len(files) < 30 {
@@ -114,7 +114,7 @@ func join(signs []trait.Trait) string {
 	return strings.Join(out, " ")
 }
 
-// judgeRow evaluates the message of a row and returns the Evaluation and the Verdict.
+// judgeRow evaluates the message of a test case and returns the Evaluation and the Verdict.
 func judgeRow(t *testing.T, z *zone.Zone, row map[string]string) (*msgauth.Evaluation, policy.Verdict) {
 	t.Helper()
 	cfg, err := config.Parse("config", []byte(row["config"]))

@@ -43,10 +43,10 @@ func (a *App) Running() Running {
 
 var errStopping = errors.New("app: the daemon is stopping")
 
-// Reload replaces the configuration in effect by the one that load returns. It does everything
-// that can fail before it changes anything. Messages in progress keep the configuration with
-// which they began. On error everything stays as it was, the log says why, and the metric
-// config_last_reload_successful is 0.
+// Reload replaces the configuration in effect by the one that load returns. It does everything that
+// can fail before it changes anything. Messages in progress keep the configuration with which they
+// began. On error everything stays as it was, the log says why, and the metric
+// config_last_reload_successful is 0. After Stop has begun, Reload only returns an error.
 func (a *App) Reload(load func() (*config.Config, error)) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
@@ -68,8 +68,8 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return err
 	}
 	if err != nil {
-		// Building the failed generation may have made the metrics show its DNS servers. Show puts
-		// back those in use.
+		// When the generation that failed was built, the metrics may have begun to show its DNS
+		// servers. Show makes them show the servers in use again.
 		a.current.resolver.Show()
 	}
 	a.reload = Reloading{Tries: a.reload.Tries + 1, Successful: err == nil, At: a.o.Now()}
@@ -93,7 +93,7 @@ const (
 	// is given up, so that the next reload and Stop do not wait for it.
 	readTimeout = 10 * time.Second
 	// maxHung is the largest number of reloads that were given up and still wait for a file. Each
-	// of them holds a goroutine.
+	// of them holds goroutines.
 	maxHung = 16
 )
 

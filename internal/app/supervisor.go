@@ -29,7 +29,7 @@ func (a *App) newWatchdog() *watchdog {
 			a.log.Warn("systemd watchdog", "error", err)
 		}
 	}
-	go w.feed(interval / 2) // systemd advises to send it twice in each interval
+	go w.feed(interval / 2) // systemd advises to send StateAlive twice in each interval
 	return w
 }
 

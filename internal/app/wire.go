@@ -85,7 +85,7 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 		return nil, nil, err
 	}
 	j = newJudge(cfg, verifier, rules, shadow)
-	j.Label.AuthServID = cfg.ServID() // there is no MTA that sends its name, so the configured name or that of this host is used
+	j.Label.AuthServID = cfg.ServID() // no MTA sends its name, so the configured name or the name of this host is used
 	if !cfg.Policy.Recipients.Asked() {
 		return j, func() {}, nil
 	}
@@ -98,8 +98,8 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 	return j, d.Close, nil
 }
 
-// newJudge makes the judge of a configuration. It does not make it ask for the recipients'
-// consent (see askRecipients).
+// newJudge makes the judge of a configuration. This judge does not ask for the consent of
+// recipients until askRecipients is called.
 func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shadow *policy.Config) *judge.Judge {
 	return &judge.Judge{
 		Verifier: v, Policy: rules, Shadow: shadow, Label: labels(cfg),
@@ -137,7 +137,8 @@ func Shadow(cfg *config.Config) (*policy.Config, error) {
 }
 
 // Warnings returns an error that names the rules which have no effect, for example because they
-// expired. It returns nil if there are none. Such rules do not keep the daemon from starting.
+// expired. Such rules do not keep the daemon from starting. It returns nil if there are none, and
+// an error of another kind if the rules cannot be read.
 func Warnings(cfg *config.Config, now time.Time) error {
 	rules, err := cfg.Rules(config.LoadRules)
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// attendant watches the MTA while an EndOfMessage takes long: it sends progress notices, detects
-// that the MTA has left, and ends the context when the time is up. A connection gets its
-// attendant at its first end of a message, and a new one after the context of the old one has
-// ended.
+// attendant watches the MTA while a call of EndOfMessage takes long. It sends progress notices,
+// detects that the MTA has left, and ends the context of the call when the time is up. A connection
+// gets an attendant at the end of its first message, and another one if the context of the first
+// has ended.
 type attendant struct {
 	l      *link
 	ctx    callContext // the context of every EndOfMessage
@@ -91,8 +91,9 @@ func (a *attendant) attend() {
 		case <-a.over:
 			return
 		case <-done:
-			// The context has ended: the MTA has gone, or the time is up. From now on no progress
-			// notices are sent, so an MTA that still waits gives up after its own timeout.
+			// The context has ended: the MTA has gone, the time is up, or the server is shutting
+			// down. From now on no progress notices are sent, so an MTA that still waits gives up
+			// after its own timeout.
 			done = nil
 			progress.Stop()
 		case <-late.C:

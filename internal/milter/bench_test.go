@@ -79,7 +79,7 @@ func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	b.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = server.Shutdown(ctx) // the error is that of ctx, and does not matter here
+		_ = server.Shutdown(ctx) // Shutdown returns the error of ctx, which does not matter here
 	})
 	return func() net.Conn {
 		nc, err := net.Dial("unix", path)
@@ -111,8 +111,8 @@ func greeted(b testing.TB, dial func() net.Conn) net.Conn {
 	return nc
 }
 
-// TestAllocationsPerFrame checks that the server allocates nothing for one more part of the
-// body, or for macros that are sent again, and once for one more header field.
+// TestAllocationsPerFrame checks how many allocations the server makes for one more frame of a
+// message: none for a part of the body or for repeated macros, and one for a header field.
 func TestAllocationsPerFrame(t *testing.T) {
 	const more = 100
 	dial, n := benchmark(t)

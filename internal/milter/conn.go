@@ -47,7 +47,7 @@ type Conn struct {
 // end.
 func (c *Conn) Macro(name string) string { return c.macros.Get(name) }
 
-// RemoteAddr is the address of the MTA's end of the milter connection. It is not that of the
+// RemoteAddr is the address of the MTA's end of the milter connection. It is not the address of the
 // SMTP client.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
@@ -60,9 +60,9 @@ func (c *Conn) HasAction(a Action) bool { return Action(c.terms.Actions)&a == a 
 // RepliesToRcpt reports whether the MTA waits for a reply to RCPT.
 func (c *Conn) RepliesToRcpt() bool { return !c.terms.Silent(wire.CmdRcpt) }
 
-// HasLeadingSpace reports whether the values of header fields come with the white space that
-// followed the colon, and must be written with it. If not, the milter protocol loses that white
-// space, and a single space is assumed.
+// HasLeadingSpace reports whether the MTA sends and expects values of header fields with the white
+// space that follows the colon. If not, the MTA removes one leading space from a value, and this
+// package puts it back.
 func (c *Conn) HasLeadingSpace() bool { return c.terms.LeadingSpace() }
 
 // Version is the protocol version that was agreed on.

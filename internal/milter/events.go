@@ -16,8 +16,9 @@ var ErrPeerGone = errors.New("milter: the MTA closed the connection")
 // has ended.
 var ErrDraining = errors.New("milter: shutting down")
 
-// event handles the event in l.cmd. A panic of the Session is handled further down. Any other
-// panic comes from this package, and event then ends the connection.
+// event handles the event in l.cmd. A panic of the Session does not reach this function, because
+// the method that called the Session has handled it. Any other panic comes from this package, and
+// event then ends the connection.
 func (l *link) event() {
 	if l.protect("milter.event", l.handle) {
 		l.stop(EndPanic) // the panic came from this package, so the state of the link may be wrong
@@ -83,8 +84,8 @@ func (l *link) call(component string, err error, f func() Reply) (Reply, error) 
 }
 
 // afterPanic is called after a panic of the Session. It makes Settings.OnPanic the reply to the
-// message, and calls Abort. After a panic in Connect the reply is valid for the whole session,
-// after one in Helo until the next HELO.
+// message, and calls Abort. After a panic in Connect the reply is valid for the whole session, and
+// after a panic in Helo until the next HELO.
 func (l *link) afterPanic() Reply {
 	l.held.hold(l.cmd, l.srv.onPanic())
 	l.abort()
@@ -211,10 +212,10 @@ func (l *link) body() (Reply, error) {
 	return l.call("milter.body", nil, func() Reply { return l.session.Body(l.data) })
 }
 
-// oversize is called when a message exceeds a limit. It refuses the message, or goes on with it
-// if the Session is an Outliner and wants that. Header and Rcpt are not called for what exceeded
-// the limit or comes later, so the Session never judges a header of which it has only a part.
-// Only the first call for a message has an effect.
+// oversize is called when a message exceeds a limit. It refuses the message, or goes on with it if
+// the Session is an Outliner and wants that. Header and Rcpt are not called for the field or
+// recipient that exceeded the limit, nor for any later one, so the Session never judges a header of
+// which it has only a part. Only the first call for a message has an effect.
 func (l *link) oversize(what string) Reply {
 	if l.held.reply() != "" {
 		return Continue
@@ -273,8 +274,8 @@ func (l *link) answer(reply Reply) {
 		l.phase = dialogue.PhaseAnswered
 	case r == Continue, l.cmd == wire.CmdUnknown:
 	case l.cmd == wire.CmdConnect, l.cmd == wire.CmdHelo:
-		// A client may go on after its CONNECT or HELO was refused. Then everything else that it
-		// sends is refused too.
+		// A client may go on after its CONNECT or HELO was refused. The same reply is then given to
+		// its later commands: after CONNECT for the whole session, after HELO until the next HELO.
 		l.held.hold(l.cmd, r)
 	case l.cmd == wire.CmdRcpt && r != Accept && r != Discard:
 		// Only this recipient is refused, and the message goes on.
@@ -283,8 +284,8 @@ func (l *link) answer(reply Reply) {
 	}
 }
 
-// checked returns the reply that is sent for r. If r is invalid, that is another reply, and
-// checked logs why.
+// checked returns r if it is a valid reply. Otherwise it returns the reply that is sent instead,
+// and logs what was wrong with r.
 func (l *link) checked(r Reply) Reply {
 	plain, err := r.check()
 	if err != nil {

@@ -100,9 +100,9 @@ func TestMalformedFrameClosesOneSession(t *testing.T) {
 	}
 }
 
-// TestProtocolErrorsAreRationed checks that of many protocol errors the log shows only ten and
-// the number of the others, while the metric counts all of them. Anybody who can connect to the
-// socket can cause protocol errors.
+// TestProtocolErrorsAreRationed causes many protocol errors, as anybody who can connect to the
+// socket can. It checks that the log has ten of them and the number of the others, and that the
+// metric counts all of them.
 func TestProtocolErrorsAreRationed(t *testing.T) {
 	w := newWorld(t, given{})
 	addr := w.listen()

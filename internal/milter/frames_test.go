@@ -12,7 +12,8 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// editor is a milter that uses go-milter alone. It makes the edits of a go-milter Modifier.
+// editor is a milter that uses go-milter alone. It makes the edits of m with the Modifier of
+// go-milter.
 type editor struct {
 	gomilter.NoOpMilter
 	m *Modifier

@@ -10,9 +10,9 @@ import (
 	"sekimori/internal/milter"
 )
 
-// FuzzServer sends random octets to a server. The server must not panic, must end the session
-// when the peer leaves, and must call the Session as its contract says: one Abort for every
-// Mail, one Close, and no call after Close.
+// FuzzServer sends random octets to a server. The server must not panic, must end the session when
+// the client leaves, and must call the Session as its contract says: one Abort for every Mail, one
+// Close, and no call after Close.
 func FuzzServer(f *testing.F) {
 	o := optneg()
 	message := mailFrame + rcptFrame + frame('T', "") + frame('D', "Li\x00id\x00") + frame('L', "From\x00 a@b\n c\x00") +

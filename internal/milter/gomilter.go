@@ -29,9 +29,9 @@ type backend struct {
 	link *link
 }
 
-// Body is called by go-milter at the end of a message. The event appends the reply to the write
-// buffer itself. Body returns nil to go-milter, because go-milter would allocate a buffer for a
-// reply, and for most replies also a new backend.
+// Body is called by go-milter at the end of a message. It lets the link handle the event, which
+// appends the reply to the write buffer. Body returns nil to go-milter, because go-milter would
+// allocate a buffer for a reply, and for most replies also a new backend.
 func (b backend) Body(*gomilter.Modifier) (gomilter.Response, error) {
 	b.link.event()
 	return nil, nil
@@ -39,7 +39,7 @@ func (b backend) Body(*gomilter.Modifier) (gomilter.Response, error) {
 
 // oneConn is a listener that returns one connection and then io.EOF. Each connection has its own
 // go-milter server, for two reasons. Each connection negotiates its own terms. And our own loop
-// accepts the connections, because that of go-milter ends at the first error.
+// accepts the connections, because the accept loop of go-milter ends at the first error.
 type oneConn struct{ conn *shim }
 
 func (o *oneConn) Accept() (net.Conn, error) {
@@ -55,14 +55,15 @@ func (o *oneConn) Close() error { return nil }
 
 func (o *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
-// shim is the connection that go-milter reads from and writes to. go-milter reads only frames of
-// one octet, the command: one for each event that go-milter must handle. The only error of Read
-// is io.EOF, and Write never fails, because go-milter writes any other error to the global log.
+// shim is the connection that go-milter reads from and writes to. Each frame that go-milter reads
+// has only one octet, the command. There is one such frame for each event that go-milter must
+// handle. The only error of Read is io.EOF, and Write never fails, because go-milter writes any
+// other error to the global log.
 type shim struct {
 	net.Conn
 	link   *link
-	event  byte // the command that the next read shows; 0: wait for an event
-	length bool // the length of the next frame was read, and its command was not
+	event  byte // the command of the next frame; 0: wait for an event
+	length bool // go-milter has read the length of the next frame, but not its command
 }
 
 // Read returns the length of a frame at once, and then waits for the event before it returns the

@@ -63,8 +63,8 @@ type world struct {
 	closed chan milter.End // receives the argument of each Close
 	served chan error      // receives the result of Serve
 
-	// on has, by the name of the event ("mail", "rcpt", ...), functions that reply to it. The
-	// reply to all other events is Continue.
+	// on has functions that reply to events, by the name of the event ("mail", "rcpt", ...). The
+	// reply to an event without a function is Continue.
 	on map[string]func(s *session) milter.Reply
 	// eom is called for EndOfMessage. If it is nil, on["end"] is used.
 	eom func(ctx context.Context, s *session, m *milter.Modifier) milter.Reply
@@ -134,7 +134,7 @@ func (w *world) serve(ln net.Listener) {
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = w.server.Shutdown(ctx) // the error is that of ctx, and does not matter here
+		_ = w.server.Shutdown(ctx) // Shutdown returns the error of ctx, which does not matter here
 	})
 }
 

@@ -21,8 +21,8 @@ const (
 	// after the final dot (RFC 5321 §4.5.3.2.6).
 	DefaultEndOfMessageTimeout = 5 * time.Minute
 
-	// DefaultMaxHeaderFields is ten times the number of fields in those real messages that have
-	// many.
+	// DefaultMaxHeaderFields is ten times as much as needed: real messages with very many fields
+	// have about 200.
 	DefaultMaxHeaderFields = 2000
 	// DefaultMaxHeaderBytes limits the total length of all names and values of a message.
 	DefaultMaxHeaderBytes = 1 << 20
@@ -43,8 +43,9 @@ const (
 )
 
 const (
-	// maxRefusing is how many connections over MaxSessions or Memory can be in the process of
-	// being refused. Further connections wait in the listener's queue.
+	// maxRefusing is the number of connections over MaxSessions or Memory that can be refused at
+	// the same time: accepted, but not closed yet. Further connections wait in the queue of the
+	// listener.
 	maxRefusing = 256
 	// maxDrainIdle is how long a shutdown waits for the next message of a session that is between
 	// messages. Some clients are always silent for long. While the shutdown waits for them, new
@@ -58,7 +59,7 @@ const (
 )
 
 // Limits bound what each connection may use, and the number of connections. A field that is zero
-// takes its default, except Memory.
+// takes its default; only in Memory zero means no limit.
 type Limits struct {
 	IdleTimeout         time.Duration // the longest silence between frames
 	TransferTimeout     time.Duration // the longest silence after DATA, while the MTA receives the message

@@ -13,17 +13,17 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// link is one MTA connection, from its first frame to its end. go-milter uses it in two ways
-// (see gomilter.go): it reads commands from the link as from a net.Conn, and it calls the link
-// as its backend. Everything runs in the goroutine that go-milter starts for the connection.
-// When go-milter reads a command, the link first handles all events that go-milter does not need
-// to see.
+// link is one MTA connection, from its first frame to its end. go-milter uses it in two ways (see
+// gomilter.go): it reads commands from the link as from a net.Conn, and it calls the link as its
+// backend. After the negotiation, everything except the attendant runs in the goroutine that
+// go-milter starts for the connection. When go-milter reads a command, the link first handles all
+// events that go-milter does not need to see.
 type link struct {
 	srv    *Server
 	t      *wire.Transport
 	limits *Limits
 	conn   *Conn
-	refuse RejectReason // if it is not "", every session is answered tempfail
+	refuse RejectReason // if it is not "", the link refuses every session on this connection with tempfail
 
 	session Session // nil before CONNECT
 	counted bool    // SessionStarted was called, and SessionEnded was not
@@ -42,8 +42,9 @@ type link struct {
 	end     End
 }
 
-// heldReplies are replies of the Session that wait for an event to which the MTA expects a
-// reply. A reply to CONNECT is valid for the whole session, a reply to HELO until the next HELO,
+// heldReplies are replies of the Session that are given to later events, for one of two reasons.
+// The MTA did not wait for a reply to the earlier event, or the reply is valid for more than one
+// event. A reply to CONNECT is valid for the whole session, a reply to HELO until the next HELO,
 // and any other reply for the message.
 type heldReplies struct{ connect, helo, message Reply }
 
@@ -58,8 +59,8 @@ func (h heldReplies) reply() Reply {
 	return h.message
 }
 
-// hold keeps r: as the reply for the session if cmd is CONNECT, until the next HELO if cmd is
-// HELO, and otherwise for the message. If such a reply is held already, hold has no effect.
+// hold keeps r for later events. cmd is the event to which r is the reply, and decides how long r
+// is valid. If a reply that is valid for the same time is held already, hold has no effect.
 func (h *heldReplies) hold(cmd byte, r Reply) {
 	slot := &h.message
 	switch cmd {
@@ -77,7 +78,7 @@ func (h *heldReplies) hold(cmd byte, r Reply) {
 type usage struct {
 	recipients, envelope, fields, header int
 	memory                               int64    // octets of Limits.Memory that are reserved for the message
-	outliner                             Outliner // set when the message exceeded a limit and the Outliner goes on with it
+	outliner                             Outliner // not nil if the message exceeded a limit and this Outliner goes on with it
 }
 
 func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link {
@@ -90,9 +91,9 @@ func newLink(srv *Server, nc net.Conn, set *settings, refuse RejectReason) *link
 	}
 }
 
-// startSession reports a session to the Observer. It is called when a connection is accepted,
-// and again at CONNECT, because after QUIT_NC a CONNECT begins another session. It has an effect
-// once per session.
+// startSession reports the beginning of a session to the Observer, once for each session. It is
+// called when a connection is accepted, and again at CONNECT, because a CONNECT after QUIT_NC
+// begins another session.
 func (l *link) startSession() {
 	if !l.counted {
 		l.counted = true
@@ -105,9 +106,9 @@ func newConn(nc net.Conn, limits *Limits) *Conn {
 }
 
 // begin reads the MTA's offer and sets the terms. If that fails, it returns false and the
-// connection ends. begin reads the offer before go-milter does, because go-milter asks for what
-// it was configured to ask for, and an MTA closes the connection if a milter asks for more than
-// was offered.
+// connection ends. begin must read the offer before go-milter does. go-milter would ask for
+// everything that it is configured to ask for, and an MTA closes the connection if a milter asks
+// for more than the MTA offered.
 func (l *link) begin() (ok bool) {
 	defer l.rescue("milter.negotiate")
 	cmd, data, err := l.t.ReadFrame(l.idle(), true)

@@ -3,8 +3,9 @@ package milter
 import "sync/atomic"
 
 const (
-	// sessionCost is how many octets of Limits.Memory a connection reserves from accept to close.
-	// It covers the buffers, the goroutine, and the part of a body that is being handled.
+	// sessionCost is how many octets of Limits.Memory a connection reserves from the time when it
+	// is accepted until it is closed. It covers the buffers, the goroutine, and the part of a body
+	// that is being handled. A connection that is refused reserves nothing.
 	sessionCost = 64 << 10
 	// headerFactor is how many copies of a message's header and envelope are held at most: the
 	// octets from the MTA, and the copies that the Session makes.
@@ -13,9 +14,9 @@ const (
 	fieldCost = 256
 )
 
-// memory counts what all connections together have reserved of Limits.Memory. New connections
-// may reserve up to three quarters of the limit. The last quarter is for messages of existing
-// connections, so that a message that has begun can be finished.
+// memory counts what all connections together have reserved of Limits.Memory. A new connection is
+// served only if the total then is at most three quarters of the limit. The last quarter is for
+// messages of existing connections, so that a message that has begun can be finished.
 type memory struct{ reserved atomic.Int64 }
 
 // admit reserves sessionCost for a connection. It returns false, and reserves nothing, if limit

@@ -31,12 +31,11 @@ import (
 // Session receives the events of one SMTP session, in order and one at a time.
 //
 // The MTA does not wait for a reply to every event (see [ReplyAt]). If a method returns another
-// Reply than [Continue] and the MTA does not wait for it, the Reply is held and becomes the
-// reply to the next event for which the MTA waits. Until the message ends, the Session gets no
-// further events of that message. A Reply from Connect is valid for every message of the
-// session, and one from Helo until the next HELO, whether the Reply was held or not. A Reply
-// from Rcpt refuses one recipient if the MTA waits for it. If it is held, it refuses the whole
-// message.
+// Reply than [Continue] and the MTA does not wait for it, the Reply is held and becomes the reply
+// to the next event for which the MTA waits. Until the message ends, the Session gets no further
+// events of that message. A Reply from Connect is valid for every message of the session, and one
+// from Helo until the next HELO, whether the Reply was held or not. A refusal from Rcpt refuses one
+// recipient if the MTA waits for it. If it is held, it refuses the whole message.
 type Session interface {
 	// Connect gets the address and name of the SMTP client. It is called once.
 	Connect(c Connect) Reply
@@ -50,10 +49,10 @@ type Session interface {
 	// Data is called at the DATA command. Not every MTA sends it to milters.
 	Data() Reply
 	// Header gets a header field, in wire order. value has every octet after the colon, including
-	// white space, with folds as CRLF, but no CRLF at the end. If the MTA cannot keep the white
-	// space after the colon, value begins with a single space. Every LF from the MTA becomes
-	// CRLF, even if no white space follows it. Postfix and Sendmail send no such LF, and the
-	// Session must decide what it means.
+	// white space, with folds as CRLF, but no CRLF at the end. If the MTA removes one leading space
+	// from every value, a space is put back, unless the value begins with a tab. Every LF from the
+	// MTA becomes CRLF, even if no white space follows it. Postfix and Sendmail send no such LF,
+	// and the Session must decide what it means.
 	Header(name, value string) Reply
 	// EndOfHeader is called after the last field.
 	EndOfHeader() Reply
@@ -77,9 +76,9 @@ type Session interface {
 // OversizeReplier is an optional interface of a [Session]. Oversize is called once for a message
 // that exceeds a limit ([OversizeHeaderFields] and so on), and returns the reply to the message.
 // The Session gets nothing more of the message, because the field that decides about the message
-// could be missing from an incomplete header. If the Session has no such method, or if it
-// returns [Continue], the message is refused with 552 5.3.4 (452 4.5.3 for recipients, 452 4.3.1
-// for memory). An [Outliner] may return [Outline] instead.
+// could be missing from an incomplete header. If the Session has no such method, or if it returns
+// [Continue], the message is refused with 552 5.3.4 (452 4.5.3 for the number of recipients or the
+// length of the envelope, 452 4.3.1 for memory). An [Outliner] may return [Outline] instead.
 type OversizeReplier interface {
 	Oversize(what string) Reply
 }
@@ -91,7 +90,8 @@ type OversizeReplier interface {
 // no recipients, no end of the header and no body.
 type Outliner interface {
 	OversizeReplier
-	// HeaderStart is like Header, but gets at most the first 8 KiB of the value.
+	// HeaderStart is like Header, but gets at most the first 8 KiB that the MTA sent of the name
+	// and of the value.
 	HeaderStart(name, start string)
 }
 
@@ -167,7 +167,7 @@ const (
 	ReasonMaxSessions  RejectReason = "max_sessions"  // over Limits.MaxSessions; the answer to the MTA is tempfail
 	ReasonMemory       RejectReason = "memory"        // over Limits.Memory; the answer to the MTA is tempfail
 	ReasonHardLimit    RejectReason = "hard_limit"    // too many connections are being refused; the connection waits in the listener's queue
-	ReasonAcceptFailed RejectReason = "accept_failed" // no file descriptor or memory is left; the connection waits in the listener's queue
+	ReasonAcceptFailed RejectReason = "accept_failed" // accepting failed, usually because no file descriptor or memory is left; the connection waits in the listener's queue
 )
 
 // RejectReasons returns every RejectReason, so that the metric for each can start at 0.

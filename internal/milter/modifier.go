@@ -15,8 +15,8 @@ import (
 // ErrNotNegotiated is returned for an edit that the MTA does not allow.
 var ErrNotNegotiated = errors.New("milter: the MTA does not allow this action")
 
-// ErrInvalidEdit is returned for an edit with an invalid name, value or index, for example a
-// value that would end its field and begin another.
+// ErrInvalidEdit is returned for an edit with an invalid name, value, index or reason, for example
+// a value that would end its field and begin another.
 var ErrInvalidEdit = errors.New("milter: invalid edit")
 
 // maxEditBytes is the longest value that we write, in octets. Postfix itself cuts fields at
@@ -97,9 +97,10 @@ func (m *Modifier) DeleteHeaders(name string, count int, doomed func(index int) 
 	return nil
 }
 
-// Quarantine makes the MTA hold the message. The operator of the MTA is shown the reason, in
-// which every character that is not printable ASCII becomes '?'. EndOfMessage must return
-// Continue or Accept; otherwise the edit is not written.
+// Quarantine makes the MTA hold the message. The operator of the MTA is shown the reason, in which
+// every character that is not printable ASCII becomes '?'. A long reason is cut, and "held"
+// replaces an empty one. A reason with CR, LF or NUL is refused with ErrInvalidEdit. EndOfMessage
+// must return Continue or Accept; otherwise the edit is not written.
 func (m *Modifier) Quarantine(reason string) error {
 	if !m.conn.HasAction(ActionQuarantine) {
 		return ErrNotNegotiated
@@ -107,7 +108,7 @@ func (m *Modifier) Quarantine(reason string) error {
 	if strings.ContainsAny(reason, "\r\n\x00") {
 		return fmt.Errorf("%w: quarantine reason holds CR, LF or NUL", ErrInvalidEdit)
 	}
-	// write takes "" for "no quarantine", so an empty reason is never stored.
+	// In m.quarantine, "" means that there is no quarantine, so an empty reason is never stored.
 	m.quarantine = cmp.Or(printable.Marked(reason, smtp.MaxLen), "held")
 	return nil
 }
@@ -161,9 +162,9 @@ func checkValue(value string) error {
 	}
 }
 
-// lead returns value with the leading space that the MTA expects. If the MTA agreed to keep
-// leading space, it adds no space, so the value must begin with one. Otherwise the MTA adds a
-// space, so a leading space is removed.
+// lead returns value with the leading space that the MTA expects. If the MTA agreed to keep leading
+// space, the MTA adds none, so the value must begin with a space or tab. Otherwise the MTA adds a
+// space, so lead removes a leading space.
 func (m *Modifier) lead(value string) string {
 	if value == "" {
 		return value
@@ -180,8 +181,8 @@ func (m *Modifier) lead(value string) string {
 // maxUnsent is how many octets of edits are collected before they are sent.
 const maxUnsent = 64 << 10
 
-// write writes the edits to the write buffer of t, which is sent together with the reply. If
-// DeleteHeaders makes too many edits for the buffer, write sends some of them earlier. An error
+// write writes the edits to the write buffer of t, which is sent together with the reply. If the
+// edits of DeleteHeaders are longer than maxUnsent, write sends some of them earlier. An error
 // means that this sending failed.
 func (m *Modifier) write(t *wire.Transport) error {
 	for _, e := range m.changes {

@@ -112,7 +112,7 @@ func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
 		at    string // the event for which the Session returns reply
 		reply milter.Reply
 		want  string
-		after string // the next event that the Session gets after it
+		after string // the next event that the Session gets after the event in "at"
 	}{
 		{"MAIL gives no reply by default", "mail", refused, "550 5.7.1 no", "abort"},
 		{"so does RCPT, and the whole message is refused", "rcpt", milter.Tempfail, "tempfail", "abort"},

@@ -13,8 +13,7 @@ func TestRation(t *testing.T) {
 		var r ration
 		logged := make(chan int, 10)
 		over := func(n int) { logged <- n }
-		// left returns the number of records that were reported as left out since the last call of
-		// left.
+		// left returns how many records were reported to over since the last call of left.
 		left := func() (n int) {
 			synctest.Wait()
 			for len(logged) > 0 {

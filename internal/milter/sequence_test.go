@@ -65,7 +65,7 @@ func TestMacrosAnywhere(t *testing.T) {
 	rest := frame('L', "A\x00 b\x00") + frame('N', "") + frame('E', "")
 	for _, tc := range []struct {
 		why, sent string
-		want      []string // Mail, EndOfMessage and Abort as they are called, with the macros that the Session sees
+		want      []string // the calls of Mail, EndOfMessage and Abort, with the macros that the Session sees
 	}{
 		{"macros of MAIL inside its message", open + frame('D', "Mi\x00id\x00") + rest,
 			[]string{"mail <a>, i=, auth=", "eom, i=id, auth=", "abort"}},

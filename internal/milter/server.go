@@ -21,8 +21,8 @@ import (
 // ErrServerClosed is returned by Serve after Shutdown was called.
 var ErrServerClosed = errors.New("milter: server closed")
 
-// The pause before the next attempt to accept a connection, when there are no file descriptors
-// or no memory left. It doubles with each failure.
+// After a temporary error, Serve waits before it accepts again. The first wait is minAcceptBackoff.
+// Each further error doubles the wait, up to maxAcceptBackoff.
 const (
 	minAcceptBackoff = 5 * time.Millisecond
 	maxAcceptBackoff = time.Second
@@ -96,10 +96,10 @@ func (s *Server) onPanic() Reply { return s.settings.Load().OnPanic }
 // Reserved returns how many octets of Limits.Memory are reserved.
 func (s *Server) Reserved() int64 { return s.memory.reserved.Load() }
 
-// Serve accepts connections until Shutdown is called, then returns ErrServerClosed. It closes
-// ln. If no file descriptors are left, or if no further connection can even be refused
-// (ReasonHardLimit), Serve waits and then goes on. Meanwhile new connections wait in the
-// listener's queue. Any other error of the listener ends Serve.
+// Serve accepts connections until Shutdown is called, then returns ErrServerClosed. It closes ln.
+// After a temporary error (for example, no file descriptors are left), and while no further
+// connection can even be refused (ReasonHardLimit), Serve waits and then goes on. Meanwhile new
+// connections wait in the queue of the listener. Any other error of the listener ends Serve.
 func (s *Server) Serve(ln net.Listener) error {
 	defer func() { _ = ln.Close() }()
 	s.mu.Lock()
@@ -178,8 +178,8 @@ func (s *Server) awaitSlot() {
 		if !counted {
 			s.opts.Observer.sessionRejected(ReasonHardLimit)
 		}
-		// If several goroutines run Serve, one of the others may take the free slot and the
-		// element of freed. So a timer wakes this one too.
+		// If several goroutines run Serve, another one may take the free slot and the element of
+		// freed. So a timer wakes this goroutine too.
 		timer := time.NewTimer(maxAcceptBackoff)
 		select {
 		case <-s.freed:

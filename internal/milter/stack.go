@@ -1,6 +1,7 @@
 package milter
 
-// The stack that a session and the evaluation of a message need, in octets, approximately.
+// sessionStack and messageStack are about how many octets of stack a session needs, and the
+// evaluation of a message.
 const (
 	sessionStack = 5 << 10
 	messageStack = 12 << 10

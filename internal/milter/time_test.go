@@ -375,7 +375,7 @@ func TestShutdownDeadlineEndsTheMessage(t *testing.T) {
 		w.eom = func(ctx context.Context, _ *session, _ *milter.Modifier) milter.Reply {
 			<-ctx.Done()
 			w.note("%v", context.Cause(ctx))
-			time.Sleep(3 * time.Second) // this Session returns late after its context has ended
+			time.Sleep(3 * time.Second) // this EndOfMessage returns only 3 s after its context has ended
 			return milter.Tempfail
 		}
 		go func() {

@@ -155,10 +155,11 @@ func parseModification(cmd byte, data []byte) (m Modification, ok bool, err erro
 	return m, true, nil
 }
 
-// Apply returns the header after the edits. It applies them one after another, as Postfix does.
-// An index counts the fields with the same name from 1; names are compared without regard to
-// case. A deletion renumbers the fields after it. A change of a field that does not exist adds
-// the field. An insertion at 0 or 1 goes to the top.
+// Apply returns the header after the edits. It applies them one after another, as Postfix does. In
+// a change or deletion, the index counts the fields with this name from 1; names are compared
+// without regard to case. A deletion renumbers the fields after it. A change of a field that does
+// not exist adds the field at the end. In an insertion, the index counts all fields: the new field
+// gets this place in the header, and 0 or 1 is the top.
 func Apply(header []Field, mods []Modification) []Field {
 	out := append([]Field(nil), header...)
 	for _, m := range mods {

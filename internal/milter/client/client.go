@@ -202,14 +202,14 @@ func (c *Client) Helo(name string) (Action, error) {
 	return c.event('H', append([]byte(name), 0), noHelo, nrHelo)
 }
 
-// Mail sends MAIL with the argument from, unchanged. A real Postfix also sends the address as
-// its SMTP client wrote it, with or without angle brackets.
+// Mail sends MAIL. The milter gets the argument "from" unchanged, as a real Postfix passes on the
+// address that its SMTP client wrote, with or without angle brackets.
 func (c *Client) Mail(from string, args ...string) (Action, error) {
 	c.SetMacro("{mail_addr}", strings.Trim(from, "<>"))
 	return c.event('M', cStrings(from, args), noMail, nrMail)
 }
 
-// Rcpt sends RCPT with the argument to, unchanged.
+// Rcpt sends RCPT. The milter gets the argument "to" unchanged.
 func (c *Client) Rcpt(to string, args ...string) (Action, error) {
 	c.SetMacro("{rcpt_addr}", strings.Trim(to, "<>"))
 	return c.event('R', cStrings(to, args), noRcpt, nrRcpt)
@@ -277,9 +277,9 @@ func (c *Client) Close() error { return c.nc.Close() }
 // Progress returns the number of progress notices that the milter has sent.
 func (c *Client) Progress() int { return c.progress }
 
-// event sends an event with its macros and reads the answer. skip is the protocol flag by which
-// a milter says that it does not want the event. silent is the flag by which it says that it
-// will not answer the event. If the milter set one of them, event returns Continue.
+// event sends an event with its macros and reads the answer. skip is the protocol flag by which a
+// milter says that it does not want the event. silent is the protocol flag by which a milter says
+// that it will not answer the event. If the milter set one of them, event returns Continue.
 func (c *Client) event(cmd byte, data []byte, skip, silent uint32) (Action, error) {
 	if c.negotiated.Protocol&skip != 0 {
 		return Action{Kind: Continue}, nil

@@ -27,8 +27,8 @@ type Envelope struct {
 
 // Result says how the milter answered a message.
 type Result struct {
-	// Action is the last answer: that which ended the message early, or that to the end of the
-	// message.
+	// Action is the last answer: the answer that ended the message early, or otherwise the answer
+	// to the end of the message.
 	Action Action
 	// Stage is the event that Action answers: "mail", "rcpt" (no recipient was accepted), "data",
 	// "header", "end_of_header", "body" or "end_of_message".

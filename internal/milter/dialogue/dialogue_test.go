@@ -6,8 +6,8 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// TestSequences checks that each line of commands is accepted: all of its commands, or those
-// before the command in refused.
+// TestSequences checks that all commands of a test case are accepted, or, if "refused" is set,
+// exactly the commands before the one in "refused".
 func TestSequences(t *testing.T) {
 	for _, tc := range []struct {
 		why, commands string
@@ -45,8 +45,8 @@ func TestSequences(t *testing.T) {
 	}
 }
 
-// TestSilent checks that a command gets no reply if the milter asked for none and the MTA
-// offered to do without.
+// TestSilent checks that the MTA expects no reply to a command if the milter does not want to reply
+// to it and the MTA offered to go on without a reply.
 func TestSilent(t *testing.T) {
 	toRcpt := func(cmd byte) bool { return cmd == wire.CmdRcpt }
 	for _, tc := range []struct {

@@ -12,7 +12,7 @@ import (
 // newestVersion is the newest protocol version that this milter speaks.
 const newestVersion = 6
 
-// Actions that this milter asks the MTA to allow.
+// The actions that this milter asks the MTA to allow.
 const (
 	AddHeader    = gomilter.OptAddHeader
 	ChangeHeader = gomilter.OptChangeHeader
@@ -42,8 +42,8 @@ type Terms struct {
 	Protocol gomilter.OptProtocol
 }
 
-// Negotiate returns the terms: of everything that this milter wants, the part that the MTA
-// offers. An MTA closes the connection if a milter asks for more than it offered. repliesTo
+// Negotiate returns the terms: those actions and protocol flags that this milter wants and the MTA
+// offers. An MTA closes the connection if a milter asks for more than the MTA offered. repliesTo
 // reports whether the milter wants to reply to cmd.
 func Negotiate(o wire.Offer, repliesTo func(cmd byte) bool) Terms {
 	actions := AddHeader | ChangeHeader | Quarantine | AskMacros
@@ -63,14 +63,15 @@ func Negotiate(o wire.Offer, repliesTo func(cmd byte) bool) Terms {
 // Silent reports whether the MTA expects no reply to cmd.
 func (t Terms) Silent(cmd byte) bool { return t.Protocol&noReply[cmd] != 0 }
 
-// LeadingSpace reports whether the values of header fields come with the white space after the
-// colon, and must be written with it.
+// LeadingSpace reports whether the MTA sends and expects values of header fields with the white
+// space that follows the colon.
 func (t Terms) LeadingSpace() bool { return t.Protocol&gomilter.OptHeaderLeadingSpace != 0 }
 
-// Macros returns the macros that this milter asks for at each stage. The list replaces the list
-// in the MTA's configuration, and must name {client_addr} and similar macros, because Postfix
-// does not send them by default. From the end of the header on it names only the queue id,
-// because Postfix repeats the macros before every header field and every part of the body.
+// Macros returns the macros that this milter asks for at each stage. These lists replace the lists
+// in the configuration of the MTA. They must name {client_addr} and similar macros, because Postfix
+// does not send these by default. The lists for the end of the header and later stages name only
+// the queue id, because Postfix repeats the macros before every header field and every part of the
+// body.
 func Macros() map[gomilter.Stage][]string {
 	return map[gomilter.Stage][]string{
 		gomilter.StageConnect: {

@@ -3,9 +3,9 @@ package wire
 import "sync"
 
 // bufferSizes are the sizes of buffers. The smallest is large enough for a small message or a
-// reply. The largest holds the largest part of a body (65,535 octets) and the beginning of the
-// next frame. Each size is three times the one before, so a connection never needs a buffer of
-// more than three times the octets that it received, unless these fit into the smallest.
+// reply. The largest holds the largest part of a body (65,535 octets) and the beginning of the next
+// frame. Each size is three times the one before, so a buffer that must grow becomes at most three
+// times as large as the octets in it.
 var bufferSizes = [...]int{8 << 10, 24 << 10, 72 << 10}
 
 // buffer is memory for octets that are read or written.

@@ -15,8 +15,8 @@ const (
 )
 
 // Macros keeps the macros that the MTA sent for each stage. Macros that come after the event of
-// their stage replace the earlier macros of that stage. For example, {rcpt_addr} of one
-// recipient must not be taken for that of the next.
+// their stage replace the earlier macros of that stage. Without that, {rcpt_addr} of one recipient
+// could be taken for {rcpt_addr} of the next recipient.
 type Macros struct {
 	Limit  int // the most octets of names and values that are kept
 	bytes  int

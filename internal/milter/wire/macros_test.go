@@ -46,7 +46,7 @@ func TestMacrosOfOneStage(t *testing.T) {
 	}
 	m.EndMessage(0)
 	add("Mab\x00x\x00")
-	add("Mb\x00x\x00") // these octets are also the end of the frame before, but that frame has no macro b
+	add("Mb\x00x\x00") // this frame must not count as a repetition, although the frame before ends with the same octets
 	add("Mab\x00y\x00")
 	if m.Get("b") != "x" || m.Get("ab") != "y" {
 		t.Error("the later value does not win:", m.Get("b"), m.Get("ab"))

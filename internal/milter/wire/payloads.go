@@ -95,10 +95,10 @@ func ParseHelo(data []byte) (string, error) {
 }
 
 // ParseHeader reads a header field. leadingSpace says whether the MTA agreed to keep the space
-// before the value. Anything but exactly two strings is an error: if such a field were ignored,
-// the verifier would not see it, but the reader of the message would. White space before the
-// colon (RFC 5322 §4.5) is removed, as Postfix does. Mail clients treat "From : x" as a From
-// field, so every program that reads the field must do the same.
+// before the value. A frame that is not exactly a name and a value is an error. If such a field
+// were ignored, the verifier would not see it, but the mail client of the recipient would show it.
+// White space before the colon (RFC 5322 §4.5) is removed, as Postfix does, because mail clients
+// treat "From : x" as a From field.
 func ParseHeader(data []byte, leadingSpace bool) (name, value string, err error) {
 	return ParseHeaderStart(data, leadingSpace, len(data))
 }
@@ -116,8 +116,8 @@ func ParseHeaderStart(data []byte, leadingSpace bool, limit int) (name, start st
 	return name, start, nil
 }
 
-// field restores the value of a field as it was before the MTA sent it: the MTA turns CRLF in
-// folds into LF, and removes one leading space (but not a tab) if it did not agree to keep it.
+// field restores the value of a field, which the MTA changed before it sent it: CRLF in folds
+// became LF, and one leading space (but not a tab) was removed if the MTA did not agree to keep it.
 // Both results are parts of one string, which saves an allocation.
 func field(name, value []byte, leadingSpace bool) (string, string) {
 	var b strings.Builder

@@ -59,8 +59,8 @@ func TestFrameBounds(t *testing.T) {
 	}
 }
 
-// TestReadDeadlines checks how long ReadFrame waits, and whether Hastened then reports that
-// Hasten or Force ended the wait.
+// TestReadDeadlines checks how long ReadFrame waits, and that Hastened then reports whether Hasten
+// or Force limited the wait.
 func TestReadDeadlines(t *testing.T) {
 	const frame = "\x00\x00\x00\x02Bx"
 	for _, tc := range []struct {

@@ -14,8 +14,8 @@ import (
 // forcedWriteTimeout is how long a write may take after Force.
 const forcedWriteTimeout = time.Second
 
-// Transport reads frames from the MTA and writes to the MTA, with deadlines. While it waits for
-// the beginning of a frame, it holds no read buffer (if raw is set, see below).
+// Transport reads frames from the MTA and writes to the MTA, with deadlines. While it waits for the
+// beginning of a frame, it holds no read buffer (unless raw is nil).
 type Transport struct {
 	nc      net.Conn
 	raw     syscall.RawConn // nil if nc does not give access to its file descriptor; then the Transport holds a buffer while it waits
@@ -29,7 +29,7 @@ type Transport struct {
 	want int     // how many octets the frame that is being read needs
 	err  error   // the error of the last tryRead
 	cut  bool    // the last frame was too long, and only its beginning was returned
-	out  *buffer // the write buffer, until Flush; so a reply and its edits are one write
+	out  *buffer // the write buffer; Flush sends it, so that a reply and its edits are one write
 
 	mu              sync.Mutex // guards the fields below, so that other deadlines do not undo those of Force and Hasten
 	forced          bool
@@ -72,7 +72,7 @@ func (t *Transport) Hasten(patience time.Duration) {
 	}
 }
 
-// Hastened reports whether a read that ran out of time did so because of Force or Hasten.
+// Hastened reports, after a read ran out of time, whether Force or Hasten limited that read.
 func (t *Transport) Hastened() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -180,8 +180,8 @@ func (t *Transport) maxFrame(cmd byte) int {
 	return min(t.limits.MaxFrame, maxCommandFrame)
 }
 
-// await reads until n octets of the frame have come. It sets the deadline FrameTimeout when it
-// must read for the frame for the first time; timed remembers that.
+// await reads until n octets of the frame have come. Before the first read for a frame it sets the
+// deadline to FrameTimeout from now. timed is false until that is done.
 func (t *Transport) await(n int, timed *bool) error {
 	for t.w-t.r < n {
 		if !*timed {
@@ -329,14 +329,16 @@ func (t *Transport) writeAll(p []byte) error {
 	return err
 }
 
-// Watch calls gone if the MTA closes the connection before stop is called. Do not call ReadFrame
-// before stop has returned.
+// Watch calls gone if the MTA closes the connection before stop is called. If the MTA first sends
+// something, Watch does not notice that it leaves later. Do not call ReadFrame before stop has
+// returned.
 func (t *Transport) Watch(gone func()) (stop func()) {
 	t.readDeadline(time.Time{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// If octets of the MTA have come, the MTA has not gone. They are handled after the reply.
+		// If the MTA has sent something already, there is nothing to watch. It is handled after the
+		// reply.
 		if t.r < t.w {
 			return
 		}

@@ -41,8 +41,8 @@ const (
 	FamilyUnknown = 'U'
 )
 
-// The codes of the frames that we write (SMFIR_*), without the plain replies, whose codes are in
-// package milter.
+// The codes of the frames that we write (SMFIR_*). The codes of the plain replies, such as
+// Continue, are in package milter.
 const (
 	CodeReply        = 'y' // an SMTP reply with code and text of our own
 	codeInsertHeader = 'i' // SMFIR_INSHEADER
@@ -59,7 +59,8 @@ const (
 	// Only the beginning of such a field is returned. If the connection ended instead, an MTA
 	// could be configured to deliver the message without its milter.
 	maxPassedOver = 64 << 20
-	// maxBeginning is how many octets of such a field are kept, including its name.
+	// maxBeginning is how many octets of a header field are kept if the field is too long to be
+	// kept as a whole. They include its name.
 	maxBeginning = 16 << 10
 	// oldestVersion is the oldest protocol version that we accept: that of Sendmail 8.10.
 	oldestVersion = 2
@@ -82,8 +83,8 @@ func (m Malformed) Error() string { return "wire: " + string(m.Kind) }
 // Kind says what is wrong with a frame.
 type Kind string
 
-// The kinds of malformed frames. ReadFrame never returns KindUnknownCommand and
-// KindOutOfSequence, because it does not check commands; its caller uses them.
+// The kinds of malformed frames. This package itself never returns KindUnknownCommand and
+// KindOutOfSequence, because it does not check commands. Package milter uses them.
 const (
 	KindEmptyFrame           Kind = "empty_frame"
 	KindFrameTooLong         Kind = "frame_too_long"
