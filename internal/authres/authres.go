@@ -40,9 +40,9 @@ type Field struct {
 type Result struct {
 	Method string `json:"method"` // keyword: spf, dkim, dmarc, arc, iprev
 	Value  string `json:"result"` // keyword: pass, fail, temperror, ...
-	// Comment is text of the program, such as "2048-bit rsa". It must not repeat text of a sender.
-	// Format would make such text safe for a parser, but some readers search comments for results,
-	// too.
+	// Comment is a text that sekimori itself chooses, such as "2048-bit rsa". It must not repeat
+	// text of a sender. Format would make the text of a sender safe for a parser, but some programs
+	// also search comments for results.
 	Comment    string     `json:"comment,omitempty"`
 	Reason     string     `json:"reason,omitempty"` // free text
 	Properties []Property `json:"properties,omitempty"`

@@ -17,8 +17,8 @@ func newCharSet(in func(c byte) bool) (set charSet) {
 	return set
 }
 
-// tokenChars are the characters that a token may have (RFC 2045 §5.1), and atomChars those that an
-// atom may have (RFC 5322).
+// tokenChars are the characters that a token may have (RFC 2045 §5.1). atomChars are the characters
+// that an atom may have (RFC 5322).
 var (
 	tokenChars = newCharSet(func(c byte) bool {
 		return c > ' ' && c < 0x7f && strings.IndexByte(`()<>@,;:\"/[]?=`, c) < 0
@@ -80,7 +80,7 @@ func isDomainName(s string) bool {
 
 // isPlainAddress reports whether s is [local-part] "@" domain-name and needs no quotes. The local
 // part must be a token. RFC 8601 allows other local parts without quotes, such as prvs=x=user, but
-// readers would misread their equals signs more easily.
+// some programs would misread the equals signs in them.
 func isPlainAddress(s string) bool {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || !isDomainName(domain) || !strings.Contains(domain, ".") || !isDotAtom(local) && local != "" {

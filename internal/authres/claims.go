@@ -19,7 +19,7 @@ const maxHeadLen = 2 << 10
 // has no id. An IDs is safe for concurrent use.
 type IDs struct {
 	ids   []string // all ids, in the form of canonicalID
-	words []string // the texts that named looks for: the ids that are not too long, and their U-labels
+	words []string // the texts that the method named looks for: the ids that are not too long, and their U-labels
 }
 
 // NewIDs returns IDs with the given authserv-ids.
@@ -39,20 +39,20 @@ func NewIDs(ids ...string) IDs {
 	return n
 }
 
-// Claimed reports whether a reader could think that a host with one of the ids wrote this value of
-// an Authentication-Results field. If such a field comes from outside, it is forged and must be
-// removed (RFC 8601 §5).
+// Claimed reports whether some program that reads this value of an Authentication-Results field
+// could think that a host with one of the ids wrote it. If a claimed field comes from outside, it
+// is forged and must be removed (RFC 8601 §5).
 //
-// The value need not be well-formed. Claimed reads the text before the first ';' in every way in
-// which a careful or a careless reader might: with or without knowledge of comments, quotes and
+// The value need not be well-formed. Claimed reads the text before the first ';' in the ways in
+// which careful and careless programs read it: with and without knowledge of comments, quotes and
 // escapes, without white space, control characters and 8-bit octets, and with internationalized
 // names decoded. If one of the ids is a whole word in any of these readings, the field is claimed,
-// whatever other text it has. A longer name that contains an id, such as
+// whatever other text the field has. A longer name that contains an id, such as
 // mx.example.jp.attacker.net, is a different word.
 //
-// If the text has an encoded word (RFC 2047), the field is claimed, too. No authserv-id needs an
-// encoded word, and a reader may decode it with a charset that this package does not know. The cost
-// is linear in the length of the value.
+// If the text before the first ';' has an encoded word (RFC 2047), the field is claimed, too. No
+// authserv-id needs an encoded word, and a program may decode the encoded word with a charset that
+// this package does not know. The cost is linear in the length of the value.
 func (n IDs) Claimed(value string) bool {
 	p := &parser{s: value}
 	if got, err := p.authServID(); err == nil && slices.Contains(n.ids, canonicalID(got)) {
@@ -67,7 +67,7 @@ func (n IDs) Claimed(value string) bool {
 		return true // a quote or a parenthesis is not closed, or the length is meant to hide an id
 	}
 	if i := strings.Index(head, wordBegin); i >= 0 && encoded(value[i:]) {
-		return true // a reader may look for the end of the encoded word beyond the head
+		return true // a program may look for the end of the encoded word beyond the head
 	}
 	return n.named(head)
 }
@@ -93,15 +93,16 @@ func (n IDs) named(text string) bool {
 	return false
 }
 
-// canonicalID returns an id in lower case and without dots at its end. Readers ignore case, and
-// often a dot at the end. Two ids are equal if canonicalID returns the same for both.
+// canonicalID returns an id in lower case and without dots at its end. The programs that read the
+// field ignore case, and often ignore a dot at the end. Two ids are equal if canonicalID returns
+// the same for both.
 func canonicalID(id string) string { return strings.TrimRight(lower(id), ".") }
 
-// syntax says which parts of the grammar a reader knows.
+// syntax says which parts of the grammar are known to a program that reads the field.
 type syntax struct{ quotes, comments, escapes bool }
 
-// headLen returns the length of the longest text that a reader of any syntax could see before the
-// results.
+// headLen returns the length of the text before the results. Programs that know different parts of
+// the grammar see different lengths. headLen returns the longest of these.
 func headLen(value string) int {
 	n := 0
 	for _, syn := range []syntax{
@@ -113,7 +114,7 @@ func headLen(value string) int {
 	return n
 }
 
-// head returns where the text before the results ends for a reader with this syntax. That is the
+// head returns where the text before the results ends for a program with this syntax. That is the
 // offset of the first ';' that has a letter or digit before it, or the length of value if there is
 // none.
 func (syn syntax) head(value string) int {
@@ -143,7 +144,7 @@ func (syn syntax) head(value string) int {
 	return len(value)
 }
 
-// readings returns the texts, in lower case, that different readers could see in head.
+// readings returns the texts, in lower case, that different programs could see in head.
 func readings(head string) []string {
 	plain := lower(head)
 	bare, pattern := uncomment(plain, true), uncomment(plain, false)
@@ -212,8 +213,9 @@ func dropSpace(r rune) rune {
 	return r
 }
 
-// mapping maps different spellings of a name to one. It maps the spellings that IDNA-aware software
-// treats as the same name: full-width letters, ideographic full stops, A-labels.
+// mapping maps different spellings of a name to one spelling. It knows the spellings that
+// IDNA-aware software treats as the same name: full-width letters, ideographic full stops,
+// A-labels.
 var mapping = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
 
 // mapDomain returns a domain name in U-labels, even if the name is not valid. It does not convert

@@ -6,17 +6,18 @@ import "strings"
 // value is therefore treated as forged.
 const maxTraceLen = 4 << 10
 
-// ClaimedSPF reports whether a reader could think that a host with one of the ids wrote this value
-// of a Received-SPF field. It reports true if the receiver= or a comment names an id. It also
-// reports true if the value has neither a receiver= nor a comment (RFC 7208 §9.1 asks for both),
-// because then any host might have written it. Otherwise another host wrote the field.
+// ClaimedSPF reports whether some program that reads this value of a Received-SPF field could think
+// that a host with one of the ids wrote it. It reports true if the receiver= parameter or a comment
+// names an id, or if the value is too long or has an encoded word. It also reports true if the
+// value has neither a receiver= parameter nor a comment (RFC 7208 §9.1 asks for both), because then
+// any host might have written it. In all other cases, another host wrote the field.
 func (n IDs) ClaimedSPF(value string) bool {
 	named, signed := n.readSPF(value)
 	return named || !signed
 }
 
-// NamedInSPF reports whether receiver= or a comment in the value of a Received-SPF
-// field names one of the ids.
+// NamedInSPF reports whether the receiver= parameter or a comment in the value of a Received-SPF
+// field names one of the ids. It also reports true if the value is too long or has an encoded word.
 func (n IDs) NamedInSPF(value string) bool {
 	named, _ := n.readSPF(value)
 	return named
@@ -42,9 +43,9 @@ func (n IDs) readSPF(value string) (named, signed bool) {
 	return false, signed
 }
 
-// splitComments returns the text within parentheses, and the text outside of them. Nested
-// parentheses count, and so does one that is not closed. If quotes is set, a parenthesis within
-// quotes is ordinary text.
+// splitComments returns the text within parentheses, and the text outside of them. Parentheses may
+// be nested. If a parenthesis is not closed, the comment goes on to the end of the value. If quotes
+// is set, a parenthesis within quotes is ordinary text.
 func splitComments(value string, quotes bool) (comments, rest string) {
 	var in, out strings.Builder
 	depth, quoted := 0, false

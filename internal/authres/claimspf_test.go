@@ -48,8 +48,8 @@ func TestClaimedSPF(t *testing.T) {
 }
 
 // FuzzClaimedSPF checks that a host recognizes the field that FormatReceivedSPF wrote for it,
-// whatever the other values of the field are. It also checks that text after a receiver= does not
-// hide it.
+// whatever the other values of the field are. It also checks that text after a receiver= parameter
+// does not hide the parameter.
 func FuzzClaimedSPF(f *testing.F) {
 	for _, seed := range []string{"pass", "(", "\"", "receiver=", "\\", "pass (x) receiver=y; \"(\""} {
 		f.Add(seed)

@@ -32,7 +32,8 @@ func cleanText(s string, utf8OK bool) string {
 // longer than maxFieldLen with them.
 const omitted = "details omitted: too long"
 
-// The printable ASCII characters that comments, reasons, and values of properties may have.
+// These sets have the printable ASCII characters that comments, reasons, and values of properties
+// may have.
 var (
 	commentChars = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\()`, c) < 0 })
 	reasonChars  = newCharSet(func(c byte) bool { return c >= ' ' && c < 0x7f && strings.IndexByte(`;"\`, c) < 0 })
@@ -40,7 +41,7 @@ var (
 )
 
 // cleanProse does what cleanText does. It also replaces each ASCII character that is not in set by
-// '_'. The result needs no escapes, and has no character that a reader could see as the end of an
+// '_'. The result needs no escapes, and has no character that a program could see as the end of an
 // authentication result.
 func cleanProse(s string, set *charSet, utf8OK bool) string {
 	s = cleanText(s, utf8OK)
@@ -57,9 +58,9 @@ func cleanProse(s string, set *charSet, utf8OK bool) string {
 	return s
 }
 
-// isWritable reports whether s can be written as the value of a property. It can if every reader
-// sees s as one value and nothing else. Format leaves out all other values, because a value that
-// was cut or altered would name another domain or address.
+// isWritable reports whether s can be written as the value of a property. That is the case if every
+// program that reads the field sees s as one value and nothing else. Format leaves out all other
+// values. If it cut or altered them, they would name another domain or address.
 func isWritable(s string, utf8OK bool) bool {
 	ascii := true
 	for i := 0; i < len(s); i++ {
@@ -72,15 +73,15 @@ func isWritable(s string, utf8OK bool) bool {
 	return s != "" && len(s) <= maxValueLen && (ascii || utf8OK && cleanText(s, true) == s && !startsWithMark(s))
 }
 
-// startsWithMark reports whether s begins with a combining mark. A reader would see the mark joined
-// to the character before it, which is part of the syntax.
+// startsWithMark reports whether s begins with a combining mark. A program would see the mark
+// joined to the character before it, which is part of the syntax.
 func startsWithMark(s string) bool {
 	first, _ := utf8.DecodeRuneInString(s)
 	return unicode.IsMark(first)
 }
 
-// cleanKeyword returns s as a Keyword (RFC 5321 Ldh-str). The program chooses the keywords, so s
-// changes only if the program has an error. The field is then still well-formed.
+// cleanKeyword returns s as a Keyword (RFC 5321 Ldh-str). Sekimori itself chooses the keywords, so
+// cleanKeyword changes s only if sekimori has an error. Even then, the field is well-formed.
 func cleanKeyword(s string) string {
 	if isKeyword(s) {
 		return s

@@ -10,9 +10,10 @@ import (
 	"sekimori/internal/testkit/suites"
 )
 
-// The lines of the doctest that concern a field. docParse is a statement that parses a field. docAsk
-// is a statement that asks for a part of the field, and docPart is the name of that part; the next
-// line has the expected value. docPrinted is a line that shows a field as Python prints it.
+// These patterns match lines of the doctest. docParse matches a statement that parses a field.
+// docAsk matches a statement that asks for a part of the field; the line after it has the expected
+// value. docPart matches the name of that part. docPrinted matches a line that shows a field as
+// Python prints it.
 var (
 	docParse   = regexp.MustCompile(`(\w*arobj) = [\w.]+\.parse\('(.*)'\)$`)
 	docAsk     = regexp.MustCompile(`^>>> str\(\w*arobj\.([\w.\[\]]+)\)$`)

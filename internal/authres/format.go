@@ -12,17 +12,17 @@ const lineLen = 78
 // Format returns the value of the field as it is sent. It begins with a space. Each result begins a
 // new line, each fold is CRLF SP, and there is no CRLF at the end.
 //
-// Many readers do not parse the field: they cut it at every ';', or search for "dmarc=pass".
-// Therefore Format follows these rules:
+// Many programs that read the field do not parse it. They cut it at every ';', or search it for
+// "dmarc=pass". Therefore Format follows these rules:
 //   - A property is left out if its value has an octet that could begin or end another part of the
 //     field: one of ;="\(),<> or a space, or one that is not printable. It is also left out if its
 //     value is empty or over 255 octets, or if it has characters beyond ASCII and UTF8 is not set.
 //   - A value is written as it is if it is an RFC 2045 token, a domain name, or a plain
 //     local-part@domain or @domain. Any other value is written in quotes, and so is a token with an
 //     apostrophe, because mailauth treats an apostrophe as a quote.
-//   - Comments and reasons are text of the program. They have '_' in place of ;"\ (comments also in
-//     place of parentheses) and '?' in place of characters that are not printable. If they are over
-//     255 octets, they are cut and end in "...".
+//   - Comments and reasons are texts that sekimori itself chooses. They have '_' in place of ;"\
+//     (comments also in place of parentheses) and '?' in place of characters that are not
+//     printable. If they are over 255 octets, they are cut and end in "...".
 //   - A field over 16 KiB loses the details of its longest results. A comment in each of these
 //     results says so. At most 100 results with 32 properties each are written.
 //   - Methods, results and property names are changed to valid keywords if they are not keywords.
@@ -54,8 +54,8 @@ func (f Field) AppendFormat(dst []byte) []byte {
 }
 
 // shrunk writes all results again. It leaves out the details of the longest results, but only of as
-// many as needed to make the field fit. A sender can only make the results of signatures long. The
-// DMARC result is short and keeps its domain.
+// many as needed to make the field fit. The only results that a sender can make long are those of
+// signatures. The DMARC result is short and keeps its domain.
 func (l *lines) shrunk(f Field, sizes []int, total int) {
 	order := make([]int, len(sizes))
 	for i := range order {

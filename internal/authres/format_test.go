@@ -167,7 +167,8 @@ func TestFormatBounds(t *testing.T) {
 	checkFormat(t, f, f.Format())
 }
 
-// checkFormat checks got, which Format returned for f. It checks what must be true of every field.
+// checkFormat checks got, which Format returned for f, for the properties that every field must
+// have.
 func checkFormat(t *testing.T, f Field, got string) {
 	t.Helper()
 	if len(got) > maxFieldLen {
@@ -207,14 +208,14 @@ func checkFormat(t *testing.T, f Field, got string) {
 	if !NewIDs(f.AuthServID).Claimed(got) && want.AuthServID == f.AuthServID {
 		t.Errorf("our own field does not claim our id: %q", got)
 	}
-	// A reader that knows neither quotes nor comments finds the same results. It sees no backslash
+	// A program that knows neither quotes nor comments finds the same results. It sees no backslash
 	// and as many semicolons as there are results.
 	if results := got[strings.IndexByte(got, ';'):]; want.AuthServID == f.AuthServID && !strings.Contains(f.AuthServID, ";") &&
 		(strings.Count(results, ";") != max(len(want.Results), 1) || strings.ContainsAny(results, `\`)) {
 		t.Errorf("%d semicolons for %d results: %q", strings.Count(results, ";"), len(want.Results), got)
 	}
-	// A reader that removes comments and quoted-strings finds the same results. For it, too, there
-	// are as many semicolons as results.
+	// A program that removes comments and quoted-strings finds the same results. That program, too,
+	// sees as many semicolons as results.
 	if n := strings.Count(outside(got), ";"); n != max(len(want.Results), 1) {
 		t.Errorf("%d semicolons outside quotes for %d results: %q", n, len(want.Results), got)
 	}

@@ -94,8 +94,8 @@ func (f Field) clean() Field {
 	return out
 }
 
-// shrink removes the details of the longest results until the field fits. A sender can only make
-// the results of signatures long. The DMARC result is short and keeps its domain.
+// shrink removes the details of the longest results until the field fits. The only results that a
+// sender can make long are those of signatures. The DMARC result is short and keeps its domain.
 func (f *Field) shrink() {
 	total := len(formatValue(f.AuthServID)) + len(" ;")
 	sizes := make([]int, len(f.Results))
@@ -122,7 +122,7 @@ func formatPValue(s string) string { return string(appendPValue(nil, s)) }
 
 func comment(s string) string { return "(" + s + ")" }
 
-// replaced returns s with '_' in place of each character that is in what.
+// replaced returns s with '_' in place of each character that occurs in the string what.
 func replaced(s, what string) string {
 	for _, c := range what {
 		s = strings.ReplaceAll(s, string(c), "_")

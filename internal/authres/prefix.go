@@ -5,17 +5,18 @@ import (
 	"strings"
 )
 
-// Shortest and longest header.b value. RFC 6008 §4 asks for at least eight characters. Two
-// signatures with the same first 64 characters are copies of each other.
+// These are the lengths of the shortest and the longest header.b value. RFC 6008 §4 asks for at
+// least eight characters. Two signatures with the same first 64 characters are copies of each
+// other.
 const (
 	minPrefix = 8
 	maxPrefix = 64
 )
 
 // SignaturePrefixes takes the b= values of the signatures of a message. For each value it returns
-// the prefix to write in header.b, so that a reader knows which signature a result belongs to (RFC
-// 6008 §4). A prefix has eight characters. If it would be the same as another prefix, it has more,
-// up to 64. Octets that are not base64 digits, such as white space and padding, are left out.
+// the prefix to write in header.b, from which a program can see which signature a result belongs to
+// (RFC 6008 §4). A prefix has eight characters. If it would be the same as another prefix, it has
+// more, up to 64. Octets that are not base64 digits, such as white space and padding, are left out.
 func SignaturePrefixes(signatures []string) []string {
 	out := make([]string, len(signatures))
 	if len(signatures) == 1 { // a single signature needs only the shortest prefix

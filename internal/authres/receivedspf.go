@@ -10,7 +10,7 @@ const ReceivedSPFName = "Received-SPF"
 // of the field. But if NullSender is set, an empty EnvelopeFrom is written.
 type ReceivedSPF struct {
 	Result       string     // the RFC's word: pass, fail, softfail, neutral, none, temperror, permerror
-	Comment      string     // text of the program, for people
+	Comment      string     // a text that sekimori itself chooses, for people
 	Receiver     string     // host name of the verifier
 	ClientIP     netip.Addr // address of the SMTP client
 	EnvelopeFrom string     // envelope sender, or its domain alone
@@ -55,7 +55,7 @@ func FormatReceivedSPF(r ReceivedSPF) string {
 		l.begin()
 		l.b = append(append(l.b, kv.key...), '=')
 		// The grammar asks for a dot-atom or a quoted-string. A dot-atom that is neither a domain
-		// name nor a token is quoted, because some readers would misread it.
+		// name nor a token is quoted, because some programs would misread it.
 		if isDomainName(kv.value) || isDotAtom(kv.value) && isToken(kv.value) {
 			l.b = append(l.b, kv.value...)
 		} else {

@@ -87,7 +87,7 @@ func TestNothingBreaksOut(t *testing.T) {
 }
 
 // TestTruncatedField: some MTAs cut long fields. Wherever the field is cut, Parse must return an
-// error, or only results that f has.
+// error, or only results whose methods are those of the whole field.
 func TestTruncatedField(t *testing.T) {
 	f := Field{AuthServID: "mx.example.jp", Results: []Result{
 		{Method: "spf", Value: "fail", Comment: "a; dkim=pass", Reason: `"; dkim=pass`, Properties: []Property{{PTypeSMTP, "mailfrom", `"; dkim=pass`}}},
@@ -107,8 +107,8 @@ func TestTruncatedField(t *testing.T) {
 	}
 }
 
-// TestClaimedDecorated checks text before and after our id that a reader may skip. Such text does
-// not hide the id, and it does not turn a longer name into our id.
+// TestClaimedDecorated checks text before and after our id that a program may skip when it reads
+// the field. Such text does not hide the id, and it does not turn a longer name into our id.
 func TestClaimedDecorated(t *testing.T) {
 	skipped := []string{"", " ", "\t", "\r\n ", "\n", "(c)", "((c)\\))", "(;)", `(")`, "\x00", "\x01", "\u200b", "\u00a0", ";", "."}
 	for _, a := range skipped {

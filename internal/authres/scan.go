@@ -89,7 +89,7 @@ func (p *parser) delimited(what string, open, closing byte) (string, error) {
 				return "", err
 			}
 			continue
-		case c == closing: // before the opening octet, because a quote is both
+		case c == closing: // checked before the opening octet, because a quote both opens and closes a quoted-string
 			depth--
 		case c == open:
 			depth++

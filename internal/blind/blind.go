@@ -22,10 +22,10 @@ const (
 	// PrivateClients: for a long time, all clients have had one and the same private address. It
 	// must be the address of a host between the clients and the MTA.
 	PrivateClients Kind = "private_clients"
-	// AllTrusted: a long run of messages, up to the last one, all came from trusted.networks.
+	// AllTrusted: the last messages, at least manyClients in a row, all came from trusted.networks.
 	AllTrusted Kind = "all_trusted"
-	// NothingEvaluated: the MTA told the daemon of accepted recipients in several transactions in a
-	// row, but showed it no message in any of them.
+	// NothingEvaluated: since the last evaluated message, there were several transactions in which
+	// the MTA told the daemon of accepted recipients, but showed it no message.
 	NothingEvaluated Kind = "nothing_evaluated"
 )
 
@@ -47,15 +47,16 @@ const (
 // Lacks lists every Lack.
 var Lacks = []Lack{LackAdd, LackChange, LackQuarantine, LackLeadingSpace, LackMacros}
 
-// How many events in a row there must be before a Kind holds.
+// These constants say how many events there must be before a Kind holds.
 const (
 	// manyClients is how many sessions or messages in a row must come from one private address
-	// (PrivateClients), or how many messages in a row from trusted.networks (AllTrusted). A burst
-	// of mail from one host of the site is usually smaller.
+	// (PrivateClients), and how many messages in a row must come from trusted.networks
+	// (AllTrusted). A burst of mail from one host of the site is usually smaller.
 	manyClients = 100
-	// manyEmpty is how many transactions in a row must end without a message. A transaction in
-	// which the client sent DATA counts double. One that ended before DATA is weaker evidence,
-	// because a client that only checks an address also leaves after RCPT.
+	// manyEmpty is how many transactions must end without a message, since the last evaluated
+	// message. A transaction in which the client sent DATA counts double. A transaction that ended
+	// before DATA is weaker evidence, because a client that only checks an address also leaves
+	// after RCPT.
 	manyEmpty = 10
 )
 
@@ -125,7 +126,7 @@ func New(log *slog.Logger) *Watch {
 }
 
 // Negotiated counts the features that the MTA at the other end of a connection did not offer. It
-// warns of each MTA once.
+// warns of each MTA once, up to maxMTAs and one more.
 func (w *Watch) Negotiated(local, remote net.Addr, lacks []Lack) {
 	if w == nil || len(lacks) == 0 {
 		return

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// watched returns a Watch, and a function that returns the word under "what" of
-// each record that the Watch logged since the last call.
+// watched returns a Watch, and a function that returns the value of the attribute "what" of each
+// record that the Watch logged since the last call.
 func watched(t *testing.T) (*Watch, func() []string) {
 	t.Helper()
 	var log bytes.Buffer
@@ -161,7 +161,7 @@ func TestMTAs(t *testing.T) {
 }
 
 // TestCounts checks that Transactions counts all transactions without a message, and that the log
-// gives the number of those since the last message.
+// gives the number of such transactions since the last evaluated message.
 func TestCounts(t *testing.T) {
 	var log bytes.Buffer
 	w := New(slog.New(slog.NewTextHandler(&log, nil)))

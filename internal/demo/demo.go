@@ -22,7 +22,7 @@ import (
 	"sekimori/internal/milter/client"
 )
 
-// Names and times that the demo uses.
+// These are names and times that the demo uses.
 const (
 	authServID  = "mx.sekimori.example"
 	dnsTimeout  = 150 * time.Millisecond // short, because one author's DNS servers never answer

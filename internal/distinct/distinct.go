@@ -70,8 +70,8 @@ func day(t time.Time) int64 {
 }
 
 // sketch returns the sketch of a day. If there is none yet, it makes one. The new sketch replaces
-// the sketch of another day that has the same place: usually the day Days before, or any day if the
-// clock was wrong.
+// the sketch of another day that has the same place. Usually that is the day Days days before. If
+// the clock was wrong, it may be any other day.
 func (w *Window) sketch(day int64) *sketch {
 	place := &w.days[uint64(day)%Days]
 	for {

@@ -111,7 +111,7 @@ type Source struct {
 	authors map[string]bool
 	intact  map[string]bool // author domains of the messages that Intact counts
 	names   map[string]bool
-	more    bool // the source has more client names than names holds
+	more    bool // the source has more client names than the field "names" can hold
 }
 
 type key struct {
@@ -188,7 +188,7 @@ func (s *Source) add(r Record) {
 
 // source returns the best evidence of the host that handed the message over. A seal or a signature
 // of the author's own domain is no evidence, because another host may have forwarded the message
-// after it.
+// after it was sealed or signed.
 func (r *Record) source() (key, bool) {
 	if r.ARCSealer != "" && !related(r.ARCSealer, r.Author) {
 		return key{ARCSealer, r.ARCSealer}, true
@@ -229,10 +229,10 @@ func related(a, b string) bool {
 	return a == b || registered(a) != "" && registered(a) == registered(b)
 }
 
-// authorSignature reports two things. signed says that the author's domain signed the message, or a
-// domain with the same registered domain. broken says that a signature of the author's domain, or
-// of a domain below it, no longer matches the message. If broken is true, the message has the trait
-// broken_author_signature, so a rule with this trait matches the message.
+// authorSignature reports two things. signed says that the message was signed by the author's
+// domain, or by a domain with the same registered domain. broken says that a signature of the
+// author's domain, or of a domain below it, no longer matches the message. If broken is true, the
+// message has the trait broken_author_signature, so a rule with this trait matches the message.
 func (r *Record) authorSignature() (broken, signed bool) {
 	for _, s := range r.Signatures {
 		if !related(s.Domain, r.Author) {
@@ -271,7 +271,8 @@ func (f *Finder) Sources(least int) []*Source {
 	return out
 }
 
-// What a source needs at least to be treated as a forwarder with high or medium confidence.
+// These are the numbers that a source must reach to be treated as a forwarder with high or medium
+// confidence.
 const (
 	highFailures   = 10
 	highAuthors    = 3

@@ -28,7 +28,7 @@ import (
 	"sekimori/internal/trait"
 )
 
-// message returns a message that fails DMARC. Its author domain has the given number.
+// message returns a message that fails DMARC. The name of its author domain has the given number.
 func message(number int, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 	domain := dns.Name(fmt.Sprintf("author%d.example", number))
 	e := &msgauth.Evaluation{
@@ -233,8 +233,8 @@ func TestIntact(t *testing.T) {
 	}
 }
 
-// TestBounded checks the limits for sources, authors and names, of which strangers can make any
-// number.
+// TestBounded checks the limits for sources, authors and names. Strangers can make any number of
+// these.
 func TestBounded(t *testing.T) {
 	f := New()
 	for i := range maxSources + 7 {

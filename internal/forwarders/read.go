@@ -22,7 +22,8 @@ import (
 // are shorter than 32 KiB.
 const maxLine = 64 << 10
 
-// logRecord has the fields that are needed of the daemon's log record of a message.
+// logRecord is the log record that the daemon writes for a message. It has only the fields that a
+// Finder needs.
 type logRecord struct {
 	Msg         string        `json:"msg"`
 	Client      string        `json:"client_ip"`

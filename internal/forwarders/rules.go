@@ -67,8 +67,9 @@ func (s *Source) then() policy.Action {
 	return policy.Accept
 }
 
-// patterns returns the values for the condition of the rule. It returns nil if a rule cannot have
-// one of the values: the name of a client may have any octets.
+// patterns returns the values for the condition of the rule. It returns nil if one of the values
+// cannot be used in a rule. For example, the reverse name of a client may have octets that a
+// pattern does not allow.
 func (s *Source) patterns() []string {
 	if s.Kind == Client {
 		if _, err := netip.ParsePrefix(s.Value); err != nil {

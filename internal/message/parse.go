@@ -37,7 +37,7 @@ func withCRLF(raw []byte) []byte {
 // line that is not a field ends the header and belongs to the body. White space before a colon is
 // dropped.
 //
-// Parse also undoes what editors and mail readers do to the file. It drops a byte order mark and
+// Parse also undoes what editors and mail clients do to the file. It drops a byte order mark and
 // the "From " line of an mbox at the beginning. It replaces every bare LF by CRLF, because SMTP
 // does not allow a bare LF. The body shares the memory of raw unless line ends had to change.
 func Parse(raw []byte) (Header, []byte) {

@@ -1,10 +1,11 @@
-// Package printable makes text that a stranger wrote safe to print. All rules for that are here. A
-// grammar may have further rules, for example for the quoting of RFC 5322 and RFC 8601, or for the
-// local parts of RFC 6533 §3. Those rules are in the package of that grammar.
+// Package printable makes text that a stranger wrote safe to print. The general rules for that are
+// here. A grammar may have further rules, for example for the quoting of RFC 5322 and RFC 8601, or
+// for the local parts of RFC 6533 §3. Those rules are in the package of that grammar.
 //
-// Every function below except Clip returns valid UTF-8 without control characters, marks that turn
-// the direction of text, and the other characters that [IsShown] excludes. Which function to use
-// depends on where the text goes:
+// Each function in the list below returns valid UTF-8 without control characters, marks that turn
+// the direction of text, and the other characters that [IsShown] excludes. The only exceptions are
+// the line ends and tabs that Text and Writer keep. Which function to use depends on where the text
+// goes:
 //
 //   - [Value]: one value in a line for a person. Printable ASCII stays as it is. Any other text is
 //     written in quotes with escapes, so that a person notices characters that only look like

@@ -71,8 +71,8 @@ func TestMarked(t *testing.T) {
 
 // FuzzRules checks the result of each function, whatever the text: it is valid UTF-8, has neither
 // control characters (except line ends and tabs of Text) nor marks that turn the direction of text,
-// and has at most the length that is allowed. All functions but Quoted do not change their own
-// results.
+// and has at most the length that is allowed. If a function other than Quoted is called with its
+// own result, it must return the same text.
 func FuzzRules(f *testing.F) {
 	for _, s := range []string{"plain", `a"\b`, "\x1b[31m", "a\r\n250 ok", "関守", "a\u202eb\u2069\u200f", "\xe3\x81", "\x7f\u0085\U000e0041",
 		"\xff\xff\xff\xff", "é"} {

@@ -24,9 +24,9 @@ func TextBytes(text []byte) []byte {
 // staysInText reports whether a text of several lines keeps r as it is.
 func staysInText(r rune) bool { return r == '\n' || r == '\t' || IsShown(r) }
 
-// Writer writes text as [Text] returns it. JSON as encoding/json writes it keeps its meaning:
-// there, the characters that Text escapes are only in strings, and the escapes are valid in JSON. A
-// Writer is not safe for concurrent use.
+// Writer writes text as [Text] returns it. If the text is JSON that encoding/json wrote, its
+// meaning does not change. In such JSON, the characters that Text escapes are only in strings, and
+// the escapes are valid there. A Writer is not safe for concurrent use.
 type Writer struct {
 	out  io.Writer
 	rest []byte // the beginning of a character whose other octets have not come yet

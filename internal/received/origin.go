@@ -20,11 +20,11 @@ type Origin struct {
 	// Received is the number of the Received field that the MTA of the daemon wrote, counted from
 	// the top.
 	Received int
-	// TrustedHosts are one's own hosts. Find reads the Received fields from the top, as long as
-	// these hosts wrote them. Anybody may have written the fields below. The host at the border is
-	// the host that wrote the first field whose client is not in a trusted network. If there is no
-	// such field, it is the host that wrote the last field with a client address, or else the last
-	// field.
+	// TrustedHosts are the site's own hosts. Find reads the Received fields from the top, as long
+	// as these hosts wrote them. Anybody may have written the fields below. The host at the border
+	// is the host that wrote the first field whose client is not in a trusted network. If there is
+	// no such field, it is the host that wrote the last field with a client address, or else the
+	// last field.
 	TrustedHosts []dns.Name
 	// HELO is the HELO name of every message. It is used only if Client is set. MailFrom is the
 	// envelope sender of every message. If it is nil, the sender is taken from Return-Path, from a
@@ -40,8 +40,8 @@ type Transaction struct {
 	Header   message.Header // the header as the client sent it
 	Time     time.Time      // when the MTA received the message; zero if it is not known
 	By       dns.Name       // the host that received the message; "" if it is not known
-	// Internal says that the message did not come from outside: the field of the border names no
-	// client address.
+	// Internal says that the message did not come from outside: the field of the host at the border
+	// names no client address.
 	Internal bool
 }
 
@@ -65,16 +65,16 @@ func TimeOf(h message.Header, client netip.Addr) (f Field, ok bool) {
 	return f, ok
 }
 
-// deliveryFields are fields that one's own hosts put on top of a message when they deliver it. If
-// Origin.Client is set, Find removes only these fields.
+// deliveryFields are fields that the site's own hosts put on top of a message when they deliver it.
+// If Origin.Client is set, Find removes only these fields.
 var deliveryFields = []string{
 	"Return-Path", "Delivered-To", "X-Original-To", "Envelope-To", "Delivery-date", "X-Envelope-From", "X-Envelope-To",
 }
 
 // Find returns what is known about the message h. The header is as the client sent it. The client
-// and the envelope are from the fields that one's own hosts put on top. mboxSender is the sender in
-// the separator of an mbox, or "" if there is none. trusted reports whether an address is in a
-// trusted network.
+// and the envelope are from the fields that the site's own hosts put on top. mboxSender is the
+// sender in the separator of an mbox, or "" if there is none. trusted reports whether an address is
+// in a trusted network.
 func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Addr) bool) (Transaction, error) {
 	if o.Client.IsValid() {
 		n := 0
@@ -194,7 +194,7 @@ func lastTrusted(at int, border Field) (int, Field, error) {
 }
 
 // mailFrom sets the envelope sender. It takes o.MailFrom if there is one. Otherwise it takes the
-// sender in top, the fields that one's own hosts put on top, and finally mboxSender.
+// sender in top, the fields that the site's own hosts put on top, and finally mboxSender.
 func (t *Transaction) mailFrom(o Origin, top message.Header, mboxSender string) error {
 	switch {
 	case o.MailFrom != nil:
@@ -221,7 +221,7 @@ func (t *Transaction) fromTop(top message.Header) bool {
 			return true
 		}
 	}
-	for _, f := range slices.Backward(top) { // begin with the last field, which is that of the border
+	for _, f := range slices.Backward(top) { // begin with the last field, which the host at the border wrote
 		if !f.Is("Received") {
 			continue
 		}

@@ -1,7 +1,7 @@
 // Package received parses the trace fields that hosts put on top of a message on its way (RFC 5321
-// §4.4). They say from which client a stored message came, when, and for whom. One's own hosts
+// §4.4). They say from which client a stored message came, when, and for whom. The site's own hosts
 // write the topmost fields. Anybody may have written the fields below those. [Origin] finds the
-// border, which is the last field that can be believed.
+// host at the border. Its field is the last one that can be believed.
 package received
 
 import (
@@ -157,7 +157,7 @@ func (r *Field) clauses(s *scanner) error {
 			if addr, ok := literal(r.HELO); ok && strings.HasPrefix(text, "Exim ") && !r.hasComments {
 				r.Address = addr // Exim: the client has no name, and gave no HELO or its address as HELO
 			}
-		case "envelope-from": // Haraka writes it without a comment
+		case "envelope-from": // Haraka writes envelope-from outside of a comment
 			r.envelopeFrom(s.value())
 		case "with":
 			r.With = strings.ToUpper(s.value())

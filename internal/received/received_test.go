@@ -96,7 +96,7 @@ func TestAuthenticated(t *testing.T) {
 	}
 }
 
-// The Received fields of the test messages. One's own hosts are mx.here.example and
+// These are the Received fields of the test messages. The site's own hosts are mx.here.example and
 // imap.here.example.
 const (
 	external = "Received: from mail.bank.example (mail.bank.example [192.0.2.1])\r\n\tby mx.here.example (Postfix) with ESMTPS id Q1\r\n" +
@@ -203,8 +203,8 @@ func FuzzReceived(f *testing.F) {
 		if r.Address.IsValid() && (r.HELO == "" || r.Address.Zone() != "" || r.Address.Is4In6()) {
 			t.Errorf("%q: %+v", value, r)
 		}
-		// The HELO name cannot become the address of the client. Only MTAs that write the HELO name
-		// elsewhere put the address after "from".
+		// If the field has no comments, an address after "from" is the HELO name. Parse must not
+		// take it for the address of the client.
 		word := strings.Fields(message.Unfold(value))
 		if addr, ok := literal(word[1]); ok && r.Address == addr && strings.Count(value, "[") == 1 && !strings.Contains(value, "(") {
 			t.Errorf("%q: the address is that of HELO", value)

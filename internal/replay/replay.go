@@ -49,7 +49,7 @@ type outcome struct {
 	author   dns.Name
 	live     judge.Decision
 	compared policy.Verdict // the verdict by the candidate
-	// unanswered says that a DNS lookup for the message failed.
+	// unanswered says that SPF, iprev, DKIM or DMARC gave the result temperror.
 	unanswered bool
 	err        error // why the message could not be judged
 }
@@ -223,8 +223,9 @@ func (r *runner) finish(ctx context.Context, out outcome, cases []*judge.Stored)
 	return out
 }
 
-// unanswered reports whether a DNS lookup for the message failed. On receipt the lookup may have
-// succeeded, and the decision may have been different.
+// unanswered reports whether SPF, iprev, DKIM or DMARC gave the result temperror for the message.
+// Usually the cause is a failed DNS lookup. On receipt the lookup may have succeeded, and the
+// decision may have been different. A failed lookup for ARC alone does not count.
 func unanswered(e *msgauth.Evaluation) bool {
 	return e.HELO.Result == spf.TempError || e.MailFrom.Result == spf.TempError || e.IPRev.Status == iprev.TempError ||
 		e.DMARC.Result == dmarc.ResultTempError ||

@@ -311,8 +311,8 @@ func TestUnanswered(t *testing.T) {
 	closed(t, s)
 }
 
-// TestReliable checks that a run counts as reliable if lookups failed for at most one message in a
-// hundred.
+// TestReliable checks that a run counts as reliable if at most one message in a hundred counts as
+// Unanswered.
 func TestReliable(t *testing.T) {
 	for _, tt := range []struct {
 		messages, bad, unanswered int

@@ -34,7 +34,7 @@ _dmarc.hobby.example TXT "v=DMARC1; p=none"
 ! _dmarc.silent.bank.example * servfail
 `
 
-// sameRow is one message and the configuration for the decision on it.
+// sameRow is a test case: one message, and the configuration for the decision on it.
 type sameRow struct {
 	name   string
 	change func(*config.Config)
@@ -46,7 +46,8 @@ type sameRow struct {
 	edits  string // a text that must be in one of the edits; if "", there must be no edits
 }
 
-// sameRows has a row for each way in which the daemon can decide on a message.
+// sameRows returns the test cases of TestSameDecision. They cover the different ways in which the
+// daemon can decide on a message.
 func sameRows(t *testing.T) []sameRow {
 	file := func(name, text string) string {
 		t.Helper()
@@ -146,8 +147,8 @@ func TestSameDecision(t *testing.T) {
 				if got := listed(d.Edits); got != edits {
 					t.Errorf("%s writes\n%s\nthe daemon writes\n%s", name, got, edits)
 				}
-				// The Decision of explain has only the facts that explain shows, so only replay is
-				// checked.
+				// The Decision of explain has only the facts that explain shows. Therefore the
+				// number of kinds is checked for replay only.
 				if kinds := b(d.Skipped != "") + b(d.Oversize != "") + b(d.Evaluation != nil); name == "replay" && kinds != 1 {
 					t.Errorf("%s: %d kinds of facts", name, kinds)
 				}

@@ -27,7 +27,7 @@ www.a.example   CNAME a.example.
 ! slow.example A servfail
 `
 
-// asked counts the questions that are sent to the network.
+// asked is a resolver that counts the questions that are sent to the network.
 type asked struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -39,7 +39,7 @@ func (a *asked) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	return a.next.Lookup(ctx, name, typ)
 }
 
-// nobody is a network that must not be asked: every question is an error of the test.
+// nobody is a resolver that must not be asked. If it is asked, the test fails.
 type nobody struct {
 	dns.LookupOnly
 	t *testing.T

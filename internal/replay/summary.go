@@ -28,8 +28,9 @@ type Summary struct {
 	// Bad counts the messages that could not be judged. BadMessages lists the first 10,000 of them.
 	Bad         int          `json:"bad"`
 	BadMessages []BadMessage `json:"bad_messages"`
-	// Unanswered counts the messages for which a DNS lookup failed. On receipt, the daemon may have
-	// decided differently on these.
+	// Unanswered counts the messages for which SPF, iprev, DKIM or DMARC gave the result temperror,
+	// usually because a DNS lookup failed. On receipt, the daemon may have decided differently on
+	// these messages.
 	Unanswered int `json:"unanswered"`
 	// Verdicts counts the messages by the action of the verdict. Mode monitor may apply a milder
 	// action.
@@ -63,7 +64,7 @@ type Domain struct {
 	Author   string                `json:"author_domain"`
 	Messages int                   `json:"messages"`
 	Verdicts map[policy.Action]int `json:"verdicts"`
-	// Unanswered counts the messages for which a DNS lookup failed.
+	// Unanswered counts the messages for which SPF, iprev, DKIM or DMARC gave the result temperror.
 	Unanswered int `json:"unanswered"`
 }
 
@@ -72,9 +73,10 @@ type Candidate struct {
 	Verdicts map[policy.Action]int `json:"verdicts"` // by the action of the candidate's verdict
 	// Different counts the messages with different verdicts.
 	Different int `json:"different"`
-	// Changes counts these messages by the two actions, as in "accept -> reject".
+	// Changes counts the messages with different verdicts by the two actions, as in "accept ->
+	// reject".
 	Changes map[string]int `json:"changes"`
-	// Differences lists the first 10,000 of these messages.
+	// Differences lists the first 10,000 messages with different verdicts.
 	Differences []Difference `json:"differences"`
 }
 
@@ -221,12 +223,11 @@ func (s *Summary) unansweredPercent() float64 {
 	return 100 * float64(s.Unanswered) / float64(max(s.judged(), 1))
 }
 
-// tolerableUnansweredPercent says for how many messages a DNS lookup may fail, in percent. With
-// more of them, the summary no longer shows what the daemon would have done.
+// tolerableUnansweredPercent limits the percentage of messages that count as Unanswered. With more
+// of them, the summary no longer shows what the daemon would have done.
 const tolerableUnansweredPercent = 1
 
-// Reliable reports whether DNS lookups failed for at most tolerableUnansweredPercent of the
-// messages.
+// Reliable reports whether at most tolerableUnansweredPercent of the messages count as Unanswered.
 func (s *Summary) Reliable() bool { return s.unansweredPercent() <= tolerableUnansweredPercent }
 
 func (s *Summary) table(b *strings.Builder) {

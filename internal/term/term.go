@@ -33,7 +33,8 @@ type Bar struct {
 	drawn time.Time
 }
 
-// How often a bar is drawn at most, and its width in characters.
+// barInterval is the shortest time between two drawings of a bar. barWidth is its width in
+// characters.
 const (
 	barInterval = 200 * time.Millisecond
 	barWidth    = 30

@@ -1,28 +1,28 @@
 // Package author finds the author of a message in its From field ([Parse], RFC 5322 §3.6.2).
 //
-// Programs differ in how they read a From field. Such a program is called a reader here. A
-// verifier is only useful if it finds the same author as the mail client of the recipient. Parse
-// therefore follows one principle: within its limits, it refuses a field only if readers could see
-// different domains in it, or no domain. A field that clients write and show is accepted, even if
-// RFC 5322 calls it obsolete or wrong. A field in which two readers could see authors of different
-// domains is refused, even if RFC 5322 allows it. The error is an [*Error] that says what is wrong,
-// and where.
+// Programs differ in how they read a From field. In the comments of this package, "a program" means
+// any program that reads the field, such as a mail client. A verifier is only useful if it finds
+// the same author as the mail client of the recipient. Parse therefore follows one principle:
+// within its limits, it refuses a field only if programs could see different domains in it, or no
+// domain. A field that clients write and show is accepted, even if RFC 5322 calls it obsolete or
+// wrong. A field in which two programs could see authors of different domains is refused, even if
+// RFC 5322 allows it. The error is an [*Error] that says what is wrong, and where.
 //
 // Which addresses count:
 //
-//   - An address in a comment counts if the address of the mailbox has no angle brackets or no
-//     other name, because a reader may then use the comment as the author. Such a comment may hold
-//     only addresses of the author's own domain. If the mailbox has a name and angle brackets, an
-//     address in a comment does not count.
+//   - An address in a comment counts if the address of the mailbox has no angle brackets, or if the
+//     mailbox has no other name. In these cases, a program may use the comment as the author. Such
+//     a comment may hold only addresses of the author's own domain. If the mailbox has a name and
+//     angle brackets, an address in a comment does not count.
 //   - An address in a display name does not count if it is quoted or in encoded words (RFC 2047
 //     §5). It may still mislead a person, so the field is accepted with a [Note].
-//   - An encoded word may decode to one address in angle brackets. In the display name of the only
-//     mailbox, that address does not count either. It leads to [NoteOtherName], because a person
-//     would see the address as the author. The address does count in a comment, among
-//     several mailboxes, and where readers decode the word differently. Encoded quotes and
-//     parentheses count, too, if they move an address of another domain out of its quotes or
-//     comment.
-//   - A domain counts only if it could exist. Some readers remove white space. They see
+//   - An encoded word may decode to one address in angle brackets. If the word is in the display
+//     name of the only mailbox, that address does not count either. It leads to [NoteOtherName],
+//     because a person would see the address as the author. The address does count if the word is
+//     in a comment, if there are several mailboxes, or if programs decode the word differently.
+//     Encoded quotes and parentheses count, too, if they move an address of another domain out of
+//     its quotes or comment.
+//   - A domain counts only if it could exist. Some programs remove white space. They see
 //     foo@a.examplefoo in "foo@a.example Foo", which cannot exist, but they also see ceo@bank.com
 //     in "ceo@bank.c om".
 //
@@ -30,8 +30,8 @@
 //
 // Parse first reads a field as a mailbox-list, with some tolerance (mailbox.go). The name of the
 // only address may have text that should have been quoted (loose.go), or unencoded double-byte text
-// (legacy.go). If Parse cannot read the field as a mailbox-list, it reads it as a slip: a field that
-// breaks the grammar, but in which all readers see one domain (slip.go, domains.go).
+// (legacy.go). If Parse cannot read the field as a mailbox-list, it reads it as a slip: a field
+// that breaks the grammar, but in which all programs see one domain (slip.go, domains.go).
 //
 // # What is accepted
 //
@@ -48,9 +48,9 @@
 //	a@b.example (x @ y)                a comment with an "@" that has no domain after it
 //	a@b.example <a@b.example>          unquoted address of the very same domain
 //	Doe, John <a@b.example>            unquoted , : ; and @ in the name of the only address,
-//	Foo: bar <a@b.example>             where no reader finds another domain
+//	Foo: bar <a@b.example>             where no program finds another domain
 //	ESC $ B ... ESC ( B <a@b.example>  raw ISO-2022-JP, Shift_JIS and the like in the name of
-//	                                   the only address, if no reader finds another domain
+//	                                   the only address, if no program finds another domain
 //	a@b.example, , c@b.example,        lists, empty elements (obs-mbox-list)
 //	a..b.@b.example  "a..b"@b.example  dots anywhere in a local part, as in addresses of Japanese carriers
 //	a@b.example.  root@localhost       final dot, single label

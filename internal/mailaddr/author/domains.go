@@ -11,12 +11,12 @@ import (
 	"sekimori/internal/printable"
 )
 
-// This file finds the domains that other readers may see in a text, and checks that there is only
-// one. Readers differ in how they split, decode and clean the text.
+// This file finds the domains that mail programs may see in a text, and checks that there is only
+// one. Programs differ in how they split, decode and clean the text.
 
-// oneDomain reports whether every reader sees only the given domain in text. It looks at the text
-// as it is, without comments, and without quotes and parentheses. It looks at each of these forms
-// with and without the encoded words decoded.
+// oneDomain reports whether every mail program sees only the given domain in text. It looks at
+// several forms of the text: as it is, without comments, without quotes and parentheses. In each of
+// these forms, it looks at the text with and without the encoded words decoded.
 func oneDomain(text, domain string) bool {
 	for _, form := range forms(text) {
 		if !showsOnly(form, domain) {
@@ -43,23 +43,23 @@ func oneDomain(text, domain string) bool {
 	return true
 }
 
-// forms returns the text as it is, and as it looks to readers that remove comments or quotes.
+// forms returns the text as it is, and as it looks to programs that remove comments or quotes.
 func forms(text string) []string {
 	if !strings.ContainsAny(text, "\"()") {
 		return []string{text}
 	}
 	outside, _ := splitComments(text)
 	forms := []string{text, outside, withoutComments(text), strings.NewReplacer(`"`, "", "(", " ", ")", " ").Replace(text), stripMarks(text)}
-	// A reader that keeps quotes does not find an encoded word that has a quote in it. A reader that
-	// removes quotes first does find it.
+	// A program that keeps quotes does not find an encoded word that has a quote in it. A program
+	// that removes quotes first does find it.
 	if strings.Contains(text, "=?") {
 		forms = append(forms, strings.NewReplacer(`"`, "", "(", "", ")", "").Replace(text))
 	}
 	return forms
 }
 
-// withoutComments returns text with a space in place of each comment. It does what a reader does
-// that knows quotes: a parenthesis within quotes does not begin a comment.
+// withoutComments returns text with a space in place of each comment. It knows quotes: a
+// parenthesis within quotes does not begin a comment.
 func withoutComments(text string) string {
 	var b strings.Builder
 	depth, quoted := 0, false
@@ -92,17 +92,17 @@ func withoutControls(text string) string {
 	}, text)
 }
 
-// showsOnly reports whether no reader can see a domain other than the given one in text. Wherever a
-// domain seems to follow an "@", it must be the given domain. showsOnly also reports false if a
-// domain follows a character that only looks like "@", or if angle brackets hold a domain without
-// an "@".
+// showsOnly reports whether the given domain is the only one that a mail program can see in text.
+// Wherever a domain seems to follow an "@", it must be the given domain. showsOnly also reports
+// false if a domain follows a character that only looks like "@", or if angle brackets hold a
+// domain without an "@".
 func showsOnly(text, domain string) bool {
 	for rest := text; ; {
 		_, after, found := strings.Cut(rest, "@")
 		if !found {
 			break
 		}
-		// After "@[", a reader would see an author with an address literal and without a domain.
+		// After "@[", a program would see an author with an address literal and without a domain.
 		if strings.HasPrefix(strings.TrimLeft(after, " \t"), "[") {
 			return false
 		}
@@ -116,8 +116,8 @@ func showsOnly(text, domain string) bool {
 	return !looksLikeAddress(text) && !bracketsDomain(text)
 }
 
-// bracketsDomain reports whether a pair of angle brackets holds a domain, but no "@". A reader that
-// looks for brackets first would use that domain as the author's.
+// bracketsDomain reports whether a pair of angle brackets holds a domain, but no "@". A program
+// that looks for brackets first would use that domain as the author's.
 func bracketsDomain(text string) bool {
 	for {
 		_, after, found := strings.Cut(text, "<")
@@ -143,8 +143,8 @@ func looksLikeAddress(text string) bool {
 	return false
 }
 
-// startsDomain reports whether a reader could find a domain with a dot at the beginning of text.
-// The domain may have white space in it, because some readers remove that. startsDomain reads no
+// startsDomain reports whether a program could find a domain with a dot at the beginning of text.
+// The domain may have white space in it, because some programs remove that. startsDomain reads no
 // further than the next "@".
 func startsDomain(text string) bool {
 	end := 0
@@ -155,8 +155,8 @@ func startsDomain(text string) bool {
 }
 
 // slipDomain returns the domain at the beginning of after, the text behind an "@". It reports false
-// if a reader might see a different domain. For some readers, the domain may go on after white
-// space, quotes or brackets. For others, it may end earlier, at an octet that not every reader
+// if a program might see a different domain. For some programs, the domain may go on after white
+// space, quotes or brackets. For others, it may end earlier, at an octet that not every program
 // allows in a domain.
 func slipDomain(after string) (dns.Name, bool) {
 	after = strings.TrimLeft(after, " \t") // CFWS around "@" (RFC 5322 §4.4)
@@ -177,7 +177,7 @@ func slipDomain(after string) (dns.Name, bool) {
 	return name, err == nil
 }
 
-// atomEnd returns how many octets of atext and dots text begins with.
+// atomEnd returns the number of octets at the beginning of text that are atext or dots.
 func atomEnd(text string) int {
 	end := 0
 	for end < len(text) && mailaddr.IsAtom(text[end]) {
@@ -186,9 +186,9 @@ func atomEnd(text string) int {
 	return end
 }
 
-// joins reports whether a reader that removes white space from a domain could see a different
+// joins reports whether a program that removes white space from a domain could see a different
 // domain that may exist. RFC 5322 §4.4 allows such white space, and Python's email.utils removes
-// it. In "foo@a.example Foo", such a reader sees the top-level domain "exampleFoo", which does not
+// it. In "foo@a.example Foo", such a program sees the top-level domain "exampleFoo", which does not
 // exist.
 func joins(domain, rest string) bool {
 	end := 0
@@ -196,7 +196,7 @@ func joins(domain, rest string) bool {
 		end++
 	}
 	for word := range strings.FieldsSeq(rest[:end]) {
-		name := word[:hostEnd(word)] // A reader that searches for a pattern stops at an octet that cannot be in a host name.
+		name := word[:hostEnd(word)] // A program that searches for a pattern stops at an octet that cannot be in a host name.
 		if domain += name; name == "" || len(domain) > dns.MaxNameLen {
 			return false
 		}
@@ -211,7 +211,8 @@ func joins(domain, rest string) bool {
 	return false
 }
 
-// hostEnd returns how many letters, digits, hyphens and dots text begins with.
+// hostEnd returns the number of octets at the beginning of text that are letters, digits, hyphens
+// or dots.
 func hostEnd(text string) int {
 	end := strings.IndexFunc(text, func(r rune) bool {
 		return r != '-' && r != '.' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z')

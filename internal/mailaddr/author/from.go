@@ -87,13 +87,14 @@ type Note string
 
 // The values of Note.
 const (
-	// NoteOtherAddress: a display name has other words and an address of another domain, or a
+	// NoteOtherAddress: a display name has an address of another domain among other words, or a
 	// comment beside an address in angle brackets shows an address of another domain.
 	NoteOtherAddress Note = "other_address"
 	// NoteOtherName: a display name consists only of an address of another domain, or it holds such
 	// an address in encoded angle brackets.
 	NoteOtherName Note = "other_name"
-	// NoteSlip: readers split the field in different ways, but all of them see the same domain.
+	// NoteSlip: mail programs split the field in different ways, but all of them see the same
+	// domain.
 	NoteSlip Note = "slip"
 )
 

@@ -16,8 +16,9 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// FuzzParse checks every result of Parse. For an accepted field, it checks that other readers see
-// the same domain, and that the mailboxes, written without names, are parsed with the same result.
+// FuzzParse checks every result of Parse. For an accepted field, it checks that other mail programs
+// see the same domain, and that the mailboxes, written without names, are parsed with the same
+// result.
 func FuzzParse(f *testing.F) {
 	for _, c := range fromCases(f) {
 		for _, v := range c.values {
@@ -68,7 +69,7 @@ func FuzzParse(f *testing.F) {
 			canonical.WriteString("<" + local + "@" + string(m.Domain) + ">")
 		}
 		if canonical.Len() > MaxFromLen {
-			return // the brackets and spaces can make it longer than Parse allows
+			return // the brackets and spaces can make the field longer than Parse allows
 		}
 		again, err := Parse([]string{canonical.String()})
 		if err != nil && slices.Contains(from.Notes, NoteSlip) {
@@ -85,13 +86,13 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// dottedDomain is a pattern that a reader may use to find the domain of an address.
+// dottedDomain is a pattern that a program may use to find the domain of an address.
 var dottedDomain = regexp.MustCompile(`@[ \t\r\n]*([0-9A-Za-z_-]+\.[0-9A-Za-z_.-]*[0-9A-Za-z_-])`)
 
-// otherReaders compares an accepted field with what other readers see in it. The first reader is
-// Go's parser, which is as strict as RFC 5322, but allows dots in phrases. The next readers look
-// for angle brackets. If the field is a slip, or has unquoted commas, colons or double-byte text, a
-// third kind of reader looks for an "@" with something like a domain after it.
+// otherReaders compares an accepted field with what other mail programs see in it. The first
+// program is Go's parser, which is as strict as RFC 5322, but allows dots in phrases. The next
+// programs look for angle brackets. If the field is a slip, or has unquoted commas, colons or
+// double-byte text, a third kind of program looks for an "@" with something like a domain after it.
 func otherReaders(t *testing.T, value string, from From) {
 	t.Helper()
 	unfolded := strings.NewReplacer("\r\n", "").Replace(value)
@@ -141,7 +142,7 @@ func otherReaders(t *testing.T, value string, from From) {
 	for _, text := range texts {
 		for _, m := range dottedDomain.FindAllStringSubmatch(text, -1) {
 			if p.slip && !isTopLevel(strings.ToLower(m[1][strings.LastIndexByte(m[1], '.')+1:])) {
-				continue // a reader that removes white space made a domain that cannot exist
+				continue // a program that removes white space made a domain that cannot exist
 			}
 			if name, err := mailaddr.ParseDomain(m[1]); err == nil && name != from.AuthorDomain && !strings.HasPrefix(string(from.AuthorDomain), "xn--") {
 				t.Fatalf("a pattern reads %q, we %q", name, from.AuthorDomain)
@@ -150,12 +151,13 @@ func otherReaders(t *testing.T, value string, from From) {
 	}
 }
 
-// reader is a reader that uses the addresses in angle brackets as authors. It knows quotes. pairs
-// says that it also knows quoted pairs, and comments that it knows comments.
+// reader is a mail program that uses the addresses in angle brackets as authors. It knows quotes.
+// If pairs is set, it also knows quoted pairs. If comments is set, it also knows comments.
 type reader struct{ pairs, comments bool }
 
 // angles returns the domains that this reader finds in angle brackets. It leaves out domains
-// without a dot, and angle brackets in quotes or comments.
+// without a dot, and angle brackets in quotes. If r.comments is set, it also leaves out angle
+// brackets in comments.
 func (r reader) angles(s string) []dns.Name {
 	var out []dns.Name
 	open, depth, quoted := -1, 0, false

@@ -7,18 +7,19 @@ import (
 )
 
 // Old mail magazines still have display names in the double-byte charsets of East Asia that are not
-// encoded as RFC 2047 asks. Any octet of such text may be half of a character. A reader that knows
-// the charset therefore finds other quotes, commas, brackets and at signs in it than a reader that
+// encoded as RFC 2047 asks. Any octet of such text may be half of a character. A program that knows
+// the charset therefore finds other quotes, commas, brackets and at signs in it than a program that
 // looks at single octets.
 //
 // The field is parsed with every octet of such a character masked, that is, replaced by 0xff. It is
-// accepted only if a reader that looks at single octets cannot see an author of another domain:
+// accepted only if a program that looks at single octets cannot see an author of another domain:
 //
 //   - Exactly one "@" is not part of a character, and it belongs to the author's address.
 //   - After an "@" that is part of a character, nothing follows that looks like a domain with a
 //     dot.
 //
-// Then every reader can find only one domain in the field, even if it cannot read the rest.
+// Then no program can find more than one domain in the field, even if it cannot read the other text
+// of the field.
 
 const (
 	escape = 0x1b
@@ -55,7 +56,7 @@ func maskISO2022(s string) (legacyText, error) {
 			if n == 0 {
 				return t, &Error{KindMalformed, i, "control octet"}
 			}
-			// A reader that looks at single octets also sees the "@" of ESC $ @.
+			// A program that looks at single octets also sees the "@" of ESC $ @.
 			if s[i+n-1] == '@' && dotted([]byte(s[i+n:])) {
 				return t, &Error{KindAmbiguous, i, "unencoded text whose octets spell an address"}
 			}
@@ -87,7 +88,7 @@ func maskISO2022(s string) (legacyText, error) {
 
 // designation looks for an escape sequence at the beginning of s. It returns the length of the
 // sequence, and the number of octets per character after it. The length is 0 if s does not begin
-// with one.
+// with an escape sequence.
 func designation(s string) (n, width int) {
 	for _, d := range designations {
 		if strings.HasPrefix(s, d.sequence) {
@@ -131,9 +132,9 @@ func fill(b []byte) {
 	}
 }
 
-// check returns an error if a reader that looks at single octets could see another author. It also
-// refuses encoded words beside unencoded text. They would have to be judged for every kind of
-// reader, and clients do not write such fields.
+// check returns an error if a program that looks at single octets could see another author. It also
+// refuses a field that has encoded words beside unencoded text. Mail clients do not write such
+// fields, and each kind of program would read the words differently.
 func (t *legacyText) check() error {
 	if !asciiDomain(t.masked) {
 		return &Error{KindAmbiguous, strings.LastIndexByte(t.masked, '@'), "internationalized domain beside unencoded text"}
@@ -152,9 +153,9 @@ func (t *legacyText) check() error {
 	return nil
 }
 
-// dotted reports whether a reader could find a domain with a dot at the beginning of s. The domain
-// may have white space in it. dotted stops at the next hiddenAt, so calls for every hiddenAt of a
-// text together take linear time.
+// dotted reports whether a program could find a domain with a dot at the beginning of s. The domain
+// may have white space in it. dotted stops at the next hiddenAt. Therefore, if dotted is called for
+// each hiddenAt of a text, all calls together take linear time.
 func dotted(s []byte) bool {
 	dot := false
 	for _, c := range s {

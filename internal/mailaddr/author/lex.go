@@ -95,7 +95,7 @@ func (l *lexer) delimited(open, closing byte, what string) (string, error) {
 				l.pos++
 			}
 			b.WriteByte(l.s[l.pos])
-		case closing: // before the opening octet, because a quote is both
+		case closing: // checked before the opening octet, because a quote both opens and closes a quoted-string
 			if depth--; depth == 0 {
 				l.pos++
 				return b.String(), nil
@@ -131,7 +131,7 @@ func (l *lexer) plain(open, closing byte) (string, bool) {
 }
 
 // bracketed reads plain text in square brackets, as in "[JIRA] Foo". l.pos is after the opening
-// bracket. Some readers treat the text as a domain-literal. They skip the same octets, as long as
+// bracket. Some programs treat the text as a domain-literal. They skip the same octets, as long as
 // there are no quotes, comments or addresses in the text.
 func (l *lexer) bracketed() (string, bool) {
 	start := l.pos

@@ -19,15 +19,17 @@ import (
 // show only the part beside the address, or a first author "Doe" without an address, or the raw
 // field. But none of them can show another domain if the field has only one.
 //
-// Such a field is therefore accepted on these conditions. It has one "@", also when its encoded words
-// are decoded, and the "@" belongs to an address in angle brackets at the end of the field. There
-// are no backslashes and no group with an end, and the domain is written in ASCII.
+// Such a field is therefore accepted on these conditions. There is one "@", also when the encoded
+// words are decoded, and this "@" belongs to an address in angle brackets at the end of the field.
+// There are no backslashes and no group with an end, and the domain is written in ASCII.
 //
-// The name may have more at signs, as in "Sarah @ Acme". White space or nothing must be before each
-// of them, and no dot, encoded word or special character may be between it and the angle bracket.
-// Without a dot, "Acme" is not a domain that somebody could own.
+// As an exception, the name may have further at signs, as in "Sarah @ Acme". Each of them must be
+// at the beginning of the name or after white space. No dot, encoded word or special character may
+// be between the at sign and the angle bracket. Without a dot, "Acme" is not a domain that somebody
+// could own.
 
-// loose has what the parser has found out about the text of a field that should have been quoted.
+// loose describes the text of a field that should have been quoted, as far as the parser has read
+// it.
 type loose struct {
 	at    int      // offset of the first octet that should have been quoted, or -1
 	colon bool     // there is a colon, which may begin a group
@@ -73,7 +75,7 @@ func (p *parser) semicolon(e *element, t token) error {
 	return e.word(token{kind: tokSpecial, start: t.start, end: t.end, text: ";"})
 }
 
-// handle reports whether the "@" t is text in a display name, as in "@handle", and cannot be part
+// handle reports whether t, an "@", is text in a display name, as in "@handle", and cannot be part
 // of an address. It reads no further than the next "@".
 func (p *parser) handle(e *element, t token) bool {
 	if e.words > 0 && !t.spaced {
@@ -112,9 +114,9 @@ func (p *parser) checkLoose() error {
 	return nil
 }
 
-// asciiDomain reports whether the domain after the last "@" is written in ASCII. Readers that
-// accept fields with text that should have been quoted search for patterns. They would stop at the
-// first octet beyond ASCII and see another domain.
+// asciiDomain reports whether the domain after the last "@" is written in ASCII. Some mail programs
+// search the field for a pattern instead of parsing it. They would stop at the first octet beyond
+// ASCII and see another domain.
 func asciiDomain(s string) bool {
 	for _, c := range []byte(s[strings.LastIndexByte(s, '@')+1:]) {
 		switch {

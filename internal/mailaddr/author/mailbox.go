@@ -15,7 +15,7 @@ type parser struct {
 	offsets []int // offset of the address of each mailbox
 	text    loose
 	quotes  quotes
-	seen    sight // what readers see in display names and comments
+	seen    sight // what mail programs see in display names and comments
 	slip    bool  // the field was read by slip.go
 }
 
@@ -153,9 +153,9 @@ func (e *element) word(t token) error {
 	return nil
 }
 
-// comment adds a comment. Many readers do not know comments (CVE-2020-12272). Therefore a comment
-// may not hold an address together with angle brackets, quotes or list separators, and it may not
-// touch an address without angle brackets.
+// comment adds a comment. Many mail programs do not know comments (CVE-2020-12272). Therefore a
+// comment may not hold an address together with angle brackets, quotes or list separators, and it
+// may not touch an address without angle brackets.
 func (e *element) comment(t token) error {
 	if i := strings.IndexByte(t.text, '@'); i >= 0 {
 		if strings.ContainsAny(t.text, "<>,;:\"") {
@@ -196,8 +196,8 @@ func (p *parser) special(e *element, t token) error {
 }
 
 // bare reads the domain of an address without angle brackets. t is the "@" of the address. RFC 5322
-// §4.4 allows white space and comments around the "@". Some readers do not know that rule and would
-// see another address. Therefore such an address is refused.
+// §4.4 allows white space and comments around the "@". Some programs do not know that rule and
+// would see another address. Therefore such an address is refused.
 func (p *parser) bare(e *element, t token) error {
 	switch {
 	case p.handle(e, t):
@@ -277,8 +277,9 @@ func (p *parser) domainText() (string, error) {
 	return "", &Error{KindAmbiguous, start, `something besides a domain after "@"`}
 }
 
-// otherInComment is the refusal of a comment beside an address without angle brackets. A reader
-// uses such a comment as the author's name, and might use an address in it as the author's address.
+// otherInComment is the refusal of a comment beside an address without angle brackets. A mail
+// program uses such a comment as the author's name, and might use an address in it as the author's
+// address.
 const otherInComment = "a comment holds an address of another domain"
 
 // finish makes a mailbox of an element. t is the comma after the element, or the end of the field.
@@ -316,13 +317,13 @@ func (p *parser) finish(e *element, t token) error {
 	if refusal = cmp.Or(refusal, refusal2); refusal != "" {
 		return &Error{KindAmbiguous, addr.start, refusal}
 	}
-	isName := !e.angle.found || e.words == 0 // without another name, readers show the comment as the name
+	isName := !e.angle.found || e.words == 0 // without another name, mail programs show the comment as the name
 	mayHoldAddress := e.unsafe >= 0 || comments != e.comments.String()
 	if isName && mayHoldAddress && !oneDomain(e.comments.String(), string(domain)) {
 		return &Error{KindAmbiguous, max(e.unsafe, addr.start), otherInComment}
 	}
 	p.seen |= seen
-	if inComments&(seesName|seesAlike|seesOther) != 0 { // if there is another name, readers do not show the comment as the name
+	if inComments&(seesName|seesAlike|seesOther) != 0 { // if there is another name, mail programs do not show the comment as the name
 		p.seen |= seesOther
 	}
 	switch {
@@ -358,7 +359,7 @@ func localPart(t token) (string, error) {
 		return "", &Error{KindMalformed, t.start, "address without a local part"}
 	}
 	if t.kind == tokQuoted {
-		// A reader that does not know quotes or quoted pairs would end the local part at such an
+		// A program that does not know quotes or quoted pairs would end the local part at such an
 		// octet.
 		if t.end-t.start != len(t.text)+2 {
 			return refuse("quoted pair in a local part")

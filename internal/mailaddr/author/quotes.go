@@ -7,17 +7,18 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// quotes records text for which readers disagree where its quotes or comments end. Some readers do
-// not know quoted pairs. Some do not know comments, and see the quotes within them. Some read an
-// octet beyond ASCII before a quote or parenthesis as the first half of a character, and do not see
-// the quote or parenthesis. For such a reader, an address within quotes may be outside of them.
+// quotes records whether mail programs disagree on where a quoted text or a comment ends. Some
+// programs do not know quoted pairs. Some do not know comments, and see the quotes within them.
+// Some read an octet beyond ASCII before a quote or parenthesis as the first half of a character,
+// and do not see the quote or parenthesis. For such a program, an address within quotes may be
+// outside of them.
 type quotes struct {
-	oddAt     int  // offset of the first text of that kind, or -1
+	oddAt     int  // offset of the first quoted text or comment whose end is not clear, or -1
 	foreign   bool // a display name has an address of another domain
 	commented bool // a comment beside an address in angle brackets has an address of another domain
 }
 
-// noteQuotes records the offset of t if readers could disagree where t ends.
+// noteQuotes records the offset of t if mail programs could disagree on where t ends.
 func (p *parser) noteQuotes(t token) {
 	if p.quotes.oddAt >= 0 || t.kind != tokQuoted && t.kind != tokComment {
 		return

@@ -6,8 +6,8 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// sight is a set of the ways in which a reader could see an address of another domain in a display
-// name or comment.
+// sight is a set of the ways in which a mail program could see an address of another domain in a
+// display name or comment.
 type sight uint8
 
 const (
@@ -20,8 +20,8 @@ const (
 // alike replaces characters that look like the at sign or the dot.
 var alike = strings.NewReplacer("\uff20", "@", "\ufe6b", "@", "\uff0e", ".", "\ufe52", ".", "\u2024", ".")
 
-// sightOf returns what a reader sees in text beside an author at domain. Characters that only look
-// like an at sign or a dot mislead people, but not programs.
+// sightOf returns what a mail program sees in text beside an author at domain. Characters that only
+// look like an at sign or a dot mislead people, but not programs.
 func sightOf(text, domain string) sight {
 	seen := sightOfASCII(text, domain)
 	if !strings.ContainsAny(text, "\uff20\ufe6b\uff0e\ufe52\u2024") {

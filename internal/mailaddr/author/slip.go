@@ -10,16 +10,16 @@ import (
 	"sekimori/internal/mailaddr/encodedword"
 )
 
-// A slip is a field that is not a mailbox-list (RFC 5322 §3.4), or that readers split in different
-// ways. It is accepted if all readers see the same domain:
+// A slip is a field that is not a mailbox-list (RFC 5322 §3.4), or that mail programs split in
+// different ways. It is accepted if all programs see the same domain:
 //
 //	"Tanaka, Taro,<taro@a.example>     Foo foo@a.example     Foo <foo@a.example>;
 //	foo@a.example (foo@a.example)      <<foo@a.example>>     <"foo bar"@a.example>
 //
-// Readers of such a field show different names, and some find no author. But they cannot show
-// another domain if the field does not hold one. Therefore the field is read in every way in which
-// a reader might (domains.go). In each of these readings, the one domain must follow every "@", and
-// no reader may see a longer domain.
+// Programs that read such a field show different names, and some find no author. But they cannot
+// show another domain if the field does not hold one. Therefore Parse checks the field in the
+// different ways in which programs read such a field (domains.go). In each of these readings, the
+// one domain must follow every "@", and no program may see a longer domain.
 
 // readSlip returns a parser with the authors of a slip. It returns nil if s is not a slip that can
 // be accepted.
@@ -31,7 +31,7 @@ func readSlip(s string) *parser {
 	flat := unfold(text)
 	outside, comments := splitComments(flat)
 	if comments != "" && strings.IndexByte(flat, '\\') >= 0 {
-		return nil // A reader that does not know quoted pairs may end the comment at another octet.
+		return nil // A program that does not know quoted pairs may end the comment at another octet.
 	}
 	p := newParser(text)
 	name, ok := p.slipAddresses(outside)
@@ -177,8 +177,8 @@ func splitComments(text string) (outside, comments string) {
 }
 
 // cause returns the error for a field in which no author was found. Usually it returns refused, the
-// error of parseList. It returns another error if the field names no domain for any reader, as
-// "MAILER-DAEMON" and "<>" do. If the field shows several domains, the error says so, because they
+// error of parseList. It returns another error if no mail program finds a domain in the field, as
+// in "MAILER-DAEMON" and "<>". If the field shows several domains, the error says so, because they
 // are the reason for the refusal, and not a slip in the same field.
 func cause(s string, refused *Error) *Error {
 	octets := s

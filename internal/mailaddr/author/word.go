@@ -12,7 +12,7 @@ const hiddenAddress = "an encoded word holds an address of another domain in ang
 
 // decodeWords decodes the encoded words (RFC 2047) of a display name or comment as tolerant clients
 // do: at every place, also within quotes or beside other text, and with spaces inside. It returns
-// the text to show, the ways in which a reader sees an address of another domain, and why the text
+// the text to show, the ways in which a program sees an address of another domain, and why the text
 // must be refused ("" if it is accepted). A text with seesAngle can be accepted in some places of a
 // field. The caller decides that.
 func decodeWords(text, domain string) (display string, seen sight, refusal string) {
@@ -21,8 +21,8 @@ func decodeWords(text, domain string) (display string, seen sight, refusal strin
 		return text, seen, ""
 	}
 	display = text
-	var plain *encodedword.Decoded // what most readers decode; nil before the first call
-	mixed := false                 // readers disagree on the address in angle brackets
+	var plain *encodedword.Decoded // the text that most mail programs see; nil before the first call
+	mixed := false                 // mail programs disagree on the address in angle brackets
 	refusal = encodedword.Decodings(text, false, func(scan encodedword.Decoded) string {
 		if plain == nil {
 			plain = &scan

@@ -23,16 +23,16 @@ type reader struct {
 	// may have other question marks. With " ", the word ends at a space, at "?=", or at the end of
 	// the whole text.
 	until string
-	// masks is set for a reader that knows the charsets in which "<" or "@" can be part of another
-	// character (a charset that masks). It sees U+FFFD in place of such characters.
+	// masks is set for a client that knows the masking charsets, in which the octet of "<" or "@"
+	// can be part of another character. Such a client sees U+FFFD in place of these characters.
 	masks bool
 	// strict is set to refuse EBCDIC charsets.
 	strict bool
 }
 
-// Decodings calls judge with every text that a reader might make of text by decoding its encoded
-// words. Some readers decode the result again, so judge is also called with the text that they see.
-// The first call has the text that most readers see. Decodings returns the first refusal, which is
+// Decodings calls judge with every text that a client might make of text by decoding its encoded
+// words. Some clients decode the result again, so judge is also called with the text that they see.
+// The first call has the text that most clients see. Decodings returns the first refusal, which is
 // its own or that of judge, and "" if there is none. If strict is set, Decodings refuses EBCDIC
 // charsets, because it cannot know which octet is the "@" in them.
 func Decodings(text string, strict bool, judge func(Decoded) (refusal string)) (refusal string) {
@@ -51,8 +51,8 @@ func Decodings(text string, strict bool, judge func(Decoded) (refusal string)) (
 	return ""
 }
 
-// decodings does the work of Decodings for one reader. It also reports whether the charset of a
-// word masks.
+// decodings does the work of Decodings for one client. It also reports whether a word has a masking
+// charset.
 func (r reader) decodings(text string, judge func(Decoded) (refusal string)) (masks bool, refusal string) {
 	for depth := 0; strings.Contains(text, "=?"); depth++ {
 		scan := scanWords(text, r)
@@ -89,10 +89,10 @@ type Decoded struct {
 
 	found    bool // text has an encoded word
 	opaque   bool // a word has a charset for which convert returns false
-	maskable bool // a word has a charset that masks (reader.masks)
+	maskable bool // a word has a masking charset (see reader.masks)
 }
 
-// scanWords decodes the encoded words of text in the way of reader r.
+// scanWords decodes the encoded words of text as the reader r does.
 func scanWords(text string, r reader) Decoded {
 	var show, check strings.Builder
 	scan := Decoded{Usual: r.until == "?"}
@@ -135,8 +135,8 @@ func scanWords(text string, r reader) Decoded {
 	return scan
 }
 
-// convert returns the text to show and the text to judge for one word. masks reports that its
-// charset masks. ok is false if the octets of a word in this charset could stand for any
+// convert returns the text to show and the text to judge for one word. masks reports that the word
+// has a masking charset. ok is false if the octets of a word in this charset could stand for any
 // characters.
 func (r reader) convert(word string, octets []byte, charset string) (shown, judged string, masks, ok bool) {
 	switch charset {

@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// TestDecodings checks the texts that Decodings passes to judge: first the text that most readers
-// see, and then the texts of other readers.
+// TestDecodings checks the texts that Decodings passes to judge: first the text that most clients
+// see, and then the texts of other clients.
 func TestDecodings(t *testing.T) {
 	for _, tt := range []struct {
 		why, text string
 		strict    bool
-		usual     string   // the text that most readers show
-		judged    []string // the texts that all readers see
+		usual     string   // the text that most clients show
+		judged    []string // the texts that all clients see
 		refusal   string
 	}{
 		{"no word", "plain ? text", false, "", nil, ""},
