@@ -7,12 +7,12 @@ import (
 )
 
 // Ahead is a Resolver for one message. It looks up every expected question at once, in the
-// background. A caller that asks several questions in turn, such as a tree walk, then waits only as
-// long as one question takes. It gets the same answers in the same order, and does not wait for
-// expected questions that it does not ask.
+// background. A caller that asks several questions one after the other, as the tree walk of DMARC
+// does, then waits only as long as one question takes. It gets the same answers in the same order,
+// and does not wait for expected questions that it does not ask.
 //
-// Ahead keeps every answer as long as it exists. Only the number of expected questions bounds the
-// number of answers. Safe for concurrent use.
+// An Ahead keeps the answers to all expected questions as long as it exists. It is safe for
+// concurrent use.
 type Ahead struct {
 	next Resolver
 
@@ -27,14 +27,14 @@ func NewAhead(next Resolver) *Ahead { return &Ahead{next: next} }
 type early struct {
 	name     Name
 	typ      Type
-	done     chan struct{} // nil if the answer was at hand
+	done     chan struct{} // nil if Peek of the next resolver found the answer
 	answer   Answer
 	err      error
 	panicked any
 }
 
-// Expect implements [Resolver]: it starts the lookup. If the answer is at hand, no goroutine is
-// needed.
+// Expect implements [Resolver]: it starts the lookup. If Peek of the next resolver finds the
+// answer, no goroutine is needed.
 func (a *Ahead) Expect(ctx context.Context, name Name, typ Type) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -115,7 +115,7 @@ func (a Answer) Void() bool { return len(a.Records) == 0 }
 // Bounds on an answer. No verifier can use a larger answer, so it is a permanent failure.
 const (
 	// MaxRecords bounds the records of each section. No record set that a verifier can use is
-	// larger: RFC 7208 §4.6.4 allows 10 records of most types.
+	// larger: RFC 7208 §4.6.4, for example, allows it to use at most 10 MX or PTR records.
 	MaxRecords = 256
 	// MaxTextOctets bounds the TXT data of one answer. The longest DKIM key worth verifying needs 2
 	// KiB. The larger bound allows for names with many TXT records.

@@ -7,18 +7,19 @@ import (
 
 // Resolver answers questions. It follows CNAMEs and is safe for concurrent use.
 //
-// This one interface has everything that an evaluator may ask of a resolver, so a wrapper cannot
-// forget to pass on a part of it. A resolver that can only look up embeds [LookupOnly]. A wrapper
-// implements all four methods.
+// A resolver that can only look up embeds [LookupOnly]. A wrapper implements all four methods, and
+// the compiler notices if one is missing. That is why this is one interface with every method that
+// an evaluator may call.
 type Resolver interface {
 	// Lookup answers one question by the context's deadline. A definite "no" is an Answer without
 	// records. A non-nil error is an [*Error], possibly wrapped. It is temporary unless
 	// [Error.Permanent] returns true.
 	Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 
-	// Peek returns the answer if it is at hand: the resolver already has it, it is within its TTL,
-	// and it is not a failure. Lookup would return such an answer at once. Peek does not wait for a
-	// server. A cache may renew a popular answer in the background after a Peek.
+	// Peek returns the answer if the resolver already has it, for example in its cache, and the
+	// answer is within its TTL. Lookup would return this answer at once. Peek never returns a
+	// failure and does not wait for a server. A cache may renew a popular answer in the background
+	// after a Peek.
 	Peek(name Name, typ Type) (Answer, bool)
 
 	// Expect announces a question that the caller may ask later, and returns at once. A resolver
@@ -27,16 +28,17 @@ type Resolver interface {
 	Expect(ctx context.Context, name Name, typ Type) bool
 
 	// Queued reports whether a lookup had to wait for a slot because other lookups held all of
-	// them. If a lookup of such a resolver runs out of time, the servers may not be the reason.
+	// them. If a lookup runs out of time and Queued returns true, the servers may not be the
+	// reason.
 	Queued() bool
 }
 
-// LookupOnly is embedded by a Resolver that can only look up: it has no answer at hand, does not
-// look ahead and has no slots to wait for. A wrapper must not embed it, because that would hide
-// what the resolver behind can do.
+// LookupOnly is embedded by a Resolver that can only look up: its Peek finds no answer, it does not
+// look ahead, and its lookups wait for no slots. A wrapper must not embed it, because that would
+// hide what the resolver behind can do.
 type LookupOnly struct{}
 
-// Peek implements [Resolver]: no answer is at hand.
+// Peek implements [Resolver]: it finds no answer.
 func (LookupOnly) Peek(Name, Type) (Answer, bool) { return Answer{}, false }
 
 // Expect implements [Resolver]: it does not look ahead.

@@ -15,8 +15,8 @@ type Lookup struct {
 	Duration time.Duration `json:"duration_ns"`
 }
 
-// Trace is a Resolver that records the outcome of every question that is asked through it. Safe for
-// concurrent use.
+// Trace is a Resolver that records the outcome of every question that is asked through it. It is
+// safe for concurrent use.
 type Trace struct {
 	next    Resolver
 	mu      sync.Mutex

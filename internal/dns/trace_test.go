@@ -76,8 +76,8 @@ type queues struct{ answers }
 func (*queues) Queued() bool                            { return true }
 func (*queues) Expect(context.Context, Name, Type) bool { return true }
 
-// TestWrappersPassOn: Trace and Ahead return what Queued and Peek of the resolver behind return,
-// and Trace also what Expect returns.
+// TestWrappersPassOn: Queued and Peek of a Trace and of an Ahead return what the resolver behind
+// returns. Expect of a Trace does so too.
 func TestWrappersPassOn(t *testing.T) {
 	for _, behind := range []Resolver{&queues{}, &answers{}} {
 		_, want := behind.(*queues)
@@ -118,7 +118,7 @@ func TestOutOfTime(t *testing.T) {
 	}
 }
 
-// knows is a resolver that has the answers for some names at hand.
+// knows is a resolver whose Peek finds the answers for some names.
 type knows struct {
 	answers
 	names map[Name]bool

@@ -26,8 +26,9 @@ const (
 	// PermError: there is no address to ask about, no PTR record is published for it, or the
 	// published records cannot be used (an alias loop, or an answer that exceeds a bound). RFC 8601
 	// §2.7.3 says fail if the lookups completed, and permerror if a later attempt is unlikely to
-	// succeed. An unusable answer must not be a fail: otherwise the owner of an address could alias
-	// its name into a domain, and so produce evidence against mail of that domain.
+	// succeed. An unusable answer must not be a fail. Otherwise the owner of an address could
+	// publish an alias into another domain, and the fail would be evidence against mail of that
+	// domain.
 	PermError Status = "permerror"
 )
 
@@ -118,7 +119,7 @@ func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Recor
 }
 
 // fail records a failed lookup. The first failure is kept, but a temporary failure replaces a
-// permanent one, because that name might still have passed.
+// permanent one, because the name whose lookup failed for the moment might still have passed.
 func (res *Result) fail(err error) {
 	status := TempError
 	if dns.Permanent(err) {

@@ -91,7 +91,7 @@ func carriesAddress(name string, ip netip.Addr) bool {
 	return hexGroups(name, ip.As16())
 }
 
-// runs splits name at the characters that are not in of. It returns the non-empty pieces.
+// runs splits name at the characters that are not in the set "of". It returns the non-empty pieces.
 func runs(name, of string) []string {
 	return strings.FieldsFunc(name, func(r rune) bool { return !strings.ContainsRune(of, r) })
 }

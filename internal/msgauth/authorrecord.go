@@ -32,8 +32,8 @@ const maxFormKeys = 3
 
 // authorRecordBroken reports whether a mistake of the author keeps the message from passing (RFC
 // 9989 §7.4): the author's SPF record cannot be evaluated, or the author's signature was refused
-// for its form or its key while the key is published. This is only a hint, because a spoofer can
-// write such a signature too.
+// for its form or its key while the key is published. This is only a hint, because a spoofer, too,
+// can write a signature that is refused.
 func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bool {
 	scope := e.AuthorScope()
 	if e.MailFrom.Result == spf.PermError && e.MailFrom.Domain != "" && e.MailFrom.Domain.Under(scope) {
@@ -62,7 +62,7 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 }
 
 // looseName reads d= and s= from a signature that may not be a valid tag list. The caller uses the
-// result only to find out whether such a key is published.
+// result only to find out whether a key is published for that domain and selector.
 func looseName(value string) (domain, selector dns.Name) {
 	for tag := range strings.SplitSeq(message.Unfold(value), ";") {
 		name, text, _ := strings.Cut(tag, "=")

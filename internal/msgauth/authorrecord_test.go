@@ -34,8 +34,8 @@ evil.example                    TXT "v=spf1 ipv4:192.0.2.1 -all"
 `)
 }
 
-// sig returns a well-formed signature of the domain d with the selector s. replaced are pairs of an
-// old and a new text.
+// sig returns a well-formed signature of the domain d with the selector s. The strings in replaced
+// are pairs: a part of the signature, and the text that replaces it.
 func sig(d, s string, replaced ...string) string {
 	text := fmt.Sprintf("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=%s; h=from:subject; "+
 		"bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n", d, s)

@@ -8,10 +8,10 @@ import (
 	"sekimori/internal/spf"
 )
 
-// awaitPass returns true as soon as one identifier has passed and aligns. DMARC's result is then
-// pass, whatever the other identifiers give, and the missing results are only shown. awaitPass
-// returns false once every identifier is known, because no identifier needs more time, or when ctx
-// ends.
+// awaitPass waits until the results that DMARC needs are known. It returns true as soon as one
+// identifier has passed and aligns: DMARC's result is then pass, and the results that are still
+// missing cannot change it. awaitPass returns false if every identifier is known, because then
+// there is nothing left to wait for. It also returns false when ctx ends.
 func (m *Verification) awaitPass(ctx context.Context) bool {
 	for {
 		// The channels are taken before the results are checked. A task that ends in between then

@@ -22,7 +22,7 @@ import (
 // never is longer than any budget.
 const never = time.Hour
 
-// late is a resolver that answers the names in delays only after the given time.
+// late is a resolver that delays the answers for some names. Its map says how long.
 type late struct {
 	dns.LookupOnly
 	next   dns.Resolver
@@ -47,8 +47,9 @@ const (
 		"ARC-Authentication-Results: i=1; sealer.example; none\r\n"
 )
 
-// TestDecide: once DMARC's pass is certain, results that are only shown delay the message by at
-// most the grace. As long as it is not certain, the message waits for every result.
+// TestDecide: once it is certain that DMARC passes, the message waits at most the grace for SPF,
+// for other signatures and for iprev. Otherwise it waits for them until they are known or the
+// budget ends.
 func TestDecide(t *testing.T) {
 	zoneText, raw := signed(t)
 	signedMail := string(raw)
@@ -117,8 +118,7 @@ func TestDecide(t *testing.T) {
 }
 
 // TestGraceDecidesNothing: whatever the order of the answers, the grace does not change DMARC's
-// result. If the result is not a pass, the grace changes no other result either, except that of
-// HELO.
+// result. If DMARC does not pass, the only result that the grace may change is that of HELO.
 func TestGraceDecidesNothing(t *testing.T) {
 	zoneText, raw := signed(t)
 	zoneText += "list.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
@@ -155,7 +155,7 @@ func TestGraceDecidesNothing(t *testing.T) {
 	}
 }
 
-// gate does not answer the lookups of name before open is closed.
+// gate is a resolver that answers lookups of one name only after its channel was closed.
 type gate struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -174,7 +174,7 @@ func (g gate) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return g.next.Lookup(ctx, name, typ)
 }
 
-// suffixes is a public suffix list that calls then when it is asked about name.
+// suffixes is a public suffix list that calls a function when it is asked about one name.
 type suffixes struct {
 	name dns.Name
 	then func()

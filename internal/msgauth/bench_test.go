@@ -103,8 +103,8 @@ mx.example.com            A   192.0.2.1
 	return zoneText, out.Bytes()
 }
 
-// BenchmarkWarm measures one message for which every answer is at hand. A connection carries ten
-// messages, so each message includes a tenth of the cost of a connection.
+// BenchmarkWarm measures one message for which every answer is in the cache. A connection carries
+// ten messages, so each message includes a tenth of the cost of a connection.
 func BenchmarkWarm(b *testing.B) {
 	zoneText, raw := signed(b)
 	v := NewVerifier(newMemory(nameserver.Zone(b, zoneText)), Options{})

@@ -7,8 +7,8 @@ import (
 )
 
 // budget is a context with a deadline. It starts a timer only when Done is called, because most
-// messages find every answer in the cache and never wait. Call begin before use. Safe for
-// concurrent use.
+// messages find every answer in the cache and never wait. Call begin before use. A budget is safe
+// for concurrent use.
 type budget struct {
 	parent   context.Context
 	deadline time.Time

@@ -36,8 +36,9 @@ type Evaluation struct {
 
 	// Time is the wall-clock time at which the message was judged.
 	Time time.Time `json:"time"`
-	// Digest identifies the message by its From, Date and Message-ID fields, in
-	// hexadecimal. It is the same on every host to which the message is offered.
+	// Digest identifies the message by its From, Date and Message-ID fields, in hexadecimal. It is
+	// the same on every host to which the message is offered, unless a host on the way changes one
+	// of these fields.
 	Digest string `json:"digest"`
 
 	Cost   map[Mechanism]Cost `json:"cost"`
@@ -58,12 +59,12 @@ func (e *Evaluation) AuthorScope() dns.Name {
 // Cost says how many lookups one mechanism made, how much it computed, and how long it took.
 type Cost struct {
 	Lookups  int           `json:"lookups"`
-	Exceeded int           `json:"exceeded,omitempty"` // failed because the lookup limit or the message's time was used up
-	NoRoom   int           `json:"no_room,omitempty"`  // lookups of Exceeded that ran out of time after the stage had to wait for a slot
+	Exceeded int           `json:"exceeded,omitempty"` // lookups that failed because the lookup limit or the message's time was used up
+	NoRoom   int           `json:"no_room,omitempty"`  // the part of Exceeded that ran out of time after the stage had to wait for a slot
 	DNS      time.Duration `json:"dns_ns"`             // summed over all lookups, also those that ran at the same time
 	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time; much of it passes while the message is still arriving
-	// Ahead is how many questions SPF asked before their turn, and Unneeded is how
-	// many of them it did not need in the end. Both are only in the cost of SPF.
+	// Ahead is how many questions SPF asked before their turn, and Unneeded is how many of them it
+	// did not need in the end. Only the cost of SPF has these two numbers.
 	Ahead    int `json:"ahead,omitempty"`
 	Unneeded int `json:"unneeded,omitempty"`
 	// Operations is the cost of the public-key arithmetic of DKIM and ARC. The unit

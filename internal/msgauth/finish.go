@@ -91,7 +91,7 @@ func (m *Verification) finishDKIM(ctx context.Context, e *Evaluation) []dkim.Sig
 		return signatures
 	}
 	// The results of the signatures are unknown. One temporary error stands for all signatures,
-	// because without any the message would count as unsigned.
+	// because a message without any result would count as unsigned.
 	return []dkim.Signature{{Result: dkim.TempError, Reason: dkim.ReasonInternal}}
 }
 

@@ -31,10 +31,10 @@ import (
 //	address  To or Cc is in the domain of MAIL FROM, for which SPF passed, and is
 //	         neither a recipient nor MAIL FROM
 //
-// Evidence of two kinds makes a list. Beside program or owner, "Precedence: bulk" counts as a
-// second kind, and so does a Reply-To in the domain for which SPF passed. A newsletter may also
-// have a bulk precedence, a bounce address, a Sender and a Reply-To. But its To is the recipient,
-// and it has no field of list software.
+// Evidence of two kinds makes a list. If one kind is "program" or "owner", then "Precedence: bulk"
+// counts as a second kind, and so does a Reply-To in the domain for which SPF passed. A newsletter
+// may also have a bulk precedence, a bounce address, a Sender and a Reply-To. But its To is the
+// recipient, and it has no field of list software.
 type listKinds struct{ program, field, counter, owner, served, address bool }
 
 func (k *listKinds) list(bulk, replyTo bool) bool {
@@ -145,12 +145,12 @@ var (
 	// programs are names of list software. The first word of the field's name is compared with
 	// them.
 	programs = words("autoshare ecartis egroups ezmlm fml letterrip listar listbox liststar mailman majordomo minimalist ml mlmmj quickml smartlist sympa")
-	// listNames and counters are compared with the whole name without its hyphens.
+	// listNames and counters are compared with the whole name of the field, without its hyphens.
 	listNames = words("list listaddress listadmin listarchive listhost listname listowner listpost listsubscribe listversion" +
 		" maillist mailinglist mdmailinglist")
 	counters = words("articlecount listcount listsequence mailcount mailcounter mailnumber mailsequence messagecount" +
 		" mlcount mlcounter mlnumber mlsequence postcount postnumber seqno sequence sequencenumber serialno")
-	// serverWords may stand anywhere in the name without its hyphens.
+	// serverWords may stand anywhere in the name of the field, without its hyphens.
 	serverWords = []string{"listserv", "listproc", "listmanager", "listsoftware", "mlserver"}
 )
 
@@ -163,8 +163,8 @@ func words(text string) map[string]bool {
 	return table
 }
 
-// extension reads an X- field. name is the field's name without "X-"; extension overwrites it. One
-// field is evidence of at most one kind.
+// extension reads an X- field. name is the field's name without "X-"; its octets are overwritten.
+// One field is evidence of at most one kind.
 func (s *structure) extension(name []byte, value string) {
 	first, _, _ := bytes.Cut(name, []byte("-"))
 	program := programs[string(first)]
@@ -355,8 +355,8 @@ func isAddressOctet(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(".-_+=!#$%&'*/?^`{|}~", c) >= 0
 }
 
-// lower appends a field's name in lower case. It returns false if the name is longer than the
-// capacity of to, so that it cannot be evidence.
+// lower appends a field's name in lower case to the slice "to". It returns false if the name does
+// not fit, because such a long name cannot be evidence.
 func lower(to []byte, name string) ([]byte, bool) {
 	if len(name) > cap(to) {
 		return nil, false

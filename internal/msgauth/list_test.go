@@ -14,7 +14,8 @@ func from(result spf.Result, local string, domain dns.Name) spf.Check {
 	return spf.Check{Identity: spf.MailFrom, Result: result, Domain: domain, Sender: local + "@" + string(domain)}
 }
 
-// TestListKinds: each row tests whether its header and MAIL FROM are enough evidence of a list.
+// TestListKinds: each test case says whether its header and MAIL FROM are enough evidence of a
+// list.
 func TestListKinds(t *testing.T) {
 	const to = "To: ml@b.example\r\n"
 	for _, tt := range []struct {
@@ -106,7 +107,7 @@ func TestListStructureIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzList: isList does not panic for any header, and a message that counts as a list's still does
+// FuzzList: isList does not panic for any header, and a message that counts as list mail still does
 // so after "Precedence: bulk" was added.
 func FuzzList(f *testing.F) {
 	f.Add("Sender: owner-ml@b.example\r\nTo: \"x\\\" (ml@b.example\r\nX-ML-Name: ml\r\nSubject: [ml:12]", "bounce-ml-1")

@@ -32,11 +32,11 @@ func (a away) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	}
 }
 
-// lookups matches the number of lookups in JSON. With LookAhead it may be larger.
+// lookups matches the number of lookups in JSON. With LookAhead, this number may be larger.
 var lookups = regexp.MustCompile(`"lookups":\d+`)
 
-// TestLookAhead: if no answer is at hand, LookAhead makes iprev and a tree walk take one round trip
-// each instead of several. Every result is the same.
+// TestLookAhead: if no answer is in the cache, LookAhead makes iprev and the tree walk of DMARC
+// take one round trip each instead of several. All results are the same as without LookAhead.
 func TestLookAhead(t *testing.T) {
 	const trip = time.Second
 	now := stopped()
@@ -100,8 +100,8 @@ func TestLookAheadOnce(t *testing.T) {
 	})
 }
 
-// TestLookAheadWarm: if all answers that a message needs are at hand, nothing is looked up ahead,
-// although another name of the tree walk is not at hand.
+// TestLookAheadWarm: if all answers that a message needs are in the cache, nothing is looked up
+// ahead, although another name of the tree walk is not in the cache.
 func TestLookAheadWarm(t *testing.T) {
 	zoneText, raw := signed(t)
 	z := newMemory(nameserver.Zone(t, zoneText))
@@ -149,8 +149,8 @@ mx.ahead.example A 192.0.2.1
 		ahead, unneeded int
 	}{
 		0:  {4 * trip, 0, 0},
-		1:  {4 * trip, 2, 0}, // a of each check, which comes next in turn too
-		10: {2 * trip, 5, 1}, // include:one.example of HELO is not needed, because a matches
+		1:  {4 * trip, 2, 0}, // each check asks ahead for its term "a", which is its next question anyway
+		10: {2 * trip, 5, 1}, // the check of HELO does not need include:one.example, because its term "a" matches
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			v := NewVerifier(away{next: nameserver.Zone(t, terms), trip: trip}, Options{SPFAhead: questions, Now: stopped(), Grace: 10 * trip})

@@ -10,7 +10,8 @@ import (
 
 // These constants say how many lookups of each purpose may run at the same time, for all messages
 // together. Their sum is less than the 512 sockets of the resolver, because lookups that no message
-// waits for need sockets as well. An answer at hand (see [dns.Resolver].Peek) takes no slot.
+// waits for need sockets as well. An answer that the resolver already has (see [dns.Resolver].Peek)
+// takes no slot.
 //
 // A client network may take one of these slots only while it holds fewer slots than are free. One
 // network alone therefore gets half of them. See package slots.
@@ -69,8 +70,8 @@ func newLookupSlots() *lookupSlots {
 	return l
 }
 
-// network returns the network of a client, whose addresses count as one client. A customer of a
-// provider usually has at most a /24 of IPv4 and a /48 of IPv6 (RFC 6177).
+// network returns the network of a client. All addresses of one network count as one client. A
+// customer of a provider usually has at most a /24 of IPv4 and a /48 of IPv6 (RFC 6177).
 func network(client netip.Addr) netip.Prefix {
 	client = client.Unmap()
 	bits := 48

@@ -19,8 +19,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// flood returns a header with ten DKIM signatures and a chain of 50 ARC sets. All their keys are
-// below the domain silent.
+// flood returns the header of message number i, with ten DKIM signatures and a chain of 50 ARC
+// sets. The names of all their keys are below the domain "silent", whose servers never answer.
 func flood(author, silent string, i int) message.Header {
 	const tags = " a=rsa-sha256; c=relaxed/relaxed; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA"
 	h := message.Header{{Name: "From", Value: " <x@" + author + ">"}}
@@ -40,8 +40,9 @@ func flood(author, silent string, i int) message.Header {
 	return h
 }
 
-// TestSilentKeysOfOthers: many messages whose keys never come do not keep the key or the policy of
-// another message's author from being found, whatever their clients and authors are.
+// TestSilentKeysOfOthers: many messages name keys that never come. Meanwhile another message
+// arrives. The key and the policy of its author are found within a second. The attackers come from
+// one network or from many, and name one author or many.
 func TestSilentKeysOfOthers(t *testing.T) {
 	zoneText, raw := signedFor(t, "alice@example.com")
 	keyOnly := strings.Replace(zoneText, "-all", "~all", 1)
@@ -174,7 +175,7 @@ func kindOf(err error) dns.ErrorKind {
 }
 
 // TestOneMessage: one message, and one organization, can have only a few lookups of each purpose
-// under way.
+// that run at the same time.
 func TestOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := NewVerifier(silent{}, Options{})

@@ -31,21 +31,20 @@ type Options struct {
 	DMARC  dmarc.Options
 	// Receiver is this host's name, the value of SPF's macro %{r}.
 	Receiver dns.Name
-	// Grace is how long a message waits for results that are only shown, once DMARC's result is
-	// certain. The SPF check of HELO is always only shown. If DMARC passes, the other identifiers,
-	// their alignment and iprev are only shown as well. A result that does not come in time is a
-	// temporary error, and no other result changes. The grace does not apply to ARC, because a
-	// chain whose keys are missing would be reported as failed. 0 means DefaultGrace; a negative
-	// value means no time.
+	// Grace bounds the waiting for results that cannot change the verdict, once DMARC's result is
+	// certain. The SPF check of HELO always is such a result. If DMARC passes, the other
+	// identifiers, their alignment and iprev are such results as well. A result that does not come
+	// in time is a temporary error. The grace does not apply to ARC, because a chain whose keys are
+	// missing would be reported as failed. 0 means DefaultGrace; a negative value means no time.
 	Grace time.Duration
 	// LookAhead starts lookups early that would otherwise run one after the other: all names of a
-	// DMARC tree walk at the same time, and the address of the client's probable name together with
-	// the PTR record of its address. It changes no result.
+	// DMARC tree walk at the same time, and the address of the client's probable name at the same
+	// time as the PTR record of the client's address. It changes no result.
 	LookAhead bool
 	// SPFAhead is how many questions an SPF check may ask before their turn (see
 	// spf.Args.LookAhead). 0 is none.
 	SPFAhead int
-	// Now is the wall clock. It is used only for x=, t=, %{t} and Evaluation.Time. Default
+	// Now is the wall clock. It is used only for x=, t=, %{t} and Evaluation.Time. The default is
 	// time.Now.
 	Now func() time.Time
 }
@@ -59,7 +58,7 @@ const (
 	DefaultGrace    = 250 * time.Millisecond
 )
 
-// Verifier evaluates messages. Safe for concurrent use.
+// Verifier evaluates messages. It is safe for concurrent use.
 type Verifier struct {
 	resolver dns.Resolver
 	slots    *lookupSlots

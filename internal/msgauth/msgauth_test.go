@@ -129,7 +129,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// hole is a resolver that never answers for names at or below under.
+// hole is a resolver that never answers for names at or below one domain.
 type hole struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -143,8 +143,8 @@ func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return h.next.Lookup(ctx, name, typ)
 }
 
-// TestSilentKeyIsNoWayOut: a spoofer's signature whose key never comes does not use up the time
-// that DMARC needs to find that the signature's domain does not align.
+// TestSilentKeyIsNoWayOut: a spoofer's signature names a key that never comes. The wait for this
+// key does not use up the time that DMARC needs to find that the signature's domain does not align.
 func TestSilentKeyIsNoWayOut(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	synctest.Test(t, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestSilentKeyIsNoWayOut(t *testing.T) {
 }
 
 // TestShownOnlyResultsDoNotHoldUp: if the reverse zone or the HELO domain is silent, a message that
-// passes DMARC is delayed at most by the grace.
+// passes DMARC waits only for about the grace.
 func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)

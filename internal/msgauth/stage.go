@@ -19,9 +19,9 @@ type stage struct {
 	c      *Connection
 	author dns.Name // the Author Domain; "" for SPF, iprev and ARC
 
-	used    atomic.Int64 // lookups, including those in refused
+	used    atomic.Int64 // all lookups, also those counted in refused
 	refused atomic.Int64 // lookups that failed because of the limit, or because the message's time ran out
-	noRoom  atomic.Int32 // lookups in refused that failed with KindBudget because time ran out after queued was set
+	noRoom  atomic.Int32 // those counted in refused that failed with KindBudget, because time ran out after queued was set
 	busy    atomic.Int64 // nanoseconds in lookups, summed over all lookups
 	queued  atomic.Bool  // a lookup of this stage had to wait for a slot that other messages held
 
@@ -80,9 +80,9 @@ func (s *stage) outOfTime(err error, name dns.Name, typ dns.Type) *dns.Error {
 	return failed
 }
 
-// Peek implements [dns.Resolver]. An answer at hand takes no slot and counts as a lookup that took
-// no time. Above the maximum number of lookups Peek returns false, and the Lookup that follows
-// counts the refusal.
+// Peek implements [dns.Resolver]. An answer that Peek finds takes no slot and counts as a lookup
+// that took no time. Above the maximum number of lookups Peek returns false, and the Lookup that
+// follows counts the refusal.
 func (s *stage) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	if a, ok := s.takeKept(name, typ); ok {
 		return a, true

@@ -92,8 +92,8 @@ func TestStagePassesErrors(t *testing.T) {
 	}
 }
 
-// TestStagePeek: an answer at hand counts as a lookup. Above the limit Peek finds nothing, and the
-// following Lookup counts the refusal.
+// TestStagePeek: an answer that Peek finds counts as a lookup. Above the limit, Peek finds nothing,
+// and the following Lookup counts the refusal.
 func TestStagePeek(t *testing.T) {
 	r := hides{zone: nameserver.Zone(t, zoneText), name: "other.example"}
 	s := stageOf(r, 3)

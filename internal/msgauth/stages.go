@@ -33,8 +33,8 @@ type stageKind struct {
 	// maxLookups is how many lookups one stage may make. It applies in addition to the evaluator's
 	// own limits.
 	maxLookups int
-	// purpose returns what the lookup of a name is for, and whose slots it takes: those of the
-	// author's organization, those of the name's organization, or with "" those of no organization.
+	// purpose returns what the lookup of a name is for, and the organization whose slots the lookup
+	// takes: that of the author, that of the name, or "" for none.
 	purpose func(author, name dns.Name) (what purpose, organization dns.Name)
 	// cost returns the cost of the mechanism for a message. ok is false if an earlier message of
 	// the connection has already counted it.
@@ -92,9 +92,9 @@ const _ = uint(len(stages) - int(stageCount))
 
 // The limits on the lookups of one stage.
 const (
-	maxSPFLookups   = 200 // 10 terms of up to 10 names each (RFC 7208 §4.6.4) and MaxSPFAhead, for HELO and MAIL FROM apart
+	maxSPFLookups   = 200 // HELO and MAIL FROM have this limit each: 10 terms of up to 10 names (RFC 7208 §4.6.4), and MaxSPFAhead
 	maxDKIMLookups  = 64
-	maxDMARCLookups = 96 // a tree walk takes at most 8 queries (RFC 9989 §4.10); one for the author, 10 for identifiers
+	maxDMARCLookups = 96 // one tree walk for the author and 10 for identifiers, of at most 8 queries each (RFC 9989 §4.10)
 	maxARCLookups   = 102
 	maxIPRevLookups = 24
 )
@@ -124,8 +124,8 @@ func (m *Verification) costOfSPF() (Cost, bool) {
 	return c, true
 }
 
-// costOfCheck returns what one SPF check cost. A check that has not ended has not
-// counted its questions before their turn yet.
+// costOfCheck returns what one SPF check cost. A check counts the questions that it asked before
+// their turn only when it ends.
 func costOfCheck(t *task[spf.Check]) Cost {
 	c := t.cost()
 	if t.ended() {

@@ -31,9 +31,10 @@ type task[T any] struct {
 // evaluator is the function that a task runs: a call of an evaluator package with its arguments.
 type evaluator[T any] func(context.Context, dns.Resolver) T
 
-// start runs f. If every answer is at hand, as for most messages, f runs in this goroutine, and no
-// other goroutine, stack or timer is needed. Otherwise start discards that run and runs f again
-// from its beginning in the background, with the resolver r. r must ask through the stage.
+// start runs f. If the resolver already has every answer, as for most messages, f runs in this
+// goroutine, and no other goroutine, stack or timer is needed. Otherwise start discards that run
+// and runs f again from its beginning in the background, with the resolver r. r must ask through
+// the stage.
 func (t *task[T]) start(ctx context.Context, r dns.Resolver, f evaluator[T]) {
 	t.begin = time.Now()
 	buffers := t.c.v.answers
@@ -69,8 +70,8 @@ func (t *task[T]) run(ctx context.Context, r dns.Resolver, f evaluator[T]) {
 	t.value = f(ctx, r)
 }
 
-// firstRun is the Resolver of a task's first run. It only returns answers that are at hand. When
-// the first answer is missing, it sets missed, and the result of the run is discarded.
+// firstRun is the Resolver of a task's first run. It only returns answers that the resolver already
+// has. When the first answer is missing, it sets missed, and the result of the run is discarded.
 type firstRun struct {
 	dns.LookupOnly // only Lookup is implemented; it calls Peek of the stage
 	stage          *stage

@@ -175,7 +175,7 @@ func listDomains(h message.Header) []dns.Name {
 
 // IsBroken reports whether r is the reason of a signature whose key is published, but which does
 // not match the message as received: the message was changed on the way, text was appended after
-// the part that l= covers, or the MTA removed, cut off or hides a signed part.
+// the part that l= covers, or the MTA removed, cut off or hid a signed part.
 func IsBroken(r dkim.Reason) bool {
 	switch r {
 	case dkim.ReasonBodyHash, dkim.ReasonSignature, dkim.ReasonNotVerifiable, dkim.ReasonBodyLength,
@@ -185,8 +185,8 @@ func IsBroken(r dkim.Reason) bool {
 	return false
 }
 
-// digest identifies a message by fields that its author wrote. Relays do not change these fields,
-// so the digest is the same on every host.
+// digest identifies a message by fields that its author wrote. Relays rarely change these fields,
+// so the digest is usually the same on every host.
 func digest(h message.Header) string {
 	var buffer [512]byte // large enough for most messages
 	octets := buffer[:0]

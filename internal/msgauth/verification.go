@@ -110,8 +110,9 @@ type Verification struct {
 	path    mailaddr.Path
 
 	// mailBudget bounds the stage that begins at MAIL. headerBudget bounds the stages that begin at
-	// the end of the header. endBudget bounds all waiting in Finish. Within endBudget, identifiers
-	// bounds the waiting for identifiers, and shown the waiting for results that are only shown.
+	// the end of the header. endBudget bounds all waiting in Finish. Within endBudget, the budget
+	// "identifiers" bounds the waiting for identifiers, and the budget "shown" bounds the waiting
+	// for results that cannot change the verdict (see Options.Grace).
 	mailBudget, headerBudget, endBudget, identifiers, shown budget
 
 	mailFrom task[spf.Check]
@@ -189,8 +190,8 @@ func (m *Verification) EndOfHeader(h message.Header) {
 			return dmarc.Discover(ctx, r, from.AuthorDomain, v.o.DMARC)
 		})
 	}
-	// Set last: Close checks this flag, and must not see a half-built verifier if
-	// something above panicked.
+	// This flag is set last. Close checks it, and must not see a half-built verifier if something
+	// above panicked.
 	m.headerSeen = true
 }
 
@@ -252,7 +253,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	}
 	// If DMARC passes, no verdict depends on iprev and the traits. If it does not pass, iprev
 	// matters: the client's name may be that of a known forwarder, and a name that does not point
-	// back to the client is a sign of a spoof. Rules may ask for both.
+	// back to the client is a sign of a spoof. Rules may ask for iprev and for traits.
 	rest := &m.endBudget
 	if e.DMARC.Result == dmarc.ResultPass {
 		rest = &m.shown

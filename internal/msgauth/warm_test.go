@@ -28,15 +28,15 @@ func facts(t *testing.T, e *Evaluation) string {
 	return durations.ReplaceAllString(string(out), "")
 }
 
-// stopped returns a clock that always shows the time of the call. The clock of a synctest bubble
-// would differ from the time at which the test signed its mail.
+// stopped returns a clock that always shows the time at which stopped was called. The clock of a
+// synctest bubble would differ from the time at which the test signed its mail.
 func stopped() func() time.Time {
 	now := time.Now()
 	return func() time.Time { return now }
 }
 
-// TestWarmIsTheSame: if all answers are at hand, the results and the number of lookups are the same
-// as without a cache, and nothing is asked.
+// TestWarmIsTheSame: if all answers are in the cache, the results and the number of lookups are the
+// same as without a cache, and nothing is asked.
 func TestWarmIsTheSame(t *testing.T) {
 	zoneText, raw := signed(t)
 	now := stopped()
@@ -65,7 +65,7 @@ func TestWarmIsTheSame(t *testing.T) {
 	}
 }
 
-// TestWarmRunsHere: if every answer is at hand, no stage starts a goroutine.
+// TestWarmRunsHere: if every answer is in the cache, no stage starts a goroutine.
 func TestWarmRunsHere(t *testing.T) {
 	zoneText, raw := signed(t)
 	r := newMemory(nameserver.Zone(t, zoneText))
@@ -141,7 +141,7 @@ func TestSecondRunCounts(t *testing.T) {
 	}
 }
 
-// hides is a resolver that has all answers of a zone at hand except those for one name.
+// hides is a resolver whose Peek finds all answers of a zone except those for one name.
 type hides struct {
 	dns.LookupOnly
 	zone *zone.Zone
@@ -159,9 +159,9 @@ func (h hides) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return h.zone.Peek(name, typ)
 }
 
-// TestTracedOnce: a stage runs again if an answer is not at hand. The second run does not ask or
-// peek again for the answers that the first run found. The trace and the number of lookups are the
-// same as for a stage that has no answer at hand.
+// TestTracedOnce: a stage runs again if Peek does not find an answer. The second run does not ask
+// or peek again for the answers that the first run found. The trace and the number of lookups are
+// the same as for a stage for which Peek finds no answer.
 func TestTracedOnce(t *testing.T) {
 	zoneText, raw := signed(t)
 	z := nameserver.Zone(t, zoneText)

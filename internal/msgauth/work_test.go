@@ -91,8 +91,8 @@ func results(e *Evaluation) map[string]int {
 	return n
 }
 
-// TestWork: the arithmetic of one message is bounded. Ordinary messages stay below the bound, and a
-// result beyond it is neither none nor fail.
+// TestWork: the arithmetic of one message is bounded. Ordinary messages stay below the bound. The
+// result of a signature or chain beyond the bound is neither "none" nor "fail".
 func TestWork(t *testing.T) {
 	record := func(k crypto.Signer) string { return signer.Record(k.Public()) }
 	rotated := append(strangers(t, 3, 2048, 65537), record(ordinary()))
@@ -134,8 +134,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestWorkOfTheAuthor: signatures with heavy keys, above or below the author's signature, do not
-// keep the author's signature from passing.
+// TestWorkOfTheAuthor: signatures with heavy keys stand above or below the author's signature. The
+// author's signature passes all the same.
 func TestWorkOfTheAuthor(t *testing.T) {
 	for _, above := range []bool{true, false} {
 		z, raw := load{0, 0, heavy(), nil}.build(t)

@@ -119,9 +119,9 @@ func (c *Cache) newStore(size int64) (*otter.Cache[key, *entry], error) {
 }
 
 // storeClock is the clock of the stores. It counts monotonic time, because a step of the wall clock
-// must not end every TTL. It advances only when an entry is stored. This is enough for eviction,
-// and saves a call for the time in each read, which compares the times of the entry itself. Its
-// Tick returns nil, so the store starts no goroutine.
+// must not end every TTL. It advances only when an entry is stored. This is enough for eviction: a
+// read compares the times in the entry itself. Reads would be slower if the store asked for the
+// time as well. Its Tick returns nil, so the store starts no goroutine.
 type storeClock struct{ now atomic.Int64 }
 
 func (t *storeClock) NowNano() int64 { return t.now.Load() }
@@ -155,8 +155,8 @@ func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.An
 	return c.wait(ctx, k, f)
 }
 
-// Peek implements [dns.Resolver]. An answer within its TTL is at hand and counts as a hit. Failures
-// and stale answers are only returned by Lookup.
+// Peek implements [dns.Resolver]. It returns a stored answer that is within its TTL, and counts it
+// as a hit. Only Lookup returns failures and stale answers.
 func (c *Cache) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	k := key{name, typ}
 	e, now := c.load(k), c.now()

@@ -25,8 +25,9 @@ type entry struct {
 	expires time.Duration
 	// ageing is the time, before expires, from which a hot answer is renewed (see demand).
 	ageing time.Duration
-	// retry is set if the last attempt to renew the answer failed. Until that time, lookups get the
-	// stale answer without another attempt (RFC 8767 §5, the failure recheck timer).
+	// retry is 0 unless the last attempt to renew the answer failed. Until the time in retry,
+	// lookups get the stale answer without another attempt (RFC 8767 §5, the failure recheck
+	// timer).
 	retry time.Duration
 	// gone is the time from which the entry cannot be used, not even as a stale answer.
 	gone  time.Duration

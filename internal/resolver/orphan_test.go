@@ -13,7 +13,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// open is a resolver that answers after the time takes and counts its lookups.
+// open is a resolver that answers after a given time and counts its lookups.
 type open struct {
 	dns.LookupOnly
 	mu           sync.Mutex

@@ -23,7 +23,7 @@ type demand struct {
 	prefetched atomic.Bool
 }
 
-// read counts a reader and reports whether the entry is hot.
+// read counts one read and reports whether the entry is hot.
 func (d *demand) read() bool {
 	return d.reads.Load() >= hotReads || d.reads.Add(1) >= hotReads
 }

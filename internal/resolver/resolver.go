@@ -1,7 +1,8 @@
 // Package resolver asks DNS servers and caches their answers. A [Cache] stores answers and
 // failures. The [upstream.Client] behind it asks recursive servers. [Metrics] counts the work of
-// both. A [Resolver] is a Cache with its Client. Cache, Client and Resolver all implement
-// [dns.Resolver]. The package also exports the names of package upstream that other packages need.
+// the cache and of the client. A [Resolver] is a Cache with its Client. Cache, Client and Resolver
+// all implement [dns.Resolver]. The package also exports the names of package upstream that other
+// packages need.
 package resolver
 
 import (
@@ -33,7 +34,8 @@ func ServersFromResolvConf(path string) ([]netip.AddrPort, error) {
 // server.
 func ResolvConfEmpty(path string) bool { return upstream.ResolvConfEmpty(path) }
 
-// Config configures a Resolver. New sets both Metrics, and uses Cache.OnPanic for the client too.
+// Config configures a Resolver. New sets Client.Metrics and Cache.Metrics, and uses Cache.OnPanic
+// for the client too.
 type Config struct {
 	Client ClientConfig
 	Cache  CacheConfig

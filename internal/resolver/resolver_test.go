@@ -91,8 +91,8 @@ func TestResolverErrors(t *testing.T) {
 	}
 }
 
-// TestServersFromResolvConf: the function that this package exports again gives the same results as
-// in package upstream.
+// TestServersFromResolvConf: the function ServersFromResolvConf of this package gives the same
+// results as that of package upstream.
 func TestServersFromResolvConf(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(path, []byte("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"), 0o600); err != nil {

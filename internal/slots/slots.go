@@ -2,8 +2,9 @@
 // all of them. A [Pool] has a number of slots and knows which network holds each. A network may
 // take a slot only while it holds fewer slots than are free. One network alone therefore gets half
 // of the slots (rounded up), several networks get nearly equal parts, and a new network usually
-// finds a free slot. A request that may not take a slot waits. The waiting networks are served in
-// turn, whatever number of requests each of them has.
+// finds a free slot. A request that may not take a slot waits. The networks that wait take turns,
+// whatever number of requests each of them has. A network that may not take a slot now is passed
+// over.
 //
 // A request may need a slot in several pools: in that of its message, in that of an organization
 // and in that of all messages. It takes the slots in this order, and so waits in one queue at a
@@ -32,7 +33,7 @@ type Pool struct {
 	private bool // the pool of one message: the networks of its requests do not matter
 	used    int
 	tenants map[netip.Prefix]*tenant // the networks that hold a slot or wait for one
-	queue   list.List                // of *tenant: the networks that wait; the first one is served next
+	queue   list.List                // of *tenant: the networks that wait. The first one that may take a slot is served next
 	family  *Family                  // nil if the pool is not in a family
 	key     any                      // the key of the pool in its family
 }
@@ -103,7 +104,7 @@ type Slot struct {
 	lock    *Lock
 	network netip.Prefix
 	sources [mostPools]Source
-	pools   [mostPools]*Pool // the pools of sources, as far as they are known: up to the one in which the request waits
+	pools   [mostPools]*Pool // the pools of the field sources; those after the pool in which the request waits are not known yet
 	need    int
 	have    int           // number of slots held: one in each of pools[:have]
 	ready   chan struct{} // closed when have reaches need; nil if Take did not have to wait
@@ -112,8 +113,8 @@ type Slot struct {
 }
 
 // Take takes a slot in each of the pools, of which there may be up to three, and waits if
-// necessary. It returns nil if ctx ends first. It sets queued if it has to wait in a shared pool;
-// waiting in a private pool does not count.
+// necessary. It returns nil if ctx ends first. It sets the flag "queued" if it has to wait in a
+// shared pool, but not if it has to wait in a private pool.
 func (l *Lock) Take(ctx context.Context, network netip.Prefix, queued *atomic.Bool, from ...Source) *Slot {
 	s := &Slot{lock: l, network: network, need: len(from), queued: queued}
 	copy(s.sources[:], from)

@@ -62,8 +62,8 @@ func TestNobodyHoldsMoreThanHeLeaves(t *testing.T) {
 	}
 }
 
-// TestTurns: waiting networks are served in turn, whatever number of requests each has. The
-// requests of one network are served in the order of their arrival.
+// TestTurns: waiting networks take turns, whatever number of requests each has. The requests of one
+// network are served in the order of their arrival.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -181,8 +181,8 @@ func TestPrivate(t *testing.T) {
 	})
 }
 
-// TestAny makes random requests and releases. No pool gives more slots than it has, no request
-// waits that may take a slot, and at the end every pool is empty.
+// TestAny makes random requests and releases. No pool gives more slots than it has. No request
+// waits although it may take a slot. At the end every pool is empty.
 func TestAny(t *testing.T) {
 	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {

@@ -1,9 +1,10 @@
 // Package trait lists the traits. A trait is a fact about the way of a message to this host, such
-// as a sign of a mailing list. If the message fails DMARC, most traits are evidence for one of the
-// sides: a spoof, indirect mail, or mail of the author.
+// as a sign of a mailing list. If the message fails DMARC, most traits are evidence for one
+// explanation (a [Side]): a spoof, indirect mail, or mail of the author.
 //
-// A trait needs one row of the table below and a detector in package msgauth. Its word is the same
-// in the configuration (policy.overrides), the log, the label, JSON and the output of explain.
+// Each trait has an entry in the table below. Package msgauth finds out which traits a message has.
+// The word of a trait is the same in the configuration (policy.overrides), the log, the label, JSON
+// and the output of explain.
 package trait
 
 import (
@@ -29,7 +30,7 @@ const (
 	// ListSignature: a signature passes whose domain is at or above a domain in List-Id or
 	// List-Post, and is not the author's. This proves that the list exists and sent the message.
 	ListSignature Trait = "list_signature"
-	// ARC: at least one ARC field is there, valid or not.
+	// ARC: the message has an ARC-Seal or ARC-Message-Signature field, valid or not.
 	ARC Trait = "arc"
 	// BrokenAuthorSignature: the author's domain signed the message and the key is published, but
 	// the header or the body does not match. This includes signatures that cannot be checked,
@@ -79,7 +80,7 @@ const (
 	Neither  Side = ""
 )
 
-// row is the entry of one trait in the table.
+// row is the entry for one trait in the table below.
 type row struct {
 	trait Trait
 	side  Side
@@ -136,7 +137,7 @@ func (t Trait) Side() Side {
 	return Neither
 }
 
-// index returns the row of t, -1 if it has none.
+// index returns the index of t in the table, or -1 if t is not there.
 func (t Trait) index() int {
 	return slices.IndexFunc(table[:], func(r row) bool { return r.trait == t })
 }

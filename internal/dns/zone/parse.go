@@ -35,9 +35,9 @@ func Parse(zoneText string) (*Zone, error) {
 		lines[i] = "" // the line stays as an empty one, so that the line numbers in errors are right
 	}
 	zp := codec.NewZoneParser(strings.NewReader(strings.Join(lines, "\n")), ".", "")
-	// RFC 1035 §5.1 gives a record without a TTL the last explicit TTL, so it would depend on the
-	// lines above. This parser gives such a record DefaultTTL instead. Only text that contains $TTL
-	// is parsed as the RFC says.
+	// RFC 1035 §5.1 gives a record without a TTL the last explicit TTL, so its TTL would depend on
+	// the lines above. This parser gives such a record DefaultTTL instead. Only text that contains
+	// $TTL is parsed as the RFC says.
 	keepDefault := !strings.Contains(zoneText, "$TTL")
 	for {
 		if keepDefault {

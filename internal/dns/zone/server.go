@@ -92,7 +92,7 @@ func Listen(addr string) (*net.UDPConn, net.Listener, error) {
 	return nil, nil, fmt.Errorf("zone: %w", err)
 }
 
-// Serve answers the queries that arrive at the two sockets. Close ends the server and closes the
+// Serve answers the queries that arrive over UDP and TCP. Close ends the server and closes its two
 // sockets.
 func Serve(udp net.PacketConn, tcp net.Listener, respond Responder) *Server {
 	s := &Server{respond: respond, udp: udp, tcp: tcp, conns: map[net.Conn]bool{}, pending: make(chan struct{}, maxPending)}

@@ -31,8 +31,8 @@ type question struct {
 }
 
 // reply returns the answer to query, or nil for no answer. It does not use the codec of the
-// resolver. With one codec for both, a bug that occurs in encoding and in decoding would not show
-// in tests.
+// resolver. If the server and the resolver had one codec, tests would not show a bug that is in its
+// encoding and in its decoding.
 func (z *Zone) reply(ctx context.Context, query []byte, overTCP bool) []byte {
 	q, ok := parseQuestion(query, overTCP)
 	if !ok {

@@ -1,13 +1,13 @@
 // Package zone answers DNS questions from zone text instead of the network. A [Zone] is a
-// [dns.Resolver] in memory. Behind a [Server], it is an authoritative name server. Both can be told
-// to fail in the ways in which real servers fail.
+// [dns.Resolver] in memory. Behind a [Server], it is an authoritative name server. In both uses, a
+// zone can be told to fail in the ways in which real servers fail.
 //
 // Zone text consists of the lines of a master file (RFC 1035 §5). Names are relative to the root,
 // so "example.com" and "example.com." are the same. A line that begins with "!" is a fault:
 //
 //	! OWNER TYPE|* [delay=DURATION] [servfail|refused|timeout|garbage|wrongid|wrongquestion|truncate|truncate-tcp]
 //
-// "explain --zone", the demo, the load tool and the tests use the package.
+// "explain --zone", the demo, the load tool and the tests use this package.
 package zone
 
 import (
@@ -130,7 +130,7 @@ func (z *Zone) Remove(name dns.Name) *Zone {
 	return z
 }
 
-// Queries returns the questions so far, each as "name TYPE", in order.
+// Queries returns the questions that were asked so far, each as "name TYPE", in order.
 func (z *Zone) Queries() []string {
 	z.queriesMu.Lock()
 	defer z.queriesMu.Unlock()
@@ -181,7 +181,7 @@ func (z *Zone) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 	return out.answer(name, typ), nil
 }
 
-// Peek implements [dns.Resolver]. A zone has every answer at hand, except those with a fault and
+// Peek implements [dns.Resolver]. It finds every answer of the zone, except those with a fault and
 // those that exceed a bound.
 func (z *Zone) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	out := z.resolve(name, typ)

@@ -8,8 +8,8 @@ import (
 )
 
 // The codec uses the presentation form of RFC 1035 §5.1, in which special and unprintable octets
-// are escaped. The rest of the daemon uses names and texts as raw octets. These functions convert
-// between the two.
+// are escaped. The rest of the daemon uses names and texts as raw octets. The functions of this
+// file convert between the two forms.
 
 // nameFromPresentation reads a name in the codec's form. It returns false for a name with a dot
 // inside a label, because a dns.Name cannot hold such a name: the dot would look like a separator,

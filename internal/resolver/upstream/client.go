@@ -39,8 +39,8 @@ const (
 	maxRestarts = 4
 )
 
-// All errors of this package begin with "resolver", like those of the cache: for the reader of an
-// error it does not matter which of the two failed.
+// All errors of this package begin with "resolver", like those of the cache: an operator who reads
+// an error need not know whether the client or the cache failed.
 var (
 	errNoServer = errors.New("resolver: every server failed")
 	errPanic    = errors.New("resolver: panic during a lookup")

@@ -38,8 +38,8 @@ const (
 	reasonFlood     = "flood"
 )
 
-// memo is a fact about a server that the client remembers for some time. end is on the client's
-// clock.
+// memo is a fact about a server that the client remembers for some time. The field "end" is a time
+// on the client's clock.
 type memo struct{ end atomic.Int64 }
 
 func (s *memo) lasts(now time.Duration) bool { return int64(now) < s.end.Load() }

@@ -103,7 +103,8 @@ func (h *health) silent() {
 	h.failures = min(h.failures+1, maxFailures)
 }
 
-// overdue records that a query still had no answer after took, when another server had answered it.
+// overdue records that another server has answered a query, while this server had no answer after
+// the time "took".
 func (h *health) overdue(took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,8 +203,8 @@ func (c *Client) order() []*server {
 	return out
 }
 
-// sample sends q, which the lookup puts to first, also to servers that have not answered for a
-// while. It does so in the background and only to measure these servers.
+// sample measures servers that have not answered for a while, in the background. It sends them q,
+// which the lookup itself sends to the server "first".
 func (c *Client) sample(first *server, q dnswire.Question) {
 	servers := c.list()
 	if len(servers) < 2 {

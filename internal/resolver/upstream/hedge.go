@@ -8,9 +8,10 @@ import (
 	"sekimori/internal/resolver/dnswire"
 )
 
-// hedged asks first. If there is no answer after the hedge delay, it asks second as well. It
-// returns the outcomes of the tries that ended; if one of them is an answer, it is the last. A try
-// that is still running when the answer comes is given up.
+// hedged asks the server "first". If it has not answered after the hedge delay, hedged asks the
+// server "second" as well. It returns the outcomes of the tries that ended. If one of them is an
+// answer, it is the last in the list. A try that is still running when the answer comes is given
+// up.
 func (c *Client) hedged(ctx context.Context, q dnswire.Question, first, second *server) []outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	var asked sync.WaitGroup

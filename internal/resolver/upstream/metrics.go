@@ -108,7 +108,7 @@ func (m *Metrics) startAtZero() {
 
 // standings are the series about each server of a Client. The label of a server is its index in the
 // configuration, from 0. If the address of a server changes, its series therefore goes on. The
-// series info has the address for each index.
+// series "info" has the address for each index.
 type standings struct {
 	info   *prometheus.Desc
 	up     *prometheus.Desc

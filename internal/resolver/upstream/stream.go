@@ -71,8 +71,9 @@ func (st *stream) close(why error) {
 	_ = st.under.Close() // Close of the TLS connection could block if the peer does not read
 }
 
-// exchange sends q and waits for its answer. It may change the ID of q. again is true if the stream
-// had already ended, or ends although it had worked before. A new stream may then succeed.
+// exchange sends q and waits for its answer. It may change the ID of q. The result "again" is true
+// if a new stream may succeed: this one had already ended, or it ends although it had worked
+// before.
 func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Duration) (wire []byte, m dnswire.Match, again bool, err error) {
 	answer, heard, err := st.register(q)
 	if err != nil {
@@ -139,9 +140,9 @@ func (st *stream) send(packet []byte, timeout time.Duration) error {
 	return err
 }
 
-// suspect is called when a query had no answer in its whole time. heard is the message count when
-// the query began. If no message was read since then, suspect closes the stream, and the next query
-// opens a new one.
+// suspect is called when a query had no answer in its whole time. heard is the number of messages
+// that had been read when the query began. If no message was read since then, suspect closes the
+// stream, and the next query opens a new one.
 func (st *stream) suspect(heard int) {
 	st.mu.Lock()
 	silent := st.heard == heard
@@ -151,9 +152,9 @@ func (st *stream) suspect(heard int) {
 	}
 }
 
-// read delivers messages to the queries that wait for them, until the stream ends. It calls
-// stranger for each message that no query waits for, which is late or forged. Too many such
-// messages in a row end the stream.
+// read delivers messages to the queries that wait for them, until the stream ends. It calls the
+// function "stranger" for each message that no query waits for. Such a message is late or forged.
+// Too many such messages in a row end the stream.
 func (st *stream) read(stranger func()) {
 	for strays := 0; strays < maxStrays; {
 		wire, err := readFramed(st.conn, make([]byte, 2))
