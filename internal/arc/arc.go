@@ -57,7 +57,7 @@ type Set struct {
 	Instance int      `json:"instance"` // i=; the oldest set has 1
 	Sealer   dns.Name `json:"sealer"`   // d= of ARC-Seal
 	Selector string   `json:"selector"` // s= of ARC-Seal
-	CV       string   `json:"cv"`       // cv= of ARC-Seal
+	CV       string   `json:"cv"`       // cv= of ARC-Seal; "" if it is not none, pass or fail
 	// MessageDomain and MessageSelector are d= and s= of ARC-Message-Signature.
 	MessageDomain   dns.Name `json:"message_domain,omitempty"`
 	MessageSelector string   `json:"message_selector,omitempty"`
@@ -79,13 +79,14 @@ type Result struct {
 	// Instance is the number of the set that failed. It is 0 if nothing failed or
 	// no single set is to blame.
 	Instance int `json:"instance,omitempty"`
-	// Signature says why a signature of that set does not verify. A DNS failure
-	// makes the chain fail too (RFC 8617 §5.2.1); Signature then has its "dns_"
-	// reason.
+	// Signature says why a signature of the set with the number Instance does not
+	// verify. A DNS failure makes the chain fail too (RFC 8617 §5.2.1). Signature
+	// then begins with "dns_".
 	Signature dkim.Reason `json:"signature,omitempty"`
-	// OldestPass is the lowest instance whose ARC-Message-Signature is known to
-	// verify together with all newer ones, or 0 if those of all sets verify (RFC
-	// 8617 §5.2 step 5). It means something only if Status is Pass.
+	// OldestPass is the number of a set. The ARC-Message-Signatures of this set and
+	// of all newer sets verify; that of the next older set does not, or was not
+	// checked. OldestPass is 0 if the ARC-Message-Signatures of all sets verify (RFC
+	// 8617 §5.2 step 5). It has a meaning only if Status is Pass.
 	OldestPass int `json:"oldest_pass"`
 	// Sets are in the order of their instances. The list is empty if the structure
 	// of the chain is broken. The sets are authentic only if Status is Pass.

@@ -22,7 +22,7 @@ const (
 // signature is one of a set's two signature fields.
 type signature struct {
 	dkim.Pending
-	err *dkim.Error // why the field alone shows that the signature cannot pass; nil if it must be verified
+	err *dkim.Error // an error that the field shows without the body and the key; nil if there is none
 }
 
 // set is one ARC set and where its fields are in the header.
@@ -69,9 +69,9 @@ func collect(m *dkim.Message) ([]set, *failure) {
 	return sets, nil
 }
 
-// place reads the field at index at of the header and puts it into the set that
-// its i= names. kind is 0 for results, 1 for a message signature and 2 for a
-// seal.
+// place reads one field and puts it into the set that its i= names. at is the
+// index of the field in the header. kind is 0 for results, 1 for a message
+// signature and 2 for a seal.
 func place(m *dkim.Message, sets []set, kind, at int) *failure {
 	var s signature
 	var instance int

@@ -33,8 +33,9 @@ type bodyHashes struct {
 	closed          bool
 }
 
-// want asks for the hash of the first limit octets of the canonical body, or of
-// the whole body (wholeBody). It must be called before the first write.
+// want asks for the hash of the beginning of the canonical body. limit is how
+// many octets to hash. If limit is wholeBody, the whole body is hashed. want must
+// be called before the first write.
 func (b *bodyHashes) want(c syntax.Canonicalization, limit int64) {
 	p := &b.simple
 	if c == syntax.Relaxed {
@@ -96,8 +97,8 @@ func (b *bodyHashes) sum(c syntax.Canonicalization, limit int64) (sum digest, le
 	return s.sums[i], s.length, true
 }
 
-// bodySink hashes the canonical octets. For each limit it keeps the hash of the
-// octets up to the limit.
+// bodySink hashes the canonical octets. For each length in its list "limits" it
+// keeps the hash of that many octets from the beginning of the body.
 type bodySink struct {
 	hash   hash.Hash
 	limits []int64  // the lengths for which a hash is wanted; ascending, distinct
@@ -135,8 +136,9 @@ func (s *bodySink) flush() {
 	s.buf = s.buf[:0]
 }
 
-// digest hashes p and keeps the hash at each limit that lies inside p. hash.Sum
-// does not change the running state, so one hash serves every l=.
+// digest hashes p. For each limit that is reached inside p, it keeps the hash of
+// the octets before the limit. hash.Sum does not change the running state, so one
+// running hash is enough for all signatures with l=.
 func (s *bodySink) digest(p []byte) {
 	for len(s.sums) < len(s.limits) {
 		left := s.limits[len(s.sums)] - s.length

@@ -10,8 +10,9 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// canonBody writes a body to the canonicalizer in chunks of the given sizes, in
-// turn, and returns the hash and length of the canonical body.
+// canonBody writes a body to the canonicalizer in chunks and returns the hash and
+// length of the canonical body. sizes gives the lengths of the chunks. After the
+// last of them canonBody begins again with the first.
 func canonBody(c syntax.Canonicalization, body string, limit int64, sizes ...int) (sum, limited digest, length int64, ok bool) {
 	var b bodyHashes
 	b.want(c, wholeBody)

@@ -90,10 +90,10 @@ const (
 )
 
 // keyCache keeps keys by the text of their record, because parsing base64 and
-// ASN.1 costs as much as a third of a verification. New keys go to recent. When
-// recent is full, the keys of past are dropped and recent becomes past. A key of
-// past that is asked for is copied to recent, so keys that are in use are not
-// dropped.
+// ASN.1 costs as much as a third of a verification. New keys are added to the map
+// "recent". When this map is full, it replaces the map "past", and the keys that
+// were in "past" are dropped. When a key in "past" is asked for, it is copied to
+// "recent". So keys that are used often are not dropped.
 type keyCache struct {
 	mu           sync.RWMutex
 	recent, past map[string]syntax.Key

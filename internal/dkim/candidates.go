@@ -49,7 +49,7 @@ type candidates struct {
 	path          string // the value of a Return-Path that the signature covers and the MTA removed; "" if there is none
 	sums          [maxForms]digest
 	hashed        int  // sums[:hashed] are known
-	altered       bool // the MTA cut or changed a signed field
+	altered       bool // the MTA may have cut or changed a signed field
 }
 
 func (m *Message) candidates(p *Pending, o Options) candidates {
@@ -138,7 +138,7 @@ func (c *candidates) checkRSA(k *syntax.Key, pub *rsa.PublicKey) *Error {
 		return nil
 	}
 	why := c.mismatch()
-	if why.Result == Fail { // the MTA changed nothing, so there is no other form
+	if why.Result == Fail { // nothing shows that the MTA changed the message, so no other form is tried
 		return why
 	}
 	signed, genuine := signedDigest(pub, c.pending.Signature)
@@ -198,14 +198,15 @@ func (c *candidates) search(signed digest) bool {
 	return false
 }
 
-// nextSet returns the next larger number with as many bits set as set has.
+// nextSet returns the next larger number that has the same number of 1 bits.
 func nextSet(set uint64) uint64 {
 	lowest := set & -set
 	carried := set + lowest
 	return carried | (carried^set)>>2/lowest
 }
 
-// spread returns the number in which bit slots[i] is set for each bit i of set.
+// spread returns a number in which bit slots[i] is 1 if bit i of set is 1. All
+// other bits are 0.
 func spread(set uint64, slots []int) (bare uint64) {
 	for i, slot := range slots {
 		bare |= set >> i & 1 << slot
@@ -213,7 +214,8 @@ func spread(set uint64, slots []int) (bare uint64) {
 	return bare
 }
 
-// dropped reports whether the signature names a field that the message lacks.
+// dropped reports whether h= of the signature has this name although the message
+// has no field with it.
 func (c *candidates) dropped(name string) bool {
 	for _, signed := range c.pending.Headers {
 		if strings.EqualFold(name, signed) {

@@ -21,8 +21,10 @@ func unsigned(eml, begin string) string {
 	return regexp.MustCompile(`(?mi)^`+begin+`.*\r\n`).ReplaceAllString(eml, "")
 }
 
-// TestDroppedFields checks that a signature over a field that MTAs remove is
-// neutral, unless something else shows that the message was changed.
+// TestDroppedFields checks signatures over fields that MTAs remove. Such a
+// signature passes if the field is Return-Path and the envelope gives its value.
+// It fails if something else shows that the message was changed. Otherwise it is
+// neutral.
 func TestDroppedFields(t *testing.T) {
 	const bcc, path = "Bcc: carol@example.org\r\n", "Return-Path: <bounce@example.com>\r\n"
 	key, ed := rsaKey(t), edKey()
@@ -98,7 +100,7 @@ func TestDroppedFields(t *testing.T) {
 	}
 }
 
-// unmade is a signer whose signatures no key has made.
+// unmade is a signer that returns a constant instead of a signature.
 type unmade struct{ crypto.Signer }
 
 func (unmade) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
@@ -124,8 +126,8 @@ func respaced(eml string) string {
 	return regexp.MustCompile(`(?m)^([!-9;-~]+:) ?([^\t])`).ReplaceAllString(head, "$1 $2") + "\r\n\r\n" + body
 }
 
-// numbered returns n fields. The first bare of them have no space before the
-// value.
+// numbered returns n fields. bare is how many of them, from the first, have no
+// space before the value.
 func numbered(n, bare int) string {
 	var b strings.Builder
 	for i := range n {
@@ -149,7 +151,8 @@ func numberedNames(n int) string {
 	return strings.Join(names, ":")
 }
 
-// TestNextSet checks that nextSet finds every set of a size, in order.
+// TestNextSet checks that repeated calls of nextSet give all numbers below 2^10
+// with a certain number of 1 bits, in ascending order.
 func TestNextSet(t *testing.T) {
 	const n = 10
 	for size := 1; size <= n; size++ {

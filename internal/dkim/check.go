@@ -28,13 +28,13 @@ type Verdict struct {
 	Err       *Error // nil if the signature verifies and local policy accepts it
 	Uncovered int64  // octets of the canonical body after those that l= covers
 
-	key *syntax.Key // the key that verified the signature, or a key that did not; may be nil
+	key *syntax.Key // the key that verified the signature, or the key that Err is about; nil if no key was found
 }
 
 // CheckExpiration applies x= (RFC 6376 §3.5). An expired signature gets "fail",
 // because RFC 6376 §6.1.1 calls expiration a permanent failure of a well-formed
-// signature. A late t= is accepted: see [Signature.Ahead]. o must have its
-// defaults (see [Options.WithDefaults]).
+// signature. A t= in the future is accepted: see [Signature.Ahead]. o must have
+// its defaults (see [Options.WithDefaults]).
 func (p *Pending) CheckExpiration(o Options) *Error {
 	if p.Expires != nil && *p.Expires < o.Now.Add(-max(o.Skew, 0)).Unix() {
 		return &Error{Fail, ReasonExpired, "the signature has expired"}
@@ -132,8 +132,8 @@ func leavesOpen(err *Error) int {
 	return 0
 }
 
-// checkBody compares the body with bh= and returns how many octets of the
-// canonical body are past l=.
+// checkBody compares the body with bh=. It returns how many octets of the
+// canonical body follow those that l= covers.
 func (m *Message) checkBody(p *syntax.Params) (uncovered int64, err *Error) {
 	m.body.close()
 	sum, length, ok := m.body.sum(p.BodyCanon, limitOf(p))
@@ -149,8 +149,8 @@ func (m *Message) checkBody(p *syntax.Params) (uncovered int64, err *Error) {
 }
 
 // checkLength applies the policy for l= to a signature that verifies. If l= does
-// not cover the whole body, anybody can append text, and readers believe that
-// the signer wrote it (RFC 6376 §8.2).
+// not cover the whole body, anybody can append text, and recipients believe that
+// the signer wrote this text (RFC 6376 §8.2).
 func checkLength(p *syntax.Params, uncovered int64, o Options) *Error {
 	switch {
 	case p.BodyLength == nil:

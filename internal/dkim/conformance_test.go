@@ -56,7 +56,7 @@ func results(sigs []Signature) []Result {
 	return out
 }
 
-// suiteTime is the time at which the suites' signatures are verified.
+// suiteTime is the value of Options.Now for the messages of the suites.
 var suiteTime = time.Unix(1795000000, 0)
 
 // judged returns the results for a suite's message.
@@ -70,8 +70,8 @@ func judged(t *testing.T, c suites.DKIMCase, o Options) []Result {
 	return results(verify(t, c.Raw, z, o))
 }
 
-// TestConformance runs the shared suites. A signature must pass if, and only if,
-// the suite wants a pass.
+// TestConformance runs the suites of OpenDKIM, go-msgauth and dkimpy. A signature
+// must pass if, and only if, the suite wants a pass.
 func TestConformance(t *testing.T) {
 	for _, name := range []string{"opendkim-lib", "go-msgauth", "dkimpy"} {
 		// The suite wants a pass even if content follows the part that l= covers

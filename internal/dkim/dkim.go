@@ -42,8 +42,8 @@ const (
 // label.
 type Reason string
 
-// The reasons of signatures and keys that break a rule of their syntax. They
-// lead to PermError.
+// The reasons that package syntax finds, in a signature or in a key. They lead to
+// PermError.
 const (
 	ReasonSyntax           = Reason(syntax.FaultSyntax)
 	ReasonMissingTag       = Reason(syntax.FaultMissingTag)
@@ -65,13 +65,13 @@ const (
 	ReasonStrictIdentity   = Reason(syntax.FaultStrictIdentity)
 )
 
-// The reasons that verification finds. DNS failures have "dns_" and the kind of
-// [dns.Error], such as "dns_timeout". "dns_loop" and "dns_too_large" are
-// permanent and lead to PermError, all other DNS failures to TempError.
+// The reasons that this package finds. For a DNS failure the reason is "dns_" and
+// the kind of the [dns.Error], such as "dns_timeout". "dns_loop" and
+// "dns_too_large" lead to PermError. All other DNS failures lead to TempError.
 const (
 	ReasonBodyHash          Reason = "body_hash_mismatch"
 	ReasonSignature         Reason = "signature_mismatch"
-	ReasonNotVerifiable     Reason = "not_verifiable_as_received" // the MTA cut or changed a signed field
+	ReasonNotVerifiable     Reason = "not_verifiable_as_received" // the MTA may have cut or changed a signed field
 	ReasonDroppedField      Reason = "dropped_field"              // a signed field is missing that MTAs remove before a milter sees it
 	ReasonLeadingSpace      Reason = "leading_space"              // the MTA does not show whether the signed values began with a space
 	ReasonFromMissing       Reason = "from_missing"
@@ -141,8 +141,8 @@ type Signature struct {
 	KeyBits   int    `json:"key_bits,omitempty"`
 	// Ahead says that t= is later than the clock of this host by more than the
 	// skew. Result does not depend on it. RFC 6376 §3.5 lets a verifier ignore such
-	// a signature. But a forger gains nothing by a late t=, and the usual cause is
-	// that the clock or the time zone of the signer is wrong.
+	// a signature. But a forger gains nothing by a t= in the future, and the usual
+	// cause is that the clock or the time zone of the signer is wrong.
 	Ahead bool `json:"ahead,omitempty"`
 	// Testing says that the key has t=y. Result does not depend on it: RFC 6376
 	// §3.6.1 asks to treat such mail as unsigned mail, neither better nor worse.
@@ -190,12 +190,13 @@ type Options struct {
 	// is verified with the value of ReturnPath.
 	ReturnPath string
 	// LeadingSpaceUnknown says that the MTA does not show whether there was a
-	// space between the colon of a field and its value. All values of the header
-	// then begin with a space, whether they had one or not.
+	// space between the colon of a field and its value. In the header that the
+	// caller gives, each value then begins with a space or a tab, even if the
+	// original value did not.
 	LeadingSpaceUnknown bool
 	// Prefer is the author's domain. If a message has more than MaxSignatures
-	// signatures, those of this domain are verified first, then those of domains
-	// above or below it.
+	// signatures, those of this domain are verified first. Then come those of
+	// domains above or below it, and then those of domains with the same parent.
 	Prefer dns.Name
 	// Cache is shared with other messages. If it is nil, nothing is shared.
 	Cache *Cache

@@ -201,9 +201,10 @@ func (x *fieldIndex) signedValues(p *Pending) iter.Seq2[int, string] {
 	}
 }
 
-// headerHash hashes the fields that a signature covers, as they were in the form
-// as. Then it hashes the signature's own field with b= emptied (RFC 6376 §3.7).
-// altered is true if the MTA may have changed one of the fields.
+// headerHash hashes the fields that a signature covers and then the signature's
+// own field with b= emptied (RFC 6376 §3.7). The parameter "as" is the form of
+// the message that is assumed. altered is true if the MTA may have changed one of
+// the fields.
 func (x *fieldIndex) headerHash(p *Pending, as form) (sum digest, altered bool) {
 	x.hash.Reset()
 	for _, i := range x.choose(p) {
@@ -233,9 +234,9 @@ func (x *fieldIndex) headerHash(p *Pending, as form) (sum digest, altered bool) 
 	return x.sum, altered
 }
 
-// take returns the value of the next field as it was in this form. It must be
-// called once for each field that is hashed, in order, because each call uses up
-// one bit of bare.
+// take returns the value that the next field has in this form of the message. It
+// must be called once for each field that is hashed, in order, because each call
+// uses up one bit of f.bare.
 func (f *form) take(value string) string {
 	bare := f.bare&1 != 0
 	f.bare >>= 1
@@ -308,8 +309,8 @@ func appendRelaxed(dst []byte, name, value string) []byte {
 	return appendRelaxedCut(dst, name, value, syntax.Span{})
 }
 
-// appendRelaxedCut is like appendRelaxed, but leaves out the part cut of the
-// value. This part begins after "=" and ends before ";" or at the end.
+// appendRelaxedCut is like appendRelaxed, but leaves out one part of the value.
+// cut says where this part is: after "=", and before ";" or the end.
 func appendRelaxedCut(dst []byte, name, value string, cut syntax.Span) []byte {
 	dst = append(appendName(dst, name), ':')
 	empty := len(dst)

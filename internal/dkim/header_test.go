@@ -70,7 +70,7 @@ func TestHeaderSelection(t *testing.T) {
 			t.Errorf("%s: not the hash of %q", tc.why, tc.want+self)
 		}
 	}
-	// The same with the signature below the other one.
+	// Here the signature that is verified is below the other signature field.
 	h[0], h[1] = h[1], h[0]
 	got,
 		_ := (*Cache)(nil).index(h).headerHash(&Pending{Params: syntax.Params{HeaderCanon: syntax.Simple, Headers: []string{"dkim-signature"},

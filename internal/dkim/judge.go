@@ -24,8 +24,9 @@ func (v *Verifier) Judge(ctx context.Context) (all bool) {
 	return all
 }
 
-// Passed reports whether a signature has passed whose domain of accepts. It looks
-// only at signatures that have their result already.
+// Passed reports whether some signature has the result pass and a domain for
+// which the function "of" returns true. It does not verify signatures that have
+// no result yet.
 func (v *Verifier) Passed(of func(dns.Name) bool) bool {
 	for i := range v.checks {
 		if c := &v.checks[i]; c.Result == Pass && of(c.Domain) {

@@ -7,8 +7,8 @@ import (
 	"sekimori/internal/dkim/syntax"
 )
 
-// checkStrength refuses keys with which anybody could sign, and keys whose use
-// costs too much time.
+// checkStrength refuses keys that are too short, keys with which anybody could
+// sign, and keys whose use costs too much time.
 func checkStrength(k *syntax.Key, o Options) *Error {
 	switch pub := k.Public.(type) {
 	case *rsa.PublicKey:

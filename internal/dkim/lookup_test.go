@@ -86,8 +86,8 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// peeker is a resolver that knows the answers in its map without asking. Lookup
-// panics if it is called for one of them.
+// peeker is a resolver that knows the answers in its map "known" without asking.
+// Lookup panics if it is called for a name in this map.
 type peeker struct {
 	dns.LookupOnly
 	known map[dns.Name]string
@@ -105,8 +105,8 @@ func (p peeker) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return dns.Answer{Name: name, Type: typ}, nil
 }
 
-// TestKnownKeys checks that keys that the resolver knows without asking are
-// there when Start returns, and that the other keys are looked up.
+// TestKnownKeys checks that Start itself takes the keys that the resolver knows
+// without asking, and that the other keys are looked up.
 func TestKnownKeys(t *testing.T) {
 	r := peeker{known: map[dns.Name]string{
 		"known._domainkey.example.com":  "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",

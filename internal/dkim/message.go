@@ -187,13 +187,13 @@ func (m *Message) Close() {
 // and the daemon does not stop.
 func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	defer close(l.done)
-	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // stays if the resolver calls runtime.Goexit
+	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // remains if the resolver calls runtime.Goexit
 	defer l.recoverPanic()
 	l.keys, l.err = l.lookup(ctx, r)
 }
 
-// peek takes the keys from r if r knows them without asking. known says whether
-// it does.
+// peek takes the keys from r if r knows them without asking. Otherwise it returns
+// false.
 func (l *Lookup) peek(r dns.Resolver) (known bool) {
 	if l.Name == "" {
 		return false

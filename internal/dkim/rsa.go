@@ -9,8 +9,9 @@ import (
 	"math/big"
 )
 
-// verifyRSA reports whether signature is RSASSA-PKCS1-v1_5 with SHA-256 over
-// sum. No signature is accepted unless crypto/rsa says here that it verifies.
+// verifyRSA reports whether signature is RSASSA-PKCS1-v1_5 with SHA-256 over sum.
+// An RSA signature is accepted only if crypto/rsa says in this function that it
+// verifies.
 func verifyRSA(pub *rsa.PublicKey, sum digest, signature []byte) bool {
 	return rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], signature) == nil
 }

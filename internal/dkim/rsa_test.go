@@ -142,8 +142,9 @@ func TestRSASizes(t *testing.T) {
 	}
 }
 
-// TestRSAOddKeys checks that keys that no careful program makes verify nothing
-// and cause no panic, even if the caller did not check them before.
+// TestRSAOddKeys uses keys that a careful program would not make. No signature may
+// verify with such a key, and there must be no panic, even if the caller did not
+// check the key before.
 func TestRSAOddKeys(t *testing.T) {
 	sum := sha256.Sum256([]byte("header"))
 	for _, c := range []struct {

@@ -19,9 +19,10 @@ const (
 	// below any number of fields that other signers have added.
 	maxFields = 4096
 	// maxReported is how many signatures Finish returns at most, so that the
-	// results fit into a header field. The signatures that are verified are among
-	// them, and the topmost of the others. Ordinary mail has one to three
-	// signatures, mail that went through mailing lists up to ten.
+	// results fit into a header field. (It returns more only if
+	// Options.MaxSignatures is larger.) It returns the signatures that were verified
+	// and the topmost of the others. Ordinary mail has one to three signatures. Mail
+	// that went through mailing lists has up to ten.
 	maxReported = 64
 )
 
@@ -45,8 +46,8 @@ type check struct {
 	pending Pending // its lookup is nil if NewVerifier has found the result
 }
 
-// NewVerifier reads all DKIM-Signature fields and decides which are verified.
-// It does no I/O. Close must be called.
+// NewVerifier reads the DKIM-Signature fields, at most maxFields of them, and
+// decides which signatures are verified. It does no I/O. Close must be called.
 func NewVerifier(h message.Header, o Options) *Verifier {
 	v := &Verifier{options: o.WithDefaults()}
 	v.message.init(h, o.Cache)

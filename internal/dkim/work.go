@@ -19,9 +19,9 @@ import (
 // for what crypto/rsa computes from the modulus first.
 //
 // The weights are not exact. Above 2,048 bits crypto/rsa has no assembly and
-// takes 2.4 times as long as its weight says. If the MTA removed a signed field,
-// checkRSA does up to two exponentiations that are not counted. The worst
-// message takes about 10 ms of CPU time.
+// takes 2.4 times as long as its weight says. If the MTA may have changed a
+// signed field, checkRSA does up to two exponentiations that are not counted. The
+// worst message takes about 10 ms of CPU time.
 const (
 	// ordinaryWork is the weight of a verification under a key of 2,048 bits with
 	// the exponent 65537. It takes 29 µs (AMD EPYC, Go 1.26).
@@ -59,7 +59,8 @@ func workOf(k *syntax.Key) int64 {
 	return ed25519Work
 }
 
-// budget is the work that one message may still do.
+// budget counts the work that the signatures of one message have taken and may
+// still take.
 type budget struct {
 	free  int64 // neither spent nor reserved for a signature
 	spent int64

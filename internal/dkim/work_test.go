@@ -38,7 +38,7 @@ func TestWorkWeights(t *testing.T) {
 	}
 }
 
-// long makes signatures of 1,025 octets.
+// long is a signer that returns 1,025 zero octets instead of a signature.
 type long struct{ crypto.Signer }
 
 func (long) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {

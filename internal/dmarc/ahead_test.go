@@ -35,11 +35,12 @@ func (a *asked) count() []string {
 	return slices.Clone(a.names)
 }
 
-// checkAhead evaluates again, with a resolver that asks for all names of a tree
-// walk at once. The outcome must be want, the outcome of the walk that asked one
-// question after the other. inTurn are the questions of that walk. Each of them
-// must be asked again. No question may be asked twice. Every question must
-// belong to a walk, or ask whether the author exists.
+// checkAhead evaluates a message again, with a resolver that asks for all names
+// of a tree walk at once. want and inTurn are the outcome and the questions of the
+// first evaluation, which asked one question after the other. The outcome must be
+// the same. The questions of the first evaluation must be asked again, and no
+// question may be asked twice. A further question must belong to a tree walk, or
+// ask whether the author exists.
 func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {
 	tb.Helper()
 	next := &asked{next: z}
@@ -95,14 +96,15 @@ func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return s.next.Lookup(ctx, name, typ)
 }
 
-// TestWalkAtOnce checks that a walk takes as long as one question, and that it
-// does not wait for answers that it does not need.
+// TestWalkAtOnce checks that a tree walk takes as long as one question if the
+// resolver asks for all its names at once. Evaluate must not wait again for
+// answers that came during Discover.
 func TestWalkAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		why, zone string
 		author    dns.Name
 		id        dns.Name
-		questions int // number of questions in the author's walk
+		questions int // number of questions that Discover asks
 		discover  time.Duration
 		evaluate  time.Duration
 	}{
@@ -131,8 +133,9 @@ func TestWalkAtOnce(t *testing.T) {
 	}
 }
 
-// TestWalkAtOnceEndsEarly checks that, once the record that ends a walk is
-// known, names above this record are not asked for.
+// TestWalkAtOnceEndsEarly checks a tree walk that reaches a name whose record is
+// known already and ends the tree walk. Names above this name must not be asked
+// for.
 func TestWalkAtOnceEndsEarly(t *testing.T) {
 	z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
 	next := &asked{next: z}
@@ -146,8 +149,8 @@ func TestWalkAtOnceEndsEarly(t *testing.T) {
 	}
 }
 
-// TestSuffixAtOnce checks that with a suffix list, the author's name and its
-// Organizational Domain are asked for at once.
+// TestSuffixAtOnce checks Discover with a public suffix list: it must ask for the
+// Author Domain and for its Organizational Domain at the same time.
 func TestSuffixAtOnce(t *testing.T) {
 	o := Options{Method: PSL, PSL: testList(t)}
 	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {

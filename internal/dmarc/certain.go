@@ -20,13 +20,13 @@ import (
 // certain.
 const maxSupposed = 3
 
-// supposed has one record for each way in which a name can change a walk. nil
-// means that the name has no record.
+// supposed has one record for each way in which the record of a name can change
+// the outcome of a tree walk. nil means that the name has no record.
 var supposed = [...]*Record{nil, {PSD: PSDUnknown}, {PSD: PSDNo}, {PSD: PSDYes}}
 
-// sameOrganization reports whether a and b, whose walks are p and q, have the
-// same Organizational Domain. The answer is certain if it is the same whatever
-// records there are at the names whose lookup failed.
+// sameOrganization reports whether a and b have the same Organizational Domain. p
+// and q are the outcomes of their tree walks. The answer is certain if it is the
+// same whatever records there are at the names whose lookup failed.
 func sameOrganization(a, b dns.Name, p, q path) (same, certain bool) {
 	failed := slices.Clone(p.failed)
 	for _, name := range q.failed {
@@ -56,9 +56,9 @@ func sameOrganization(a, b dns.Name, p, q path) (same, certain bool) {
 	return same && certain, certain
 }
 
-// suppose returns the records that the walk would have found if the names whose
-// lookup failed had the records of held. A nil record means that the name has
-// none.
+// suppose returns the records that the tree walk would have found if its failed
+// lookups had given the records in the map "held". nil in this map means that the
+// name has no record.
 func (p path) suppose(held map[dns.Name]*Record) []published {
 	found := slices.Clone(p.found)
 	for _, name := range p.failed {

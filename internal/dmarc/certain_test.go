@@ -102,8 +102,8 @@ func failing(names []dns.Name) string {
 	return b.String()
 }
 
-// TestManyFailed checks that nothing is certain if more names fail than
-// maxSupposed.
+// TestManyFailed checks that the alignment is not certain if the lookups of more
+// than maxSupposed names fail.
 func TestManyFailed(t *testing.T) {
 	const author, signer = "f.e.d.c.b.example", "e.d.c.b.example"
 	text := record(author, "") + record(signer, "")

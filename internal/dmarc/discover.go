@@ -33,7 +33,7 @@ const DefaultMaxWalks = 10
 // for.
 type Options struct {
 	Method   Method   // "" means TreeWalk
-	PSL      Suffixes // the list for Method PSL; if it is nil, the tree is walked
+	PSL      Suffixes // the list for Method PSL; if it is nil, Method is TreeWalk
 	MaxWalks int      // 0 means DefaultMaxWalks
 }
 
@@ -52,7 +52,8 @@ const (
 type Discovery struct {
 	AuthorDomain dns.Name `json:"author_domain"`
 	Method       Method   `json:"method"`
-	// OrganizationalDomain is the author's. It is "" until a step needs it.
+	// OrganizationalDomain is the Organizational Domain of the author. It is "" until
+	// a step needs it.
 	OrganizationalDomain dns.Name `json:"organizational_domain,omitempty"`
 	// PolicyDomain is the name at which Record was found. Without a record,
 	// PolicyDomain, Source and Record are absent.
@@ -67,16 +68,18 @@ type Discovery struct {
 	options   Options
 	nodes     map[dns.Name]*node
 	orgErr    *DNSError
-	walked    path        // the author's walk; empty until it is made
+	walked    path        // the outcome of the author's tree walk; empty before this tree walk
 	existence *Step       // the query that shows whether the author exists
 	possible  []published // if Error is set: the records that were found and may apply
 }
 
-// Discover finds the DMARC Policy Record for author (§4.10.1). It asks for the
-// author's own record first and climbs the tree only if there is none. If the
-// author has a record, Evaluate walks the tree later, but only if it needs the
-// Organizational Domain. Discover always returns a Discovery. If it failed,
-// Error of the Discovery says why.
+// Discover finds the DMARC Policy Record for author (§4.10.1). If the author has
+// no record of its own, Discover takes one from further up: with Method TreeWalk
+// it makes a tree walk, with Method PSL it looks at the Organizational Domain of
+// the suffix list. If the author has a record, Evaluate makes the tree walk later,
+// and only if it needs the Organizational Domain. A resolver whose Expect returns
+// true asks for all these names at the same time. Discover always returns a
+// Discovery. If it failed, Error of the Discovery says why.
 func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *Discovery {
 	if o.Method != PSL || o.PSL == nil {
 		o.Method = TreeWalk
@@ -128,8 +131,8 @@ func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
 }
 
 // choose picks the record that applies to names below the Organizational Domain
-// org from the records that a walk has found. If none applies, the source is ""
-// (§4.10.1).
+// org from the records that a tree walk has found. If none applies, the source is
+// "" (§4.10.1).
 func choose(org dns.Name, found []published) (published, Source) {
 	for _, p := range found {
 		if p.domain == org {
@@ -144,8 +147,8 @@ func choose(org dns.Name, found []published) (published, Source) {
 	return published{}, ""
 }
 
-// discoverBySuffix takes the record of the Organizational Domain that the list
-// gives, without a walk (RFC 7489 §6.6.3).
+// discoverBySuffix takes the record of the Organizational Domain that the public
+// suffix list gives, without a tree walk (RFC 7489 §6.6.3).
 func (d *Discovery) discoverBySuffix(ctx context.Context, r dns.Resolver) {
 	d.OrganizationalDomain = d.bySuffix(d.AuthorDomain)
 	own := d.lookup(ctx, r, d.AuthorDomain, PurposeAuthor)
@@ -175,8 +178,9 @@ func (d *Discovery) bySuffix(n dns.Name) dns.Name {
 	return n
 }
 
-// Organization returns the author's Organizational Domain. It walks the tree if
-// that was not done yet (§4.10.2). A non-nil error is a [*DNSError].
+// Organization returns the author's Organizational Domain. If it is not known yet,
+// Organization makes a tree walk (§4.10.2), or with Method PSL takes it from the
+// suffix list. A non-nil error is a [*DNSError].
 func (d *Discovery) Organization(ctx context.Context, r dns.Resolver) (dns.Name, error) {
 	if err := d.needOrganization(ctx, r); err != nil {
 		return "", err

@@ -75,8 +75,8 @@ func TestOrganizationError(t *testing.T) {
 	}
 }
 
-// TestUnusableIsNoAbsence checks that a loop of aliases or an answer over a
-// bound is a failure and does not count as "no record": the name may have a
+// TestUnusableIsNoAbsence checks that a loop of aliases, or an answer with too many
+// records, counts as a failed lookup and not as "no record": the name may have a
 // policy.
 func TestUnusableIsNoAbsence(t *testing.T) {
 	for kind, broken := range map[string]string{
@@ -107,8 +107,9 @@ func TestForeignError(t *testing.T) {
 	}
 }
 
-// TestRecordOverOurBound checks that a record that is too long to be read counts
-// as a failure and not as a missing record, and that the walk goes on above it.
+// TestRecordOverOurBound checks that a record longer than MaxRecordLen counts as a
+// failed lookup and not as a missing record, and that the tree walk goes on with
+// the names above it.
 func TestRecordOverOurBound(t *testing.T) {
 	long := `"v=DMARC1; p=reject; x=` + strings.Repeat("x", 200) + `"` + strings.Repeat(` "`+strings.Repeat("x", 250)+`"`, MaxRecordLen/250)
 	for _, c := range []struct {

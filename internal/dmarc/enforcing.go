@@ -10,9 +10,9 @@ import (
 // An attacker who can suppress a DNS answer must gain nothing by it. So a
 // message whose result is uncertain must not be treated better than a message
 // that fails under the policy that is known. The functions below find out what
-// is known of the policy after a lookup of the walk has failed.
+// is known of the policy after a lookup of the tree walk has failed.
 
-// possible returns the records of an incomplete walk that may apply to start.
+// possible returns the records of an incomplete tree walk that may apply to start.
 // For a name whose lookup failed there are three possibilities. If it has no
 // record, as is usual, the record that [choose] takes applies. If it is a public
 // suffix (psd=y), the name below it is the Organizational Domain. If it has
@@ -47,9 +47,10 @@ func (d *Discovery) enforcing(ctx context.Context, r dns.Resolver) Policy {
 	return strictest
 }
 
-// atLeast returns the policy that a record asks for. If the policy depends on
-// whether the author exists, and that is not known, it returns the milder one:
-// an attacker can always choose an author for whom the milder policy is right.
+// atLeast returns the policy that a record asks for; with t=y it is one step
+// milder. The policy may depend on whether the author exists. If that is not
+// known, atLeast returns the milder of the two policies: an attacker can always
+// choose an author for whom the milder policy is right.
 func (d *Discovery) atLeast(ctx context.Context, r dns.Resolver, rec *Record, s Source) Policy {
 	a := d.applied(ctx, r, rec, s)
 	if a.err != nil && rec.NP.strictness() < a.policy.strictness() {

@@ -59,9 +59,9 @@ const (
 // one, but for which SPF or DKIM ended in a temporary error.
 type Identifier struct {
 	Mechanism Mechanism `json:"mechanism"`
-	Domain    dns.Name  `json:"domain"` // for SPF the domain of MAIL FROM (or HELO of a null path), for DKIM d=
+	Domain    dns.Name  `json:"domain"` // for SPF the domain of MAIL FROM (of HELO if the path is null), for DKIM d=
 	State     State     `json:"state"`
-	Label     string    `json:"label,omitempty"` // the caller's name for it, such as the selector; not interpreted
+	Label     string    `json:"label,omitempty"` // the caller's name for the identifier, such as the selector; not interpreted
 }
 
 // Alignment is an identifier and how it compares with the Author Domain.
@@ -176,9 +176,9 @@ func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, id
 	}
 }
 
-// ordered returns the distinct identifiers of one state, SPF first. SPF has at
-// most one identifier, but a sender can add so many signatures that they use up
-// all tree walks.
+// ordered returns the distinct identifiers of one state, those of SPF first. A
+// sender can add so many signatures that they use up all tree walks. If DKIM came
+// first, there might be no tree walk left for SPF.
 func ordered(ids []Identifier, state State) []Identifier {
 	type key struct {
 		mechanism Mechanism
@@ -212,7 +212,7 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 		return a
 	case d.Method == PSL:
 		a.OrganizationalDomain = d.bySuffix(id.Domain)
-	case id.Domain == org: // the author's walk has asked for all names that a walk from here would ask for
+	case id.Domain == org: // the author's tree walk has asked for all names of this domain's tree walk
 		a.OrganizationalDomain = org
 	case *walks == 0:
 		a.Error = &DNSError{Kind: "walk_limit", Name: id.Domain, Type: dns.TypeTXT}
@@ -238,7 +238,7 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 // Organizational Domains are the same.
 func (d *Discovery) compare(mode Mode, domain dns.Name) (aligned, settled bool) {
 	switch {
-	case domain == d.AuthorDomain: // aligned in either mode, without a walk (§4.10.2)
+	case domain == d.AuthorDomain: // aligned in either mode, without a tree walk (§4.10.2)
 		return true, true
 	case mode == Strict:
 		return false, true
@@ -294,7 +294,7 @@ type applied struct {
 func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s Source) applied {
 	var a applied
 	switch {
-	case !rec.PolicyValid(): // such a record stands for p=none
+	case !rec.PolicyValid(): // a record without a valid policy stands for p=none
 		a.tag, a.policy = "p", PolicyNone
 	case s == SourceAuthor || rec.SP == "":
 		a.tag, a.policy = "p", rec.P

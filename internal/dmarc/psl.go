@@ -37,7 +37,7 @@ type rules uint8
 const (
 	isSuffix     rules = 1 << iota // the rule "name": the name is a suffix
 	belowSuffix                    // the rule "*.name": each name right below is a suffix
-	exceptSuffix                   // the rule "!name": not a suffix, though a wildcard says so
+	exceptSuffix                   // the rule "!name": the name is not a suffix, although a wildcard rule covers it
 )
 
 // LoadPSL reads a list in the format of publicsuffix.org. If a rule is

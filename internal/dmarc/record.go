@@ -132,7 +132,7 @@ func ParseRecord(txt string) (*Record, error) {
 	}
 	r := &Record{ADKIM: Relaxed, ASPF: Relaxed, PSD: PSDUnknown, FO: []string{"0"}, Raw: txt}
 	seen := map[string]bool{"v": true}
-	_, rest, _ := strings.Cut(txt, ";") // isDMARC has checked v
+	_, rest, _ := strings.Cut(txt, ";") // isDMARC has already checked the tag v
 	for tag, err := range taglist.All(rest) {
 		if errors.Is(err, taglist.ErrNoValue) {
 			continue // not a tag: ignored (§4.8)

@@ -15,7 +15,7 @@ const maxWalkLabels = 8
 // DNSError is a lookup that failed or was not made, so the evaluation has no
 // final result (§5.3.6).
 type DNSError struct {
-	Kind   string   `json:"kind"` // a word of [dns.ErrorKind] ("too_large" also if a record is over MaxRecordLen), or "walk_limit"
+	Kind   string   `json:"kind"` // text of a [dns.ErrorKind] ("too_large" also if a record is over MaxRecordLen), "walk_limit" or "unknown"
 	Name   dns.Name `json:"name"`
 	Type   dns.Type `json:"type"`
 	Detail string   `json:"detail,omitempty"`
@@ -41,9 +41,9 @@ type Purpose string
 // The purposes.
 const (
 	PurposeAuthor     Purpose = "author"         // the Author Domain's own record
-	PurposePolicy     Purpose = "policy"         // further names of the author's walk (§4.10.1)
-	PurposeOrg        Purpose = "organizational" // names of the author's walk that are needed for alignment only (§4.10.2)
-	PurposeIdentifier Purpose = "identifier"     // names of the walk for an identifier
+	PurposePolicy     Purpose = "policy"         // further names of the author's tree walk (§4.10.1), or with Method PSL the Organizational Domain
+	PurposeOrg        Purpose = "organizational" // names of the author's tree walk that are needed for alignment only (§4.10.2)
+	PurposeIdentifier Purpose = "identifier"     // names of the tree walk for an identifier
 	PurposeExistence  Purpose = "existence"      // whether the author exists, which decides whether np applies (§4.7)
 )
 
@@ -111,8 +111,9 @@ func (d *Discovery) lookup(ctx context.Context, r dns.Resolver, domain dns.Name,
 }
 
 // selectRecord applies §4.10 step 2: a text that is not a DMARC record is
-// ignored, and if several records remain, none of them counts. A record longer
-// than MaxRecordLen gives FoundError, because it must not count as "no policy".
+// ignored, and if several records remain, none of them counts. A single record
+// longer than MaxRecordLen gives FoundError, because it must not count as "no
+// policy".
 func selectRecord(answer dns.Answer) (*Record, Finding) {
 	found := FoundNothing
 	if answer.Status == dns.NXDomain {
@@ -148,12 +149,12 @@ type published struct {
 type path struct {
 	found  []published // the longest name first
 	failed []dns.Name  // names whose lookup failed, the longest first
-	err    *DNSError   // the first of these failures
+	err    *DNSError   // the error of the lookup of failed[0]
 }
 
-// walk climbs the tree from start until a record says psd=y or psd=n (§4.10). A
-// failed lookup does not end the walk, because records further up may still show
-// what is known of the policy.
+// walk makes a tree walk: it climbs from start until a record says psd=y or psd=n
+// (§4.10). A failed lookup does not end it, because a record further up may still
+// apply.
 func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) path {
 	var p path
 	names := walkNames(start)
@@ -178,13 +179,14 @@ func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, wh
 	return p
 }
 
-// expect tells r which names a walk is going to ask for, so that r can look them
-// up at the same time. It leaves out names that are known, and the first unknown
-// name, because the caller asks for that one right away.
+// expect tells r which names the caller is going to ask for, so that r can look
+// them up at the same time. It does not tell r the names whose answer is known. It
+// also leaves out the first unknown name, because the caller asks for this name
+// right away.
 func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Name) {
 	for _, domain := range domains {
 		if n := d.nodes[domain]; n != nil && n.record != nil && n.record.PSD != PSDUnknown {
-			return // the walk ends at this record
+			return // the tree walk ends at this record
 		}
 	}
 	now := true // the first unknown name is looked up right away, so it is not announced
@@ -203,8 +205,8 @@ func (d *Discovery) expect(ctx context.Context, r dns.Resolver, domains []dns.Na
 }
 
 // walkNames returns the names that a tree walk asks for: start, then its parents
-// up to the top-level domain. The walk of a long name leaves out some of the
-// parents (§4.10 steps 4-7).
+// up to the top-level domain. For a long name some of the parents are left out
+// (§4.10 steps 4-7).
 func walkNames(start dns.Name) []dns.Name {
 	if start == "" {
 		return nil
@@ -221,8 +223,8 @@ func walkNames(start dns.Name) []dns.Name {
 	return names
 }
 
-// organizationalDomain picks the Organizational Domain of start from the
-// records of its walk (§4.10.2).
+// organizationalDomain picks the Organizational Domain of start from the records
+// that its tree walk found (§4.10.2).
 func organizationalDomain(start dns.Name, found []published) dns.Name {
 	for _, p := range found {
 		switch {

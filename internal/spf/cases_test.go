@@ -14,8 +14,8 @@ import (
 
 // caseFile is a file in testdata/cases. The file has the reason for the case, an
 // empty line, lines with "key: value", and after "--- zone" the text of a zone.
-// Values may have the escapes of a Go string. What a file has no key for is not
-// compared.
+// Values may have the escapes of a Go string. A property of the check is compared
+// only if the file has its key.
 type caseFile struct {
 	name   string
 	values map[string]string

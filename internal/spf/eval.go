@@ -27,7 +27,7 @@ type evaluation struct {
 	maxQueries int
 
 	ptr   *ptrNames  // nil until the client's PTR records were looked up
-	ahead *lookAhead // nil if nothing is asked before its turn
+	ahead *lookAhead // nil if each question is asked only when the evaluation needs the answer
 }
 
 // verdict is the result of check_host() for one domain. record and domain are

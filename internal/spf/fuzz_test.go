@@ -35,8 +35,8 @@ func FuzzParseRecord(f *testing.F) {
 			}
 			return
 		}
-		// No term of a valid record may be lost. The terms with single spaces between
-		// them must parse too, with as many directives.
+		// No term of a valid record may be lost. If the terms are joined by single
+		// spaces, they must parse too, into the same number of directives.
 		terms := strings.Fields(text)[1:]
 		count := len(rec.Directives) + len(rec.Unknown)
 		for _, m := range []*Modifier{rec.Redirect, rec.Exp} {

@@ -24,8 +24,8 @@ type macroPart struct {
 	escape  bool   // the letter was in upper case: the value must be URL-escaped
 }
 
-// macroContext says where a macro-string was found. The letters and octets that
-// it may have depend on this.
+// macroContext says where a macro-string was found. It decides which letters and
+// octets the macro-string may have.
 type macroContext uint8
 
 const (
@@ -40,9 +40,9 @@ const (
 	delimiters         = ".-+,/_="
 )
 
-// maxKeep replaces all larger numbers of parts in a macro. Each of them means
-// all parts, because a value of maxMacroValue octets has fewer parts than
-// maxKeep. RFC 7208 §7.3 asks for at least 127.
+// maxKeep replaces a larger number of parts in a macro. This changes nothing,
+// because a value of maxMacroValue octets has fewer parts than maxKeep. RFC 7208
+// §7.3 asks for at least 127.
 const maxKeep = 1 << 16
 
 // parseMacros parses a macro-string, or an explain-string, which may have
@@ -186,7 +186,7 @@ const (
 	maxMacroValue = 1024
 	// maxMacros is how many macros are expanded for one term. A record can have
 	// 2,000 macros, each of which may split a long value. A domain name has at most
-	// 127 labels, so it needs fewer.
+	// 127 labels, so 128 macros are enough for one.
 	maxMacros = 128
 	// maxExpansion is how many octets the expansion of a whole term may have. A
 	// domain name has at most 253.
@@ -198,8 +198,8 @@ var errExpansion = errors.New("macro expansion is too long")
 // expand replaces macros by their values. It calls value with the letter in
 // lower case. owned is the length of the text up to the last octet that the
 // owner of the record chose: an octet of a literal, of the record's domain
-// (%{d}) or of the sender's domain (%{o}), but not a dot. The client chose the
-// text after owned.
+// (%{d}) or of the sender's domain (%{o}), but not a dot. The owner of the record
+// did not choose the text after owned.
 func (m *macroString) expand(value func(letter byte) string) (text string, owned int, err error) {
 	// Most names have no macro. A literal cannot exceed maxExpansion, because a
 	// record has at most MaxRecordLen octets.

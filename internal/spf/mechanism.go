@@ -67,16 +67,17 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 	}
 }
 
-// Reasons why a term cannot match with its target name. The other reasons are
-// the errors of expand and of dns.ParseName.
+// Reasons why a term cannot match because of its target name. The errors of
+// expand and of dns.ParseName are further reasons.
 const (
 	nonASCIILocal = "local part is not ASCII (RFC 8616 section 4)"
 	emptyTarget   = "macros expand to an empty name"
 	nothingOwned  = "the name is too long, and the client alone chose the part that is left (RFC 7208 section 7.3)"
 )
 
-// matchesNothing reports whether include and redirect match nothing if noMatch
-// is the reason. For all other reasons they end with permerror.
+// matchesNothing reports whether an include or redirect with the problem noMatch
+// counts as a term that does not match. With any other problem an include or
+// redirect ends the check with permerror.
 func matchesNothing(noMatch string) bool { return noMatch == nonASCIILocal || noMatch == nothingOwned }
 
 // countedTarget counts a term with DNS lookups and expands its domain-spec to the
@@ -176,7 +177,8 @@ func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt
 			return true, describe(r.Host, ans), nil
 		}
 	}
-	// The target's own addresses are not looked up: SPF knows no implicit MX.
+	// The target's own addresses are not looked up: in SPF a domain without MX records
+	// does not count as its own MX.
 	return false, describe(target, mx), nil
 }
 
@@ -193,12 +195,13 @@ func (e *evaluation) matchExists(target dns.Name) (bool, string, *halt) {
 	return !ans.Void(), describe(target, ans), nil
 }
 
-// addresses looks up a host's addresses of the client's family (RFC 7208 §5).
+// addresses looks up the IPv4 addresses of a host if the client has an IPv4
+// address, otherwise its IPv6 addresses (RFC 7208 §5).
 func (e *evaluation) addresses(host dns.Name) (dns.Answer, *halt) {
 	return e.lookup(host, e.addressType())
 }
 
-// addressType is the type of the client's kind of address.
+// addressType returns A for a client with an IPv4 address, otherwise AAAA.
 func (e *evaluation) addressType() dns.Type {
 	if e.ip.Is4() {
 		return dns.TypeA

@@ -7,10 +7,10 @@ import (
 	"sekimori/internal/testkit/opinion"
 )
 
-// TestSecondOpinion checks every case with another implementation, too. If that
-// one gives another result, the case must have this result under the key
-// "blitiri", and the reason for the case must say why the result of this package
-// is right.
+// TestSecondOpinion runs the cases of testdata/cases with blitiri.com.ar/go/spf,
+// another implementation of SPF. If that implementation gives another result, the
+// case must have this other result under the key "blitiri". The reason for the
+// case should then say why the result of this package is right.
 func TestSecondOpinion(t *testing.T) {
 	for _, c := range readCases(t) {
 		t.Run(c.name, func(t *testing.T) {

@@ -15,8 +15,9 @@ type ptrNames struct {
 	validated map[dns.Name]bool
 }
 
-// lookupPTR asks for the names of the client's address, once in a check (RFC
-// 7208 §5.5). A DNS error is kept in problem and does not end the check.
+// lookupPTR returns the names of the client's address. It asks DNS only once for
+// each check (RFC 7208 §5.5). A DNS error is kept in the field "problem" and does
+// not end the check.
 func (e *evaluation) lookupPTR() (*ptrNames, *halt) {
 	if e.ptr != nil {
 		return e.ptr, nil

@@ -121,9 +121,10 @@ type Args struct {
 	Receiver dns.Name
 	// Now is the time, the value of %{t}.
 	Now time.Time
-	// LookAhead is how many questions may be asked before their turn. It changes
-	// how long the check takes, and nothing of its result. 0 asks all in turn, as
-	// does a resolver whose Expect returns false.
+	// LookAhead is how many DNS questions may be asked before the evaluation needs
+	// their answers. This makes the check faster and does not change its result. If
+	// LookAhead is 0, or if Expect of the resolver returns false, each question is
+	// asked only when its answer is needed.
 	LookAhead int
 }
 
@@ -141,9 +142,9 @@ type Check struct {
 	// (RFC 7208 §2.4).
 	NullSender bool `json:"null_sender,omitempty"`
 	// Mechanism is the directive that matched, as its publisher wrote it, such as
-	// "-all". After a redirect it is a directive of the record redirected to. It
-	// is "default" if no directive of the record matched (RFC 7208 §9.1), and ""
-	// with none, temperror and permerror.
+	// "-all". After a redirect it is a directive in the record of the redirect's
+	// target. It is "default" if no directive matched (RFC 7208 §9.1), and "" if
+	// Result is none, temperror or permerror.
 	Mechanism string `json:"mechanism,omitempty"`
 	// Record is the SPF record of Domain, with the octets as published. It is "" if
 	// there was none or more than one, or if the record is too long.
@@ -163,12 +164,13 @@ type Check struct {
 	Lookups     int `json:"lookups"`
 	VoidLookups int `json:"void_lookups"`
 	Queries     int `json:"queries"`
-	// Ahead is how many questions were asked before their turn (see
-	// Args.LookAhead), and Unneeded is how many of them the check did not need in
-	// the end.
+	// Ahead is how many DNS questions were asked before their answers were needed
+	// (see Args.LookAhead). Unneeded is how many of these questions the check did
+	// not need in the end.
 	Ahead    int `json:"-"`
 	Unneeded int `json:"-"`
-	// Trace has the outcome of every term that was evaluated, in order.
+	// Trace has the outcomes of the terms that were evaluated, in order. It has at
+	// most MaxTraceSteps steps.
 	Trace []Step `json:"trace,omitempty"`
 }
 

@@ -17,7 +17,8 @@ import (
 
 var client = netip.MustParseAddr("192.0.2.1")
 
-// recordOf answers every TXT question with text, and all others without records.
+// recordOf returns a resolver that answers every TXT question with text. Its other
+// answers have no records.
 func recordOf(text string) dns.Resolver {
 	return nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		ans := dns.Answer{Name: name, Type: typ, Canonical: name}
@@ -152,7 +153,8 @@ func TestDNSErrorIsKept(t *testing.T) {
 	}
 }
 
-// largest answers so that a check costs as many queries as RFC 7208 allows.
+// largest is the Lookup function of a resolver. Its answers make a check send as
+// many queries as RFC 7208 allows.
 func largest(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	ans := dns.Answer{Name: name, Type: typ, Canonical: name}
 	switch typ {

@@ -98,7 +98,7 @@ func (l List) Tag(name string) (Tag, bool) {
 // semicolons that is not a tag, it yields an error and as much of the tag as
 // could be read. It does not yield the empty piece after a final ";", and it
 // does not look for duplicates. If the list exceeds MaxLen or MaxTags, the last
-// pair has the error.
+// thing that it yields is the error.
 func All(s string) iter.Seq2[Tag, error] {
 	return func(yield func(Tag, error) bool) {
 		if len(s) > MaxLen {
@@ -157,8 +157,8 @@ func validName(s string) bool {
 }
 
 // validValue accepts VALCHAR and folding white space. It also accepts octets
-// from 128 up: RFC 8616 §4 allows UTF-8 in signatures, and the n= notes of key
-// records have always contained it.
+// from 128 up: RFC 8616 §4 allows UTF-8 in signatures, and the n= notes of some
+// key records contain UTF-8.
 func validValue(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

@@ -131,7 +131,7 @@ func (k *Key) parsePublic(der []byte) *Error {
 	case keyRSA:
 		return k.parseRSA(der)
 	case keyEd25519:
-		if len(der) != ed25519.PublicKeySize { // RFC 8463 §4: the 32 octets, no ASN.1
+		if len(der) != ed25519.PublicKeySize { // RFC 8463 §4: the key is 32 octets, without ASN.1
 			return &Error{FaultKeySyntax, "p= is not an Ed25519 key"}
 		}
 		k.Public, k.Bits, k.SmallOrder = ed25519.PublicKey(der), 256, smallOrder(der)

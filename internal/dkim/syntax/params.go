@@ -13,7 +13,7 @@ import (
 // one of the two ARC fields that have the same syntax (RFC 8617 §4.1).
 type Params struct {
 	Tags      taglist.List
-	Algorithm string // a=: RSASHA256 or Ed25519SHA256
+	Algorithm string // a=: RSASHA256 or Ed25519SHA256, or rsaSHA1, for which Parse returns an error
 	Domain    dns.Name
 	Selector  dns.Name
 	Identity  string // i=, the AUID; of a DKIM-Signature only
@@ -59,8 +59,8 @@ func (p *Params) Parse(value string, form Form, tags taglist.List) *Error {
 		return &Error{FaultSyntax, cause(err)}
 	}
 	p.Tags = tags
-	// Every step runs even after an error. So the result can name the domain, the
-	// selector and the algorithm of a malformed signature.
+	// The steps below all run, even if an earlier step found an error. So the result
+	// can name the domain, the selector and the algorithm of a malformed signature.
 	first := p.parseVersion(form)
 	first = earlier(first, p.parseDomain())
 	first = earlier(first, p.parseIdentity(form))
@@ -117,8 +117,8 @@ func (p *Params) parseVersion(form Form) *Error {
 }
 
 // parseDomain reads d= and s=. It accepts plain domain names only:
-// "legitimate.example(.attacker.example" and names with NUL have been used to
-// show readers one name and make the verifier look up another.
+// attackers have used "legitimate.example(.attacker.example" and names with NUL
+// to make a mail client show one name while the verifier looks up another.
 func (p *Params) parseDomain() *Error {
 	d, err := p.required("d")
 	if err != nil {
@@ -209,9 +209,9 @@ func (p *Params) parseIdentity(form Form) *Error {
 	return nil
 }
 
-// plainLocalPart refuses local parts that look like another address when they
-// are shown: those with control characters, and those with an unquoted "@" or a
-// quote inside.
+// plainLocalPart refuses local parts that may look like another address when a
+// mail client shows them. These have a control character, a quote inside, or an
+// unquoted "@", space or backslash.
 func plainLocalPart(s string) bool {
 	quoted := len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"'
 	if quoted {

@@ -1,9 +1,10 @@
 // Package syntax reads what signers write: the tags of a DKIM-Signature field
-// and of its two relatives in ARC, and the key records that signers publish
+// and of the two similar fields of ARC, and the key records that signers publish
 // (RFC 6376 §3.5 and §3.6.1, RFC 8301, RFC 8463, RFC 8616, RFC 8617 §4.1).
 //
-// It checks every rule that can be checked on the text alone. It does no I/O
-// and no hashing, and it does not know the message: package dkim does that.
+// It checks the rules that need only the text of the field or record. It does no
+// I/O and no hashing, and it does not look at the rest of the message. Package
+// dkim does this work.
 package syntax
 
 // Fault says which rule a signature field or a key record breaks. Its text is
