@@ -128,7 +128,7 @@ func (r *reserve) Close() error {
 	return err
 }
 
-// lent is an accepted connection. When it is closed, the reserve takes back its descriptor.
+// lent is an accepted connection. After it is closed, the reserve is filled up again.
 type lent struct {
 	net.Conn
 	r *reserve

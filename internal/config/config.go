@@ -113,7 +113,7 @@ type Report struct {
 // Admin configures the HTTP listener for metrics and health.
 type Admin struct {
 	Listen    string `yaml:"listen"`     // HOST:PORT; "" for no listener
-	WebConfig string `yaml:"web_config"` // path of a file of exporter-toolkit with TLS and passwords
+	WebConfig string `yaml:"web_config"` // path of an exporter-toolkit file that sets up TLS and passwords
 	Recent    int    `yaml:"recent"`     // how many decisions are remembered
 	Pprof     bool   `yaml:"pprof"`      // whether profiles of the process are served
 }
@@ -135,8 +135,8 @@ type Limits struct {
 	HeaderFields int      `yaml:"header_fields"` // largest number of fields of a message
 	HeaderBytes  Size     `yaml:"header_bytes"`  // largest size of the header of a message
 	Recipients   int      `yaml:"recipients"`    // largest number of recipients of a message
-	Memory       Size     `yaml:"memory"`        // largest total of all connections; 0 for no limit
-	ShownWait    Duration `yaml:"shown_wait"`    // how long a message waits for results that are only shown in the label
+	Memory       Size     `yaml:"memory"`        // largest memory of all connections together; 0 for no limit
+	ShownWait    Duration `yaml:"shown_wait"`    // how long a message waits for results that only the label needs
 }
 
 // The values of Log.Privacy.
@@ -191,8 +191,9 @@ func Default() *Config {
 }
 
 // Hash returns 16 hexadecimal digits for the metric config_hash_info. Two
-// configurations with different values have different hashes. Secrets do not
-// affect the hash, because they could be guessed from it.
+// configurations with different values have different hashes, unless only
+// secrets differ. Secrets do not affect the hash, because they could be guessed
+// from it.
 func (c *Config) Hash() string {
 	var b strings.Builder
 	if err := c.Print(&b); err != nil {

@@ -18,8 +18,8 @@ const (
 	// to the metrics, and a message does not wait long enough to ask a ninth
 	// server.
 	maxServers = 8
-	// maxFailureTTL is the longest time for which RFC 9520 §3.2 allows a cached
-	// failure.
+	// maxFailureTTL is the longest time for which a failure may be cached (RFC
+	// 9520 §3.2).
 	maxFailureTTL = 5 * time.Minute
 	// maxMessageBudget is a minute less than the milter's timeout for the end
 	// of a message.
@@ -31,7 +31,7 @@ type DNS struct {
 	Servers       []Server `yaml:"servers"`        // if empty, the servers in resolv.conf are used
 	Timeout       Duration `yaml:"timeout"`        // how long one try at one server may take
 	Hedge         Hedge    `yaml:"hedge"`          // after how long a second server is asked too
-	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit also of servers on other hosts that are asked without TLS
+	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit even if the server is on another host and is asked without TLS
 	SPFAhead      int      `yaml:"spf_ahead"`      // how many questions an SPF check may ask before their turn
 	MessageBudget Duration `yaml:"message_budget"` // how long one message may wait for DNS in total
 	Cache         Cache    `yaml:"cache"`

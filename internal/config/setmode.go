@@ -62,7 +62,7 @@ func SetMode(name string, data []byte, mode policy.Mode) ([]byte, error) {
 }
 
 // WriteMode changes the mode in the file at path as SetMode does. It replaces
-// the file in one step, so no reader sees a partly written file. Owner and
+// the file in one step, so no program sees a partly written file. Owner and
 // permissions stay the same.
 func WriteMode(path string, mode policy.Mode) error {
 	data, err := readFile(path, strict.MaxFile)

@@ -130,7 +130,7 @@ func (k *checker) hostPort(path, s string) {
 }
 
 // authservID adds a problem if id cannot be written into a header without
-// quotes. Some readers do not find an authserv-id in quotes (RFC 8601 §2.5).
+// quotes. Some programs do not find an authserv-id in quotes (RFC 8601 §2.5).
 func (k *checker) authservID(path, id string) {
 	switch {
 	case len(id) > maxAuthservID:

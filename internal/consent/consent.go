@@ -6,7 +6,7 @@
 // If a lookup fails, the recipient counts as opted out. The secrecy of
 // communications may protect the recipient, and then the only safe answer is
 // not to enforce the verdict. Addresses are compared as a whole, and without
-// regard to case, even in the local part. No MTA in use distinguishes Taro@
+// regard to case, even in the local part. Hardly any site distinguishes Taro@
 // from taro@, and a difference in case must not make us miss a recipient who
 // opted out.
 package consent
@@ -54,8 +54,7 @@ type Options struct {
 	Logger *slog.Logger // for failures of the socketmap; may be nil
 	// Count is called for every answer. source is one of the Source constants,
 	// and result is the class or ResultFailed. Loaded is called each time the
-	// file was read; err is nil if that succeeded. Each of the two functions
-	// may be nil.
+	// file was read; err is nil if that succeeded. Count and Loaded may be nil.
 	Count  func(source, result string)
 	Loaded func(at time.Time, err error)
 	// OnPanic is called if a lookup panics. The lookup then counts as failed.

@@ -26,8 +26,8 @@ const (
 	maxSilent  = 3
 	pauseAfter = time.Second
 	// sayAfter is the shortest time between two warnings in the log. Without it
-	// a stranger could fill the log by sending in turn to a recipient whose
-	// lookup fails and to one whose lookup succeeds.
+	// a stranger could fill the log: by sending alternately to a recipient
+	// whose lookup fails and to one whose lookup succeeds.
 	sayAfter = time.Minute
 )
 

@@ -118,8 +118,8 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestWarningsAreBounded checks that lookups that fail and succeed in turn do
-// not fill the log, and that a lasting failure is logged again when sayAfter
+// TestWarningsAreBounded checks that lookups that alternately fail and succeed
+// do not fill the log, and that a lasting failure is logged again when sayAfter
 // has passed.
 func TestWarningsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -48,7 +48,8 @@ func (c counts) sum() (n int64) {
 	return n
 }
 
-// sample is the number of messages by verdict, from the start of the daemon to the time at.
+// sample is the number of messages by verdict, from the start of the daemon until the time
+// in the field at.
 type sample struct {
 	at     time.Time
 	counts counts
@@ -80,9 +81,10 @@ type bar struct {
 	counts   counts
 }
 
-// bars returns the last n bars of width samples each, the oldest bar first. If the history
-// is short, there are fewer bars. now is the end of the newest bar, which may cover less
-// time than the others.
+// bars returns the last bars of a chart, at most n, the oldest first. Each bar covers as
+// many samples as the parameter width says. The newest bar ends at the sample now. The
+// newest and the oldest bar may cover less time than the others. If the history is short,
+// there are fewer than n bars.
 func (h *history) bars(now sample, n, width int) []bar {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 
 // Stored is a stored message, with what is known about how it was received. If TrustedHosts
 // is not empty, client and sender are taken from the Received fields that these hosts
-// wrote. Otherwise the client is Client.
+// wrote. Otherwise the fields Client and HELO describe the client.
 type Stored struct {
 	Message []byte // header and body, with line ends CRLF or LF
 	Client  netip.Addr
@@ -31,7 +31,7 @@ type Stored struct {
 	Login        string // user name, if the client logged in
 	TrustedHosts []dns.Name
 	// Time is the time as of which the message is judged. If it is zero, the time of
-	// receipt is used.
+	// receipt in a Received field is used, or the current time if there is none.
 	Time time.Time
 }
 
@@ -67,8 +67,9 @@ func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*
 	return x, nil
 }
 
-// find returns the message as the MTA received it. source says in words where m.Time comes
-// from.
+// find returns the message as the MTA received it. source says in words which time the
+// message is judged as of. If no time is known, m.Time is zero, and source says "now" and
+// why.
 func (o *Stored) find(h message.Header, trusted func(netip.Addr) bool) (m judge.Message, source string, err error) {
 	m = judge.Message{
 		Session:  msgauth.Session{Client: o.Client.Unmap(), HELO: o.HELO},

@@ -120,7 +120,7 @@ func (e *edition) retire() {
 
 // OnPanic returns the reply to a message whose session panicked. The message was not
 // checked, so the sender must try again later. In monitor mode the message is accepted,
-// because that mode acts on no message.
+// because that mode must not stop mail.
 func OnPanic(c policy.Config) milter.Reply {
 	if c.Mode == policy.Monitor {
 		return milter.Accept

@@ -21,10 +21,11 @@ import (
 // forgedResult is a field with a result in our name, written by the sender.
 const forgedResult = "Authentication-Results: " + id + "; dmarc=pass header.from=bank.example\n"
 
-// TestOversize checks a message whose header crosses a limit. It must be refused, because
-// the part that was not read could hide another author. In monitor mode it must be
-// delivered, without results in our name, and with a label that says that it was not
-// evaluated. The next message of the session must be judged.
+// TestOversize checks a message that crosses a limit. In enforce mode the message must be
+// refused if its header is too large, because the part that was not read could hide another
+// author. If there are too many recipients, or too much envelope, the reply must be 452. In
+// monitor mode the message must be delivered, without results in our name, and with a label
+// that says that it was not evaluated. The next message of the session must be judged.
 func TestOversize(t *testing.T) {
 	plain := fmt.Sprintf(mail, "bank.example")
 	many := strings.Repeat("X: y\n", 30)
@@ -169,8 +170,9 @@ func TestOversizeTrusted(t *testing.T) {
 }
 
 // TestOutline checks which fields of a message that crossed a limit are deleted. Among the
-// first label.MaxOutlined fields of a name, the results of other hosts must stay. All later
-// fields of that name are deleted. The field with the highest index must be deleted first.
+// first label.MaxOutlined fields with the same name, the results of other hosts must stay.
+// All later fields with this name are deleted. The field with the highest index must be
+// deleted first.
 func TestOutline(t *testing.T) {
 	const more = 100
 	var raw strings.Builder
@@ -311,9 +313,9 @@ func TestReserved(t *testing.T) {
 }
 
 // TestNoDeletions checks an MTA that allows filters to add fields but not to change or
-// delete them, as maddy does. The field that we write must be the first of the header. A
-// message in which a result in our name stays must be refused. Other fields that stay must
-// not change the verdict.
+// delete them, as maddy does. The field that we write must be the first of the header. In
+// enforce mode a message in which a result in our name stays must be refused. Other fields
+// that stay must not change the verdict.
 func TestNoDeletions(t *testing.T) {
 	for _, tt := range []struct {
 		name, fields, user string
@@ -332,7 +334,7 @@ func TestNoDeletions(t *testing.T) {
 	} {
 		for _, mode := range []policy.Mode{policy.Enforce, policy.Monitor} {
 			if tt.name == "over a limit" && mode == policy.Enforce {
-				continue // the message is refused because of its size
+				continue // the message is refused because it has more than 20 header fields
 			}
 			var log strings.Builder
 			watch := blind.New(slog.New(slog.NewTextHandler(&log, nil)))

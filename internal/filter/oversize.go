@@ -7,9 +7,10 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Oversize implements milter.OversizeReplier. It refuses a message that crosses a limit. In
-// monitor mode the message goes on, but only the outline of its header (see label.Outline)
-// is kept. A message from a trusted network is accepted.
+// Oversize implements milter.OversizeReplier. It refuses a message whose header crosses a
+// limit. If a limit on the envelope or on memory is crossed, package milter refuses the
+// recipient or the message. In monitor mode the message goes on, but only the outline of
+// its header (see label.Outline) is kept. A message from a trusted network is accepted.
 func (s *session) Oversize(what string) milter.Reply {
 	t := s.current
 	if t == nil {
@@ -25,7 +26,7 @@ func (s *session) Oversize(what string) milter.Reply {
 		s.tell(&d, 0)
 		return milter.Accept
 	case ofEnvelope && s.o.Judge.Policy.Mode != policy.Monitor:
-		return milter.Continue // package milter refuses this recipient or message (RFC 5321 §4.5.3.1.10)
+		return milter.Continue // package milter then refuses the recipient or message (RFC 5321 §4.5.3.1.10)
 	case t.Oversize(what):
 		return milter.Outline
 	}
@@ -42,8 +43,8 @@ func (s *session) HeaderStart(name, start string) {
 }
 
 // Salvage implements milter.Salvager. It is called after a panic. In enforce mode the
-// sender must try again later. In monitor mode the message is delivered, and the fields
-// that were forged in our name are deleted.
+// sender must try again later. In monitor mode the message is delivered, and its fields in
+// our name are deleted (see package label).
 func (s *session) Salvage(m *milter.Modifier) milter.Reply {
 	t := s.current
 	if t == nil || s.o.Judge.Policy.Mode != policy.Monitor || t.Trusted() {

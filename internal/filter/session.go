@@ -17,7 +17,7 @@ import (
 )
 
 // session is one connection of the MTA, which is one SMTP session of a client. The client's
-// address, HELO and TLS are kept for the whole session. The field current holds everything
+// address, name and HELO are kept for the whole session. The field current holds everything
 // about one message, and Abort drops it.
 type session struct {
 	filter  *Filter
@@ -78,10 +78,10 @@ func (s *session) identify() {
 	s.judged.Identify(s.self)
 }
 
-// begin starts the checks that depend only on the client's address and name. It does that
-// for a trusted client too and does not use the milter reply "accept". After such a reply
-// the MTA would not show us any later message of the connection, even one that was sent
-// without a login.
+// begin starts the checks that depend only on the client's address and name. For a trusted
+// client there are none. Even then the session does not send the milter reply "accept" at
+// this point. After such a reply the MTA would not show us any later message of the
+// connection, even if a reload has made the client untrusted.
 func (s *session) begin() { s.judged = s.o.Judge.Connect(context.Background(), s.client) }
 
 // renew takes over the current options if Swap has replaced the session's options.
@@ -200,7 +200,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 		return milter.Custom(smtp.New(smtp.CodeLocalError, smtp.EnhancedUnavailable, "Service is restarting, try again later"))
 	}
 	if d.Skipped != "" {
-		// If an edit fails, policy.Unlabelled and policy.Forged change the verdict only if
+		// If an edit fails, policy.Unlabelled and policy.Forged refuse the message only if
 		// Enforced is true.
 		d.Verdict.Enforced = !monitor
 	}

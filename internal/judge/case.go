@@ -122,9 +122,9 @@ func (c *Case) Write(body []byte) {
 // limit. The message is refused, because the part that was not read could hide another
 // author.
 //
-// goesOn is true in monitor mode, which refuses nothing. The caller then calls HeaderStart
-// for the other fields, so that Finish can delete the fields that were forged in our name.
-// goesOn is also true for a trusted message, which has no limits.
+// goesOn is true in monitor mode, in which the message is delivered. The caller then calls
+// HeaderStart for the other fields, so that Finish can delete the fields in our name (see
+// package label). goesOn is also true for a trusted message, which has no limits.
 func (c *Case) Oversize(what string) (goesOn bool) {
 	if c.Trusted() {
 		return true
@@ -190,8 +190,9 @@ func (c *Case) Finish(ctx context.Context) Decision {
 	return d
 }
 
-// Salvage returns the edits for a message whose evaluation panicked. The edits delete the
-// fields that were forged in our name, and insert a label that says "internal error".
+// Salvage returns the edits for a message whose session panicked. The edits delete all
+// fields in our name, not only forged results (see package label), and insert a label that
+// says "internal error".
 func (c *Case) Salvage() []label.Edit {
 	if c.outline == nil {
 		c.reduce()

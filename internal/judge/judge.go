@@ -32,9 +32,10 @@ type Judge struct {
 	// Label says how messages are labelled. Label.AuthServID or Label.HostName must be set.
 	Label label.Settings
 	// Recipients looks up which recipients agreed that the MTA acts on verdicts. If
-	// Recipients is nil, all of them agreed. ConsentWait is how long the end of a message
-	// waits for lookups that still run. Split says that one message takes only recipients
-	// of the same class; the client sends a second message to the others.
+	// Recipients is nil, nothing is looked up, and verdicts apply to all recipients.
+	// ConsentWait is how long the end of a message waits for lookups that still run. Split
+	// says that one message takes only recipients of the same class; the client sends a
+	// second message to the others.
 	Recipients  Recipients
 	ConsentWait time.Duration
 	Split       bool
@@ -46,15 +47,15 @@ type Judge struct {
 // Trusts reports whether the client is in a trusted network.
 func (j *Judge) Trusts(client netip.Addr) bool { return j.Trusted != nil && j.Trusted(client) }
 
-// Decision says what is done with a message, and why. Several receivers get a pointer to
+// Decision says what is done with a message, and why. Several observers get a pointer to
 // the same Decision. They may keep the pointer, but must not change the Decision or
 // anything to which it points.
 type Decision struct {
 	Session  msgauth.Session
 	Envelope msgauth.Envelope
-	// Exactly one of these three is set, and the verdict follows from it: the reason why
-	// the message was not evaluated, the limit that it crossed, or the results of the
-	// checks.
+	// Exactly one of Skipped, Oversize and Evaluation is set, and the verdict follows from
+	// it. Skipped is the reason why the message was not evaluated, Oversize is the limit
+	// that it crossed, and Evaluation has the results of the checks.
 	Skipped    policy.Reason
 	Oversize   string
 	Evaluation *msgauth.Evaluation

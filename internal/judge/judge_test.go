@@ -33,12 +33,12 @@ func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
 
 func (annOptedOut) Lookup(context.Context, string, string) policy.Class { return policy.Out }
 
-// forged has two fields in our name, which must be deleted, and one field of another host,
-// which must stay.
+// forged has two fields that must be deleted, a result in our name and a verdict, and one
+// result of another host, which must stay.
 const forged = "Authentication-Results: mx.here.example; dmarc=pass\n" +
 	"Authentication-Results: other.example; dmarc=pass\nX-Sekimori-Verdict: pass\n"
 
-// row is a message, the settings of the judge, and the decision that is expected.
+// row is one test case: a message, the settings of the judge, and the expected decision.
 type row struct {
 	name   string
 	change func(*Judge)
@@ -235,8 +235,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestSalvage checks the edits for a message that could not be evaluated because of a bug:
-// they delete the forged fields.
+// TestSalvage checks the edits for a message that could not be evaluated because of a bug.
+// They must delete the forged fields.
 func TestSalvage(t *testing.T) {
 	r := row{header: forged}
 	m := r.message()

@@ -45,7 +45,8 @@ type Edit struct {
 	Name  string `json:"name,omitempty"`
 	Index int    `json:"index,omitempty"` // 1 is the first field called Name in the message as it came; see Kind
 	Value string `json:"value,omitempty"`
-	// Forged says that this edit deletes a field that holds a result in our name.
+	// Forged says that this edit deletes at least one field that holds a result in our
+	// name.
 	Forged bool `json:"forged,omitempty"`
 	// Kept lists the fields that DeleteMany does not delete.
 	Kept *Kept `json:"-"`
@@ -146,8 +147,8 @@ func (l *Writer) format(s *Settings, id string, e *msgauth.Evaluation, v policy.
 	return string(l.text)
 }
 
-// shrink removes the sender's text from the slices that are used again. It frees slices
-// that have grown for a message with many signatures.
+// shrink clears the results and properties that are used again, so that they hold no text
+// of the sender. It frees slices that have grown for a message with many signatures.
 func (l *Writer) shrink() {
 	const kept, keptText = 4, 2 << 10 // number of signatures, octets of text
 	if cap(l.properties) > otherProperties+kept*signatureProperties || cap(l.text) > keptText {

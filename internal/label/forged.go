@@ -10,13 +10,13 @@ import (
 )
 
 // reserved is a field name under which mail clients and later filters expect results of
-// this host. If a message from outside has fields of that name, some or all of them are
+// this host. If a message from outside has fields of this name, some or all of them are
 // deleted.
 type reserved struct {
 	name string
-	// read says what happens to a field of that name with the given value: whether it is
+	// read says what happens to a field of this name with the given value: whether it is
 	// deleted (goes), and whether it holds a result in our name (forged). If read is nil,
-	// every field of that name is deleted, and forged is false.
+	// every field of this name is deleted, and forged is false.
 	read func(ours authres.IDs, value string) (goes, forged bool)
 }
 
@@ -62,8 +62,9 @@ func reservedName(name string) int {
 	return -1
 }
 
-// removeForged adds an edit for each reserved field that is deleted. The edit with the
-// highest index is the first, so that no deletion changes the index of a later one.
+// removeForged adds an edit for each reserved field that is deleted. The last field of the
+// header is deleted first, so that no deletion changes the index of a field that a later
+// edit deletes.
 func (l *Writer) removeForged(ours authres.IDs, h message.Header) {
 	var seen [len(reservedFields)]int
 	first := len(l.edits)
@@ -86,7 +87,7 @@ func (l *Writer) removeForged(ours authres.IDs, h message.Header) {
 type Outline struct {
 	count  [len(reservedFields)]int
 	stays  [len(reservedFields)]Kept
-	forged [len(reservedFields)]bool // whether any field of that name holds a result in our name
+	forged [len(reservedFields)]bool // for each reserved name: whether at least one field of this name holds a result in our name
 }
 
 // MaxOutlined is how many fields of one name an Outline distinguishes. Later fields of that

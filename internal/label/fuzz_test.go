@@ -26,7 +26,7 @@ _dmarc.bank.example       TXT "v=DMARC1; p=reject"
 `
 
 // FuzzLabel checks the fields that we write for any session, envelope, header and settings.
-// A naive reader, which knows neither quoted strings nor comments, must see exactly our
+// A naive program, which knows neither quoted strings nor comments, must see exactly our
 // results. Each value must parse as one field.
 func FuzzLabel(f *testing.F) {
 	signature := func(tags string) string {
@@ -87,8 +87,9 @@ func judge(t *testing.T, verifier *msgauth.Verifier, helo, from, raw string, smt
 	return check.Finish(context.Background(), envelope)
 }
 
-// said returns the results that a reader must find in the field text. Those are the results
-// of the evaluation, without the signatures that are left out because the field is long.
+// said returns the results that a program must find in text, the value of the field. Those
+// are the results of the evaluation, without the signatures that are left out because the
+// field is long.
 func said(t *testing.T, e *msgauth.Evaluation, style Style, text string) naive.Field {
 	want := naive.Field{Results: []naive.Result{{Method: "spf", Value: string(e.MailFrom.Result)}}}
 	utf8OK := internationalized(e)
@@ -114,7 +115,7 @@ func said(t *testing.T, e *msgauth.Evaluation, style Style, text string) naive.F
 	return want
 }
 
-// checkReceived checks the name=value pairs of a Received-SPF field. A reader that splits
+// checkReceived checks the name=value pairs of a Received-SPF field. A program that splits
 // the field at every semicolon must see the same pairs.
 func checkReceived(t *testing.T, text string) {
 	first, _, _ := strings.Cut(strings.TrimSpace(text), " ")

@@ -77,7 +77,8 @@ func domainText(n dns.Name, utf8OK bool) string {
 }
 
 // senderText returns the text by which our fields show the envelope sender. That is its
-// domain or address literal, or with MailFromAddress the whole address.
+// domain or address literal. With MailFromAddress it is the whole address if the local part
+// is plain (see isPlainLocal).
 func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
 	if show != MailFromAddress && e.MailFrom.Domain != "" && !e.MailFrom.NullSender {
 		return domainText(e.MailFrom.Domain, utf8OK)

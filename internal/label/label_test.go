@@ -16,8 +16,8 @@ import (
 const id = "mx.example.jp"
 
 // TestLabelIsUsedAgain checks that one Writer gives each message the same text as a new
-// Writer. After each message it must hold no text of that message, and no more memory than
-// ordinary messages need.
+// Writer. After each message the properties that the Writer keeps must hold no text of that
+// message, and the Writer must keep no more memory than ordinary messages need.
 func TestLabelIsUsedAgain(t *testing.T) {
 	signed := func(n int, domain string) *msgauth.Evaluation {
 		e := &msgauth.Evaluation{}

@@ -16,10 +16,10 @@ const VerdictField = "X-Sekimori-Verdict"
 // is the author's domain. The words must not change, because users' filters compare them.
 const (
 	WordPass            = "pass"               // the DMARC result is pass
-	WordForwarder       = "pass-forwarder"     // fails, but is accepted because a trusted forwarder's ARC seal says that it passed before
+	WordForwarder       = "pass-forwarder"     // fails, but is accepted because a trusted forwarder sealed it (ARC) and did not report dmarc=fail
 	WordFailAccepted    = "fail-accepted"      // fails, but the operator's policy is milder than the policy of its domain
 	WordFailRamp        = "fail-ramp"          // fails, and would be quarantined if the ramp did not spare it
-	WordFailNone        = "fail-none"          // fails, but its domain asks for no action (p=none, t=y)
+	WordFailNone        = "fail-none"          // fails, but its domain asks for no action (p=none, or p=quarantine with t=y)
 	WordFailQuarantine  = "fail-quarantine"    // fails, and is quarantined: held by the MTA, or only marked by this field
 	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused if the mode were not monitor
 	WordFailOptedOut    = "fail-opted-out"     // fails, and would be quarantined or refused if no recipient had opted out

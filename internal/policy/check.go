@@ -33,8 +33,9 @@ const (
 )
 
 // CheckRule returns why a rule must not be used under this policy, or nil. It
-// refuses a rule that can never match or never change anything, a rule that
-// rejects because of a temporary error, and a lenient rule without evidence.
+// refuses a rule without conditions, a rule that can never match or never
+// change anything, a rule that rejects because of a temporary error, and a
+// lenient rule without evidence.
 //
 // A rule is lenient if a message can get a milder action with the rule than
 // without it. Evidence is a condition that a stranger cannot fulfil by writing
@@ -195,7 +196,9 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 			worst = max(worst, rank(c.NoPolicy), rank(c.SPFFail))
 		case dmarc.ResultTempError:
 			if putOff(c.TempError, dmarc.PolicyQuarantine, dmarc.PolicyReject) || putOff(c.TempErrorUnknown, dmarc.PolicyNone) {
-				worst = max(worst, rank(Quarantine)) // any delivery is milder than a temporary refusal
+				// TempFail has no rank of its own. Here it counts as Quarantine, so
+				// that accept and tag are milder than it.
+				worst = max(worst, rank(Quarantine))
 			}
 		}
 		// The results pass and permerror do not count. A pass is accepted
@@ -213,7 +216,7 @@ func (r *Rule) Shadows(b *Rule) bool {
 		return false
 	}
 	if slices.Contains(b.When.results(), dmarc.ResultPermError) && r.Then.rank() < b.Then.rank() {
-		return false // on a message without a single author, r may be too mild to apply where b applies
+		return false // for a message without a single author, r may be skipped as too mild (see Rule), so b can decide
 	}
 	x, y := &r.When, &b.When
 	covers := func(p, q Pattern) bool { return p.covers(q) }

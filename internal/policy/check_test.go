@@ -103,8 +103,8 @@ func TestCheckRule(t *testing.T) {
 	}
 }
 
-// TestForgedIsNeverMild checks that a rule whose conditions a spoofer can all
-// fulfil never gives a spoof a milder action, if CheckRule accepts the rule.
+// TestForgedIsNeverMild tries rules whose conditions a spoofer can all fulfil.
+// The rules that CheckRule accepts must not give a spoof a milder action.
 func TestForgedIsNeverMild(t *testing.T) {
 	outcomes := []Outcome{accept, tag, quarantine, reject, asPolicy(dmarc.PolicyNone), asPolicy(dmarc.PolicyQuarantine), asPolicy(dmarc.PolicyReject)}
 	conditions := []Conditions{{Author: []Pattern{"bank.example"}}, {Traits: trait.All()}, {DMARC: []dmarc.Result{dmarc.ResultFail}}}

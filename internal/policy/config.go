@@ -4,7 +4,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// Mode says whether verdicts are enforced or only shown in the label.
+// Mode says whether verdicts are enforced, or only written into the label.
 type Mode string
 
 // The modes.
@@ -16,7 +16,7 @@ const (
 // RejectRule says what happens to a message that fails DMARC under p=reject.
 type RejectRule string
 
-// The reject rules; see RFC 9989 §7.4 on why always is not the default.
+// The reject rules; see RFC 9989 §7.4 on why "always" is not the default.
 const (
 	RejectAlways       RejectRule = "always"
 	RejectCorroborated RejectRule = "corroborated"

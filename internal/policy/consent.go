@@ -43,9 +43,9 @@ func (c Consent) Reportable() bool { return c.In > 0 || c.Out == 0 }
 
 // Respect returns the verdict for a message to these recipients. If one of them
 // opted out, the message is neither refused nor held, because the reply at the
-// end of the message is given for all recipients together. Then Would is the
-// action without the opt-out, and the disposition becomes none with the
-// override local_policy.
+// end of the message is given for all recipients together. If this changes the
+// action, Would is the action without the opt-out, and the disposition becomes
+// none with the override local_policy.
 func (v Verdict) Respect(c Consent) Verdict {
 	v.Consent = c
 	if c.Out == 0 {

@@ -34,11 +34,11 @@ func Oversized(what string, c Config) Verdict {
 	return v
 }
 
-// Forged returns the verdict on a message from outside that has an
-// Authentication-Results field with our authserv-id, if the MTA does not let us
-// delete fields. id is our authserv-id. Readers would believe that the field is
-// from us. A temporary refusal would not help, because the same would happen on
-// every retry, so the message is rejected.
+// Forged returns the verdict on a message from outside that has a result in our
+// name (see package label), if the MTA does not let us delete fields. id is our
+// authserv-id. Mail clients would believe that the result is from us. A
+// temporary refusal would not help, because the result would be there again on
+// every retry, so the message is rejected. Monitor mode does not refuse it.
 func Forged(v Verdict, id string) Verdict {
 	v.Evidence = append(v.Evidence, "there is a result in our name, and the MTA does not let fields be deleted")
 	v.Disposition, v.Override = dmarc.PolicyNone, nil
@@ -54,11 +54,11 @@ func Forged(v Verdict, id string) Verdict {
 	return v
 }
 
-// Flooded returns the verdict on a message with so many results that use our
-// authserv-id that the MTA could not delete them in reasonable time. It is the
-// only verdict that refuses a message in monitor mode too. Delivery would show
-// a forged result to the recipient, and the deletion of all the results would
-// let a sender keep the MTA busy.
+// Flooded returns the verdict on a message over a limit that has too many
+// fields to delete (see MaxForged in package label). It is the only verdict
+// that refuses a message in monitor mode too. If the message were delivered
+// with these fields, the recipient could trust a forged result. If all of them
+// were deleted, a sender could keep the MTA busy.
 func Flooded(v Verdict) Verdict {
 	v.Evidence = append(v.Evidence, "too many results in our name to delete them")
 	v.Action, v.Applied, v.Enforced = Reject, Reject, true
@@ -164,16 +164,17 @@ func (v *Verdict) sealed(e *msgauth.Evaluation, c Config) bool {
 	return true
 }
 
-// lostSeal reports whether a bug of ours may have turned an accepted message
-// into a failing one. That is so if a panic in ARC left the chain unvalidated,
-// there are trusted sealers, and policy p is quarantine or reject.
+// lostSeal reports whether a bug of ours may have hidden that a trusted sealer
+// vouches for a failing message. That is so if a panic in ARC left the chain
+// unvalidated, there are trusted sealers, and policy p is quarantine or reject.
 func lostSeal(e *msgauth.Evaluation, c Config, p dmarc.Policy) bool {
 	return e.DMARC.Result == dmarc.ResultFail && p.Enforces() && len(c.TrustedSealers) > 0 && panicked(e, msgauth.ARC)
 }
 
 // reportsFail reports whether a sealer's results say dmarc=fail. If the results
-// do not parse, it also returns true if they have text that a reader could
-// understand as dmarc=fail, or no dmarc result at all.
+// do not parse, their text is searched without its white space. reportsFail
+// then returns true if the text contains "dmarc=fail", or if it does not
+// contain "dmarc=".
 func reportsFail(results string) bool {
 	f, err := authres.Parse(results)
 	if err != nil {

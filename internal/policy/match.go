@@ -32,7 +32,7 @@ func (a answer) open() bool { return a == unknown || a == noSlot }
 // either returns the answer to "a or b".
 func either(a, b answer) answer {
 	if a.open() && b.open() {
-		return min(a, b) // noSlot wins, because it always leads to a temporary refusal
+		return min(a, b) // noSlot wins: for it the function undecided refuses temporarily, whatever policy.temperror says
 	}
 	return max(a, b)
 }
@@ -147,10 +147,11 @@ func (w *Conditions) traits(e *msgauth.Evaluation) answer {
 	return answered(slices.ContainsFunc(w.Traits, e.Has))
 }
 
-// vouched says whether a sealer for which trusted returns true vouches for the
-// message (RFC 8617 §7.2.1): the sealer made the newest seal of a valid chain,
-// and its own results do not say that the message failed DMARC. The answer is
-// open if a missing key or a bug of ours kept the chain from being validated.
+// vouched says whether a sealer vouches for the message (RFC 8617 §7.2.1). Only
+// a sealer for which trusted returns true counts. It vouches if it made the
+// newest seal of a valid chain, and its own results do not say that the message
+// failed DMARC. The answer is open if a missing key or a bug of ours kept the
+// chain from being validated.
 func vouched(e *msgauth.Evaluation, trusted func(sealer dns.Name) bool) answer {
 	if panicked(e, msgauth.ARC) {
 		return unknown

@@ -14,9 +14,11 @@ import (
 )
 
 // override applies the first rule that matches. If the message would then be
-// rejected, but an open rule before it might have been milder, the message is
-// not rejected (see undecided). A trusted sealer that might have vouched for
-// the message counts as such an open rule.
+// rejected, but an open rule might have been milder, the message is not
+// rejected (see undecided). Only the open rules before the matching rule count,
+// or all open rules if no rule matches. A trusted sealer that might have
+// vouched for the message counts as an open rule. A rejection by
+// policy.invalid_from stays as it is.
 func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
 	hit, left := v.firstRule(e, c)
 	if hit != nil {
@@ -55,8 +57,9 @@ func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left op
 			continue
 		case !author && (r.Then.Policy != "" || rank(r.Then.Action) < rank(v.Action)):
 			// Without a single author, mail clients may show different people
-			// as the author. Only a rule with an action at least as harsh as
-			// policy.invalid_from applies.
+			// as the author. The rule applies only if its outcome is an action,
+			// and if this action is not milder than the verdict without rules
+			// (usually that of policy.invalid_from).
 			continue
 		}
 		switch a := r.When.match(e); {
@@ -129,9 +132,9 @@ func dispositionOf(a Action) dmarc.Policy {
 }
 
 // asIf returns the verdict that would follow if p were the published policy. v
-// is the verdict before the rule. asIf returns v unchanged if the message
-// passes DMARC, or if its author has no record and alignment says that it
-// authenticated.
+// is the verdict before the rule. asIf returns v unchanged in two cases: the
+// message passes DMARC, or the author has no DMARC record but SPF or DKIM
+// authenticated the author's domain (see alignment).
 func asIf(v Verdict, p dmarc.Policy, e *msgauth.Evaluation, c Config) Verdict {
 	out := Verdict{Disposition: dmarc.PolicyNone, Enforced: v.Enforced, ID: v.ID}
 	related := no

@@ -1,6 +1,8 @@
 // Package policy turns an Evaluation into a Verdict. No other package decides
-// to reject, quarantine, tempfail or override. It does no I/O and reads no
-// clock, so the daemon, explain and the tests come to the same verdict.
+// what the results of the checks lead to. It does no I/O and reads no clock, so
+// the daemon, explain and the tests come to the same verdict. (Packages milter
+// and filter also refuse messages, but for other reasons: a limit, a panic or a
+// restart.)
 //
 // Decide works in three steps: the facts of the message give a verdict; the
 // first of the operator's rules that matches can replace it; the ramp can make
@@ -47,7 +49,7 @@ const (
 	ReasonAligned        Reason = "dmarc_pass"        // an aligned identifier authenticated
 	ReasonOtherName      Reason = "other_name"        // as dmarc_pass, but the display name is an address of another domain
 	ReasonReject         Reason = "dmarc_reject"      // p=reject, applied
-	ReasonIndirect       Reason = "dmarc_indirect"    // p=reject, but the message looks like indirect mail
+	ReasonIndirect       Reason = "dmarc_indirect"    // p=reject, but the message looks like indirect mail or the author's own mail
 	ReasonLocalReject    Reason = "dmarc_softened"    // p=reject, configured to quarantine
 	ReasonQuarantine     Reason = "dmarc_quarantine"  // p=quarantine, applied
 	ReasonForwarder      Reason = "trusted_forwarder" // a DMARC fail, but a trusted sealer vouches for the message
@@ -61,8 +63,8 @@ const (
 	ReasonTempError      Reason = "temperror"         // an answer is missing without which the message cannot be decided
 	ReasonInvalidFrom    Reason = "invalid_from"      // there is no single author
 	ReasonNamelessBounce Reason = "nameless_bounce"   // the sender is null and From has no address
-	ReasonOversize       Reason = "oversize"          // the message exceeds a limit, or has too many forged results to delete
-	ReasonForged         Reason = "forged_result"     // a result with our authserv-id from outside cannot be deleted
+	ReasonOversize       Reason = "oversize"          // the message exceeds a limit
+	ReasonForged         Reason = "forged_result"     // the MTA does not let us delete a result in our name
 	ReasonUnlabelled     Reason = "unlabelled"        // the MTA does not let us add fields
 )
 
@@ -91,9 +93,10 @@ type Override struct {
 // Verdict is the decision on one message.
 type Verdict struct {
 	Action Action `json:"verdict"`
-	// Applied is the action that is taken. It is Action, with these exceptions:
-	// in monitor mode it is Tag or Accept instead of a refusal or quarantine,
-	// and it is Tag if messages are quarantined by label only.
+	// Applied is the action that is taken. It is Action, with these exceptions.
+	// In monitor mode it is Tag or Accept instead of a refusal or quarantine.
+	// It is Tag instead of Quarantine if messages are quarantined by label
+	// only, or if the MTA has no quarantine.
 	Applied  Action `json:"applied"`
 	Enforced bool   `json:"enforced"`
 	Reason   Reason `json:"reason"`

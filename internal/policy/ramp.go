@@ -22,7 +22,7 @@ import (
 //
 // A spoofer chooses all of these values, so he can search for a message that is
 // outside of the share. He then gets the treatment that every message gets at 0
-// percent, which is never better than a tag. At 100 percent no message is
+// percent, which is never milder than a tag. At 100 percent no message is
 // outside of the share.
 type Ramp struct {
 	Percent int // 0 to 100

@@ -14,6 +14,11 @@ import (
 
 // Rule is one of the operator's exceptions. The first rule that matches a
 // message decides on it.
+//
+// For a message without a single author, some matching rules are skipped, and a
+// later rule can decide: a rule whose outcome is a policy, and a rule whose
+// action is milder than the verdict without rules (usually that of
+// policy.invalid_from).
 type Rule struct {
 	ID string // unique; shown in the log, the label, metrics and DMARC reports
 	// Expires is the time from which the rule no longer matches. The zero time
@@ -72,11 +77,11 @@ var PublishedValues = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, d
 // DMARCValues lists what Conditions.DMARC may hold.
 var DMARCValues = []dmarc.Result{dmarc.ResultPass, dmarc.ResultFail, dmarc.ResultNone, dmarc.ResultTempError, dmarc.ResultPermError}
 
-// WantsAll reports whether a rule can decide on a message that passes DMARC by
-// results that do not matter for DMARC, such as signatures of other domains or
-// the client's name. If so, the caller must wait for these results before it
-// calls Decide. Without such a rule they are only shown in the label, and a
-// passing message need not wait for them.
+// WantsAll reports whether a rule compares results that do not matter for
+// DMARC, such as signatures of other domains or the client's name, and can
+// match a message that passes DMARC. If so, the caller must wait for these
+// results before it calls Decide. Without such a rule these results only go
+// into the label, and a passing message need not wait for them.
 func (c Config) WantsAll() bool {
 	return slices.ContainsFunc(c.Rules, func(r Rule) bool {
 		w := r.When

@@ -32,7 +32,8 @@ func show(t trait.Trait, e *msgauth.Evaluation) {
 }
 
 // TestDecisionTable checks the verdict of each row of the first table in
-// decisions.md, and that every trait with a side is in a row.
+// decisions.md. It also checks that each trait that is a sign of spoofing, of
+// indirect mail or of the author's own mail is in a row.
 func TestDecisionTable(t *testing.T) {
 	table, _, _ := strings.Cut(readTable(t), "\n\n")
 	seen := map[trait.Trait]bool{}

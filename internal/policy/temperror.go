@@ -59,8 +59,9 @@ var MissingCauses = []string{
 }
 
 // tempError decides on a message if a missing answer could have made it pass.
-// Because it might have passed, the harshest possible action is a temporary
-// refusal (451).
+// If SPF or DKIM has already authenticated the author's own domain, the message
+// is treated as a pass. Otherwise it might have passed, so the harshest
+// possible action is a temporary refusal (451).
 //
 // enforced says that the policy for the case that the message fails is known to
 // be quarantine or reject. Then 451 is the default. A spoofer can suppress DNS
@@ -70,8 +71,8 @@ var MissingCauses = []string{
 // default is delivery, because 451 would only delay and lose the mail of
 // domains whose DNS is broken.
 //
-// If all our lookup slots were in use, the action is always 451. A sender who
-// uses up the slots must not gain by it.
+// If all our lookup slots were in use, the action is 451, whatever the
+// configuration says. A sender who uses up the slots must not gain by it.
 func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 	if e.DMARC.Result == dmarc.ResultTempError && (e.DMARC.AlignedSPF || e.DMARC.AlignedDKIM) {
 		v.pass(e) // the author's own domain passed, so the message cannot fail under any policy

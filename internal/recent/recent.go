@@ -27,8 +27,8 @@ const (
 	// ordinary decisions fit.
 	maxBytes = 64 << 20
 	// maxDecisionBytes limits the copy of one decision, in octets. An ordinary decision
-	// takes less than 8 KiB. By many signatures and long SPF records a sender could make a
-	// decision a hundred times larger.
+	// takes less than 8 KiB. With many signatures and long SPF records, a sender could make
+	// a decision a hundred times larger.
 	maxDecisionBytes = 64 << 10
 )
 
@@ -73,9 +73,10 @@ type Options struct {
 	Now     func() time.Time // nil means time.Now
 }
 
-// Ring keeps the last decisions. A new decision replaces the oldest. Ring is a
-// filter.Observer, and is safe for concurrent use. Decisions are copied and encoded without
-// the lock. The lock is held only while pointers to entries are stored or read.
+// Ring keeps the last decisions. If the Ring is full, a new decision replaces the oldest.
+// Ring is a filter.Observer, and is safe for concurrent use. Decisions are copied and
+// encoded without the lock. The lock is held only while pointers to entries are stored or
+// read.
 type Ring struct {
 	now func() time.Time
 	cut *cutter

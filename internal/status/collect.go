@@ -140,7 +140,7 @@ func troubles(m *telemetry.Counts, dropped int, w *blind.Watch) []Series {
 	return out
 }
 
-// rules lists the hits of every rule, also of rules without a hit.
+// rules returns one series for each rule with its number of hits, even if that is zero.
 func rules(hits map[string]int64) []Series {
 	out := []Series{}
 	for _, id := range slices.Sorted(maps.Keys(hits)) {

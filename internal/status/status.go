@@ -91,8 +91,8 @@ type Results struct {
 	IPRev       map[string]int64 `json:"iprev"`
 }
 
-// Name returns the server's address. If the address is empty, it returns the place. A
-// daemon that is older than this program does not tell addresses.
+// Name returns the field Address, or the field Place if Address is "". A daemon that is
+// older than this program does not tell addresses.
 func (s Server) Name() string {
 	if s.Address == "" {
 		return s.Place

@@ -27,8 +27,8 @@ const maxKnownAuthors = 4096
 //
 // A sender can write any name into From, and can publish records for any number of names
 // below its own domain. Therefore authorDomains counts only registered domains (by the
-// public suffix list of the build). The domain must also have a DMARC record, an SPF record
-// or a DKIM key in DNS.
+// public suffix list of the build). The registered domain, or a name below it, must also
+// have a DMARC record, an SPF record or a DKIM key in DNS.
 type authorDomains struct {
 	windows []*distinct.Window // one for each element of publishedPolicies
 	// known remembers the registered domains of author domains, because a search in the

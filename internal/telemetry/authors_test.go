@@ -21,8 +21,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// from returns a message with the author domain given by the parameter domain. If record is
-// not "", a DMARC record with the policy published was found at the name record.
+// from returns a message of an author in the given domain. If record is not "", it is the
+// name at which a DMARC record was found, and published is the policy in this record.
 func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
 	e := &msgauth.Evaluation{From: author.From{AuthorDomain: domain}, Time: time.Now()}
 	e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone, AuthorDomain: domain}

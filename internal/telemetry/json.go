@@ -76,7 +76,7 @@ func (l *jsonLine) str(key, value string) {
 }
 
 // quoted adds s in quotes. If s holds characters other than printable ASCII, or characters
-// that JSON escapes, quoted sets odd instead.
+// that JSON escapes, quoted adds nothing and sets the field odd.
 func (l *jsonLine) quoted(s string) {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

@@ -28,7 +28,8 @@ func (m *Metrics) countUndecided(v *policy.Verdict) {
 	}
 }
 
-// countSteering counts a message whose verdict was changed by the operator's settings.
+// countSteering counts the override of a verdict, the rule that matched, and a step by the
+// ramp, if the verdict has them.
 func (m *Metrics) countSteering(v *policy.Verdict) {
 	if v.Override != nil {
 		m.dmarcOverride.with(string(v.Override.Type)).Inc()

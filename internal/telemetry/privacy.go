@@ -64,8 +64,9 @@ type Masker struct {
 // Decided implements filter.Observer.
 func (m Masker) Decided(d *judge.Decision, took time.Duration) { m.To.Decided(Masked(d), took) }
 
-// Masked returns a copy of d without user names of logins and without the local parts of
-// addresses. The copy has no edits, because an edit can hold the Subject. d is not changed.
+// Masked returns a copy of d in which stars replace the local parts of addresses and the
+// user names of logins. Display names, and texts of SPF that can hold a local part, are
+// removed. The copy has no edits, because an edit can hold the Subject. d is not changed.
 func Masked(d *judge.Decision) *judge.Decision {
 	out := *d
 	out.Session, out.Envelope = maskedSession(d.Session), maskedEnvelope(d.Envelope)

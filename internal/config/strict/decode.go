@@ -73,7 +73,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
 	}
 }
 
-// scalar returns the text of a scalar as it was written in the file.
+// scalar returns the text of a scalar. For a string this is its value, without
+// quotes and escapes. For a number or a boolean it is the text in the file. For
+// any other node scalar returns false.
 func scalar(n ast.Node) (string, bool) {
 	switch n := n.(type) {
 	case *ast.StringNode:
