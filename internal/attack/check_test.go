@@ -102,8 +102,8 @@ func checkOthers(t *testing.T, sent, rest []client.Field) {
 }
 
 // readsAsOurs reports whether a program with a simple parser would believe that our host wrote the
-// field. It does not use our own parser: it drops white space, quotes and comments, and compares
-// the first word with our authserv-id.
+// field. It does not use our own parser: it drops comments, quotes, backslashes, control characters
+// and all characters beyond ASCII, and compares the first word with our authserv-id.
 func readsAsOurs(value string) bool {
 	head, _, _ := strings.Cut(stripComments(value), ";")
 	head = strings.Map(func(r rune) rune {

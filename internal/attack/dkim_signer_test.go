@@ -52,8 +52,8 @@ func bankKeyZone() string { return txt("s._domainkey.bank.example", edRecord(ban
 
 const bankMail = "From: Ann <ann@bank.example>\r\nTo: r@here.example\r\nSubject: hello\r\n\r\nHello  there.\r\n"
 
-// insert puts a field above the first field that begins with before. That field must not be the
-// first of the header.
+// insert puts the given field above the first line of eml that begins with the text "before". That
+// line must not be the first line of eml.
 func insert(eml, field, before string) string {
 	return strings.Replace(eml, "\r\n"+before, "\r\n"+field+"\r\n"+before, 1)
 }

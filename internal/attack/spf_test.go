@@ -136,7 +136,7 @@ func mxBomb(m, h int) string {
 // they do not authorize mail of another domain.
 func TestBombs(t *testing.T) { dropBombs(t, 0) }
 
-// TestBombsAhead is TestBombs with questions before their turn, which the case allows as well.
+// TestBombsAhead is TestBombs with early questions, which the case allows as well.
 func TestBombsAhead(t *testing.T) { dropBombs(t, msgauth.DefaultSPFAhead) }
 
 func dropBombs(t *testing.T, ahead int) {

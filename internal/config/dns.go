@@ -32,7 +32,7 @@ type DNS struct {
 	Timeout       Duration `yaml:"timeout"`        // how long one try at one server may take
 	Hedge         Hedge    `yaml:"hedge"`          // after how long a second server is asked too
 	TrustAD       bool     `yaml:"trust_ad"`       // trust the AD bit even if the server is on another host and is asked without TLS
-	SPFAhead      int      `yaml:"spf_ahead"`      // how many questions an SPF check may ask before their turn
+	SPFAhead      int      `yaml:"spf_ahead"`      // how many questions an SPF check may ask early
 	MessageBudget Duration `yaml:"message_budget"` // how long one message may wait for DNS in total
 	Cache         Cache    `yaml:"cache"`
 }
@@ -156,7 +156,7 @@ func (k *checker) dns(c DNS) {
 		k.add("dns.message_budget", "at most %s: no MTA waits longer for the end of a message", Duration(maxMessageBudget))
 	}
 	if c.SPFAhead < 0 || c.SPFAhead > msgauth.MaxSPFAhead {
-		k.add("dns.spf_ahead", "%d is not from 0 to %d; 0 asks every question in its turn", c.SPFAhead, msgauth.MaxSPFAhead)
+		k.add("dns.spf_ahead", "%d is not from 0 to %d; 0 asks no question early", c.SPFAhead, msgauth.MaxSPFAhead)
 	}
 	k.dnsServers(c)
 	k.dnsCache(c.Cache)

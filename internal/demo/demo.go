@@ -32,7 +32,7 @@ const (
 	loopbackAny = "127.0.0.1:0"
 )
 
-// Options are the flags of the command sekimori demo.
+// Options say how the demonstration runs. Keep and JSON are flags of the command sekimori demo.
 type Options struct {
 	Version string
 	Keep    bool // continue to run after the last message

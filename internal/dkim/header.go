@@ -146,8 +146,8 @@ func (x *fieldIndex) relaxedField(i int) []byte {
 	return x.text[s.start:s.end]
 }
 
-// absentPath is an entry of chosen for a Return-Path field that the signature
-// covers and the message lacks.
+// absentPath stands in the list "chosen", in place of a field's index, if h= names
+// Return-Path and the message has no such field.
 const absentPath = int32(-2)
 
 // choose lists the fields that a signature covers. For each name in h= it takes

@@ -15,7 +15,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// randomMail makes a message with everything that canonicalization changes.
+// randomMail makes a message with white space, folding and letter case for canonicalization to change.
 func randomMail(r *rand.Rand) string {
 	wsp := []string{" ", "  ", "\t", " \t ", "\r\n ", " \r\n\t ", "\r\n  "}
 	words := []string{"a", "Word", "UPPER", "x=y;", "例え", "\"q\"", "(c)", "1234567890123456789012345678901234567890"}

@@ -56,8 +56,8 @@ func (o *Names) Identity(mta string) *Identity {
 	return i
 }
 
-// hostname reports whether s, the MTA's macro j, is a host name. The test is needed because
-// we write the name into header fields, and a macro that is not set may hold any text.
+// hostname reports whether s has the form of a host name. s is the macro j, the MTA's own name.
+// We write that name into header fields, and an MTA may send any text as a macro, or none.
 func hostname(s string) bool {
 	const most = 255
 	if s == "" || len(s) > most || s[0] == '.' || strings.Contains(s, "..") {

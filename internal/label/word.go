@@ -18,7 +18,7 @@ const (
 	WordPass            = "pass"               // the DMARC result is pass
 	WordForwarder       = "pass-forwarder"     // fails, but is accepted because a trusted forwarder sealed it (ARC) and did not report dmarc=fail
 	WordFailAccepted    = "fail-accepted"      // fails, but the operator's policy is milder than the policy of its domain
-	WordFailRamp        = "fail-ramp"          // fails, and would be quarantined if the ramp did not spare it
+	WordFailRamp        = "fail-ramp"          // fails; policy.ramp made the verdict quarantine one step milder, so the message is only tagged
 	WordFailNone        = "fail-none"          // fails, but its domain asks for no action (p=none, or p=quarantine with t=y)
 	WordFailQuarantine  = "fail-quarantine"    // fails, and is quarantined: held by the MTA, or only marked by this field
 	WordFailMonitor     = "fail-monitor"       // fails, and would be quarantined or refused if the mode were not monitor

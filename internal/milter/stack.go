@@ -7,11 +7,10 @@ const (
 	messageStack = 12 << 10
 )
 
-// growForSession makes the stack of a connection's goroutine grow once, to the size that a
-// session needs. Otherwise the stack of a new connection would grow three times, deep in the
-// evaluators: whenever a function needs more stack than there is, the runtime makes a stack of
-// twice the size and copies all frames to it. growForSession is called while there are few
-// frames, so its one growth is cheap. The garbage collector later shrinks the stack of an idle
+// growForSession makes the stack of a connection's goroutine grow to the size that a session
+// needs. Otherwise the stack would grow later, deep in the evaluators: whenever a function needs
+// more stack than there is, the runtime makes a stack of twice the size and copies all frames to
+// it. growForSession is called while there are few frames, so this growth is cheap. The garbage collector later shrinks the stack of an idle
 // connection.
 //
 // Calling the function is enough, whatever its argument is. The argument only keeps the compiler

@@ -63,7 +63,7 @@ type Cost struct {
 	NoRoom   int           `json:"no_room,omitempty"`  // the part of Exceeded that ran out of time after the stage had to wait for a slot
 	DNS      time.Duration `json:"dns_ns"`             // summed over all lookups, also those that ran at the same time
 	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time; much of it passes while the message is still arriving
-	// Ahead is how many questions SPF asked before their turn, and Unneeded is how many of them it
+	// Ahead is how many questions SPF asked early, and Unneeded is how many of them it
 	// did not need in the end. Only the cost of SPF has these two numbers.
 	Ahead    int `json:"ahead,omitempty"`
 	Unneeded int `json:"unneeded,omitempty"`

@@ -41,7 +41,7 @@ type Options struct {
 	// DMARC tree walk at the same time, and the address of the client's probable name at the same
 	// time as the PTR record of the client's address. It changes no result.
 	LookAhead bool
-	// SPFAhead is how many questions an SPF check may ask before their turn (see
+	// SPFAhead is how many questions an SPF check may ask early (see
 	// spf.Args.LookAhead). 0 is none.
 	SPFAhead int
 	// Now is the wall clock. It is used only for x=, t=, %{t} and Evaluation.Time. The default is

@@ -32,7 +32,7 @@ func (a answer) open() bool { return a == unknown || a == noSlot }
 // either returns the answer to "a or b".
 func either(a, b answer) answer {
 	if a.open() && b.open() {
-		return min(a, b) // noSlot wins: for it the function undecided refuses temporarily, whatever policy.temperror says
+		return min(a, b) // noSlot counts more: the temporary refusal that may follow from it does not depend on policy.temperror
 	}
 	return max(a, b)
 }

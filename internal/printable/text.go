@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with an escape, such as \u202e, for every character that IsShown excludes. Line
-// ends and tabs stay. For a value within one line, use [Value] instead.
+// Text returns s with an escape, such as \u202e, for every character that IsShown excludes, and
+// \xNN for an octet that is not valid UTF-8. LF and tabs stay. For a value within one line, use [Value] instead.
 func Text(s string) string { return string(TextBytes([]byte(s))) }
 
 // TextBytes is Text for octets. It returns text itself if nothing has to be

@@ -9,17 +9,18 @@ import (
 	"sekimori/internal/dns"
 )
 
-// lookAhead asks questions of a check before their turn. The evaluation itself goes
-// on in turn and asks the same questions again, so the result, the counts and the
-// trace are those of RFC 7208. Only the waiting is shorter: with every answer 20 ms
-// away, a record of several terms takes the time of its longest chain (record,
-// include, record below it) and not the time of all its terms.
+// lookAhead asks DNS questions early, that is before the evaluation comes to the term
+// that asks them. The evaluation still takes term after term and asks each question
+// itself, so the result, the counts and the trace are those of RFC 7208. Only the
+// waiting is shorter: if every answer takes 20 ms, a record of several terms takes the
+// time of its longest chain (the record, an include, a record below the include) and
+// not the sum of all its terms.
 //
-// A question before its turn may turn out to be unneeded, because an earlier term
-// matches or ends the check. So the number of these questions is bounded, and no
-// question is asked behind a term that matches without DNS.
+// The evaluation may not need an early question, because an earlier term matches or
+// ends the check. So the number of early questions is bounded, and none is asked for
+// the terms that follow a term that matches without DNS.
 type lookAhead struct {
-	e   *evaluation // only what does not change during the check is read
+	e   *evaluation // lookAhead reads only the fields that do not change during the check
 	ctx context.Context
 
 	mu        sync.Mutex
@@ -29,25 +30,25 @@ type lookAhead struct {
 	questions []question
 }
 
-// maxUnderWay is how many questions wait for an answer before their turn. It is
-// less than the lookups that a message may have under way, because a server that
-// does not answer must not keep the evaluation from asking in turn.
+// maxUnderWay is how many early questions may wait for an answer at the same time. It
+// is less than the number of lookups that a message may have at the same time. So the
+// evaluation can still ask a question if all early ones wait for a server that does
+// not answer.
 const maxUnderWay = 6
 
-// question is a question that may be asked before its turn.
+// question is a question that may be asked early.
 type question struct {
 	name    dns.Name
 	typ     dns.Type
-	counted int  // terms that have counted against MaxLookups so far, at least
+	counted int  // the least number of terms that count against MaxLookups up to here
 	ofTerm  bool // a term asks it; otherwise it is for the address of an MX host
-	begun   bool // it was asked before its turn
-	needed  bool // the evaluation asked it in its turn
+	begun   bool // it was asked early
+	needed  bool // the evaluation asked it
 }
 
-// beginAhead begins to look ahead, if the caller allows it and the resolver does
-// it. The record of domain, which every check needs, is asked for at once. The
-// caller must call end when the check is over. Questions without an answer are given
-// up then.
+// beginAhead begins to look ahead, if Args.LookAhead allows it and the resolver can
+// ask early. It asks for the record of domain, which every check needs. The caller must
+// call end when the check is over. end gives up the questions that have no answer yet.
 func (e *evaluation) beginAhead(domain dns.Name) (end func()) {
 	if e.args.LookAhead <= 0 || !e.resolver.Expect(e.ctx, domain, dns.TypeTXT) {
 		return func() {}
@@ -60,8 +61,8 @@ func (e *evaluation) beginAhead(domain dns.Name) (end func()) {
 	}
 }
 
-// end ends the asking. It returns how many questions were asked before their turn,
-// and how many of them the evaluation did not ask in its turn.
+// end stops the asking. It returns how many questions were asked early, and how many
+// of these the evaluation did not ask.
 func (l *lookAhead) end() (asked, unneeded int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,14 +76,14 @@ func (l *lookAhead) end() (asked, unneeded int) {
 	return asked, unneeded
 }
 
-// stop asks nothing any more, and forgets the questions that wait. l.mu is held.
+// stop ends the asking, and drops the questions that were not asked yet. l.mu is held.
 func (l *lookAhead) stop() {
 	l.left = 0
 	l.questions = slices.DeleteFunc(l.questions, func(q question) bool { return !q.begun })
 }
 
-// inTurn records that the evaluation asks a question in its turn. A question that
-// waits to be asked before its turn then is not asked twice. l may be nil.
+// inTurn records that the evaluation asks a question. If the question was not asked
+// early yet, it is not asked early any more. l may be nil.
 func (l *lookAhead) inTurn(name dns.Name, typ dns.Type) {
 	if l == nil {
 		return
@@ -103,7 +104,7 @@ func (l *lookAhead) find(name dns.Name, typ dns.Type) *question {
 	return nil
 }
 
-// add adds a question to those that are asked as soon as there is room.
+// add adds a question. It is asked as soon as fewer than maxUnderWay are under way.
 func (l *lookAhead) add(q question) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +116,7 @@ func (l *lookAhead) add(q question) {
 	l.askNext()
 }
 
-// askNext asks the questions for which there is room. l.mu is held.
+// askNext asks questions until maxUnderWay are under way. l.mu is held.
 func (l *lookAhead) askNext() {
 	for i := range l.questions {
 		if l.underWay >= maxUnderWay {
@@ -161,7 +162,7 @@ func (l *lookAhead) record(rec *Record, domain dns.Name, counted int) {
 // term adds the question of one term.
 func (l *lookAhead) term(m Mechanism, spec *macroString, domain dns.Name, counted int) {
 	if spec != nil && spec.usesPTR {
-		return // the name depends on an answer that is not known yet
+		return // the name depends on the answer for PTR, which is not known yet
 	}
 	target, noMatch, h := l.e.target(spec, domain)
 	if h != nil || noMatch != "" {
@@ -194,12 +195,12 @@ func (l *lookAhead) hosts(mx dns.Answer, counted int) {
 	}
 }
 
-// follow waits for an answer, and adds the questions that follow from it. The
-// evaluation adds the same questions if it has the answer first, so that none of
-// them is asked both in its turn and before.
+// follow waits for the answer to q, and adds the questions that the answer leads to. If
+// the evaluation gets the answer first, it adds the same questions before it asks one of
+// them. So no question is asked both early and by the evaluation.
 func (l *lookAhead) follow(q question) {
-	// The evaluation uses the same answer in its turn. If that panics, it panics in
-	// the caller's goroutine, and the caller can handle it.
+	// The evaluation uses the same answer. If the answer causes a panic, the evaluation
+	// panics in the caller's goroutine, where the caller can handle it.
 	defer func() { _ = recover() }()
 	ans, err := l.e.resolver.Lookup(l.ctx, q.name, q.typ)
 	var rec *Record
@@ -211,8 +212,8 @@ func (l *lookAhead) follow(q question) {
 	if q.ofTerm && q.typ != dns.TypeTXT && ans.Void() {
 		l.voids++
 	}
-	// If the check comes to this question, it ends with an error. Then the questions
-	// behind this one are of no use.
+	// If the evaluation comes to this question, the check ends with an error. So the
+	// questions that follow it are not needed.
 	if err != nil || q.typ == dns.TypeTXT && rec == nil || len(ans.Records) > MaxHosts && q.typ == dns.TypeMX || l.voids > MaxVoidLookups {
 		l.stop()
 	}

@@ -172,7 +172,7 @@ mx.dead.example A 192.0.2.1
 	})
 }
 
-// TestLookAheadStops checks that nothing more is asked before its turn once an answer
+// TestLookAheadStops checks that nothing more is asked early once an answer
 // shows that the check ends with an error if it comes to that term. The check itself
 // waits for good.example, the first term.
 func TestLookAheadStops(t *testing.T) {
@@ -200,7 +200,7 @@ fine.example TXT "v=spf1 include:good.example a:good.example a:h1.example a:h2.e
 			r := dns.NewAhead(newFar(slow{zone: nameserver.Zone(t, text+eleven)}, time.Second))
 			c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@" + domain, LookAhead: 10})
 			if c.Ahead != want {
-				t.Errorf("%s: %d questions before their turn, want %d; %s", domain, c.Ahead, want, c.Result)
+				t.Errorf("%s: %d questions early, want %d; %s", domain, c.Ahead, want, c.Result)
 			}
 		})
 	}

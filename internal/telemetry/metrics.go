@@ -111,7 +111,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		clientUnknown: b.counter("client_unknown_total", "Messages whose client cannot be known: its address is private, or the MTA has none."),
 		budget:        b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
 		noRoom:        b.counters("dns_no_room_total", "Lookups without an answer because those of others took the room there is.", "mechanism"),
-		spfAhead:      b.counters("spf_ahead_total", "Questions that SPF checks asked before their turn, by whether they were needed.", "use"),
+		spfAhead:      b.counters("spf_ahead_total", "Questions that SPF checks asked early, by whether they were needed.", "use"),
 
 		consent: newConsentMetrics(b),
 		maps:    newMapMetrics(b),

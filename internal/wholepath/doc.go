@@ -123,7 +123,7 @@
 //	milter.maxLoggedErrors              10        protocol errors logged in a minute  -                     anyone who reaches the socket could fill the log
 //	milter.maxStart                     8192      octets of a field                   -                     passed on of each field after a message has exceeded a limit
 //	milter.maxUnsent                    65536     octets of edits                     -                     with more, edits are sent before the reply is complete
-//	msgauth.MaxSPFAhead                 50        questions of an SPF check           dns.spf_ahead         asked before their turn; the most that dns.spf_ahead may be
+//	msgauth.MaxSPFAhead                 50        questions of an SPF check           dns.spf_ahead         asked early; the most that dns.spf_ahead may be
 //	msgauth.maxFormKeys                 3         DNS lookups of a message            -                     keys of signatures that are refused for their form; an author has one for each algorithm
 //	msgauth.maxAuthorLookups            96        lookups at a time                   -                     keys of the authors' organizations, on which DMARC depends
 //	msgauth.maxChainKeys                4         lookups at a time                   -                     keys of one message's ARC sets
@@ -178,7 +178,7 @@
 //	spf.MaxQueries                      123       queries of a check                  -                     RFC 7208 §4.6.4 allows fewer
 //	spf.MaxExplanationLen               400       octets                              -                     is a part of a reply line
 //	spf.MaxHosts                        10        names of an MX or PTR answer        -                     RFC 7208 §4.6.4
-//	spf.maxUnderWay                     6         questions of an SPF check           -                     asked before their turn and without an answer
+//	spf.maxUnderWay                     6         questions of an SPF check           -                     asked early and without an answer
 //	spf.MaxLookups                      10        terms                               -                     RFC 7208 §4.6.4
 //	spf.MaxRecordLen                    8192      octets                              -                     RFC 7208 §3.4 asks for 450
 //	spf.MaxTraceSteps                   1000      steps                               -                     eleven records could hold 20,000 terms

@@ -277,7 +277,7 @@ func (p *parser) domainText() (string, error) {
 	return "", &Error{KindAmbiguous, start, `something besides a domain after "@"`}
 }
 
-// otherInComment is the refusal of a comment beside an address without angle brackets. A mail
+// otherInComment is the refusal of a comment beside an address without a display name. A mail
 // program uses such a comment as the author's name, and might use an address in it as the author's
 // address.
 const otherInComment = "a comment holds an address of another domain"

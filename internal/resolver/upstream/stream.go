@@ -49,7 +49,9 @@ type answered struct {
 
 func newStream(conn net.Conn, under io.Closer) *stream {
 	st := &stream{conn: conn, under: under, done: make(chan struct{}), waiting: map[uint16]pending{}}
-	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout)) // the lookup may have ended, so that no query follows
+	// The lookup that opened the connection may have ended. Then no query comes, and this deadline
+	// closes the connection.
+	_ = conn.SetReadDeadline(time.Now().Add(idleTimeout))
 	return st
 }
 
