@@ -67,8 +67,8 @@ func build(t *testing.T) string {
 	return binary
 }
 
-// startMX starts a daemon that trusts no network and has the further configuration more. Its name
-// server has the public key of the returned private key.
+// startMX starts a daemon that trusts no network and whose configuration also has the text "more".
+// Its name server publishes the public key that belongs to the returned private key.
 func startMX(t *testing.T, ctx context.Context, binary, more string) (*daemon, ed25519.PrivateKey) {
 	t.Helper()
 	public, key, err := ed25519.GenerateKey(nil)

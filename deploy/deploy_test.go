@@ -16,7 +16,7 @@ import (
 const toolTimeout = 2 * time.Minute
 
 // need skips the test if a program or file is not installed. In CI it fails the test instead if
-// .ci/run installs the Debian package. So no check can stop without notice.
+// .ci/run installs the Debian package. So no check can stop running unnoticed.
 func need(t *testing.T, tool, debianPackage string) {
 	t.Helper()
 	if isThere(tool) {

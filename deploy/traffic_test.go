@@ -35,7 +35,7 @@ const text = "From: Author <author@%s>\r\nTo: reader@rcpt.example\r\nSubject: he
 
 func message(domain string) []byte { return []byte(strings.ReplaceAll(text, "%s", domain)) }
 
-// sign returns a message by an author at domain, with a DKIM signature of that domain.
+// sign returns a message whose author is at the given domain, with a DKIM signature of that domain.
 func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
 	t.Helper()
 	var signed bytes.Buffer

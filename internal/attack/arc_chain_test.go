@@ -38,7 +38,8 @@ func hopZone(n int) string {
 	return b.String() + txt("s._domainkey.evil.example", edRecord(evilKey()))
 }
 
-// without removes the header fields whose first line begins with the regular expression pattern.
+// without removes the header fields whose first line begins with a match of the regular expression
+// "pattern".
 func without(eml, pattern string) string {
 	out := regexp.MustCompile(`(?mi)^`+pattern+`.*\r\n`).ReplaceAllString(eml, "")
 	if out == eml {

@@ -50,7 +50,8 @@ type daemons struct {
 }
 
 // start starts both daemons with a zone made of baseZone and zoneText. The DNS cache is off, so
-// each message asks all its questions. change edits the configuration of both daemons.
+// each message asks all its questions. The functions in "change" edit the configuration of both
+// daemons.
 func start(tb testing.TB, zoneText string, change ...func(*config.Config)) *daemons {
 	tb.Helper()
 	z := nameserver.Zone(tb, baseZone+zoneText)
@@ -223,8 +224,8 @@ func (d *daemons) one(t *testing.T, to *daemon.Daemon, a attempt, o *outcome) (c
 	return res, header
 }
 
-// expect sends the message and checks the outcome in the form of outcome.String. This text must be
-// want, or begin with want and a space.
+// expect sends the message and checks the outcome in the form of outcome.String. The text of the
+// outcome must be the argument "want", or begin with it and a space.
 func (d *daemons) expect(t *testing.T, a attempt, want string) outcome {
 	t.Helper()
 	o := d.send(t, a)

@@ -191,8 +191,9 @@ func checkNaive(t *testing.T, value string, field authres.Field) {
 	}
 }
 
-// checkLines checks the lines of a field that the daemon wrote. They may have only printable ASCII,
-// and letters and digits outside ASCII. Every line after the first must be a continuation line.
+// checkLines checks the lines of a field that the daemon wrote. The lines may contain only
+// printable ASCII characters, and letters and digits outside ASCII. Every line after the first must
+// be a continuation line.
 func checkLines(t *testing.T, lines []string) {
 	t.Helper()
 	for i, line := range lines {

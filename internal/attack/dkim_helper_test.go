@@ -107,8 +107,8 @@ func (g got) words(methods ...string) string {
 }
 
 // send sends a message and checks the invariants. The daemon must answer, and the header must then
-// have exactly one field of ours, which can be parsed. If it says dmarc=pass, it must also have an
-// aligned pass. The number of DNS questions must be within maxQuestions.
+// have exactly one field of ours, which can be parsed. If this field says dmarc=pass, it must also
+// have an aligned pass. The number of DNS questions must be within maxQuestions.
 func (r *rig) send(t *testing.T, s shot) (g got) {
 	t.Helper()
 	var z *zone.Zone

@@ -185,8 +185,8 @@ func TestDKIMKeys(t *testing.T) {
 	}
 }
 
-// other2 returns n key records that do not hold the bank's key. They are all different, because
-// equal records count as one.
+// other2 returns n key records that do not hold the bank's key. These records are all different,
+// because equal records count as one.
 func other2(n int) string {
 	var b strings.Builder
 	for i := range n {

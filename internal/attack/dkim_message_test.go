@@ -157,9 +157,9 @@ func TestDKIMSignedHeaders(t *testing.T) {
 	}
 }
 
-// expectDKIM checks that there is exactly one signature and that it has the result want. DMARC must
-// pass if the signature passes, have a temporary error if the signature has one, and fail
-// otherwise.
+// expectDKIM checks that there is exactly one signature, and that its result is the one in "want".
+// DMARC must pass if the signature passes, have a temporary error if the signature has a temporary
+// error, and fail otherwise.
 func expectDKIM(t *testing.T, g got, want string) {
 	t.Helper()
 	dmarc := "fail"

@@ -11,8 +11,8 @@ import (
 
 // TestDKIMNames tries values of d= and s= that programs could read in different ways. Then the name
 // that is looked up, the name that is shown and the name that is compared with the author's domain
-// could differ. The attacker signs with a key of his own. It is published at every name where a
-// trick could lead.
+// could differ. The attacker signs with a key of his own. This key is published at every name to
+// which a trick could lead.
 func TestDKIMNames(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
 	long := strings.Join([]string{label63, label63, label63, strings.Repeat("b", 61)}, ".") // 253 octets
@@ -155,8 +155,8 @@ func TestDKIMIdentity(t *testing.T) {
 }
 
 // TestDKIMManySignatures sends 500 signatures. The lowest one is valid and by the author's domain.
-// It must be verified, our field must have the results of all methods, and at most 10 keys may be
-// looked up.
+// This signature must be verified, our field must have the results of all methods, and at most 10
+// keys may be looked up.
 func TestDKIMManySignatures(t *testing.T) {
 	own := signer.DKIM(t, bankKey(), tags(""), bankMail)
 	sum := signer.DKIM(t, evilKey(), strings.Replace(tags(""), "d=bank.example", "d=evil.example", 1), bankMail)

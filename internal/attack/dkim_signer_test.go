@@ -10,7 +10,7 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// tags returns the tags of an honest signature by the bank. The text more is inserted before bh=.
+// tags returns the tags of an honest signature by the bank. The text "more" is inserted before bh=.
 func tags(more string) string {
 	return "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=s; h=from:subject; " + more + "bh=%BH; b="
 }

@@ -85,15 +85,16 @@ func reply(q *codec.Msg, rrs ...codec.RR) *codec.Msg {
 }
 
 // TestDNSLies tries many answers to the question for the bank's key. Each answer is tried twice:
-// with mail that the bank signed, which must have the DKIM result want, and with mail that the
-// attacker signed, which must not pass.
+// with mail that the bank signed, whose DKIM result must be the one in "want", and with mail that
+// the attacker signed, which must not pass.
 func TestDNSLies(t *testing.T) {
 	l := newLiar(t)
 	r := newRig(t, l.Addr(), func(c *config.Config) { c.DNS.Timeout = config.Duration(150 * time.Millisecond) })
 	bank, evil := edRecord(bankKey()), edRecord(evilKey())
 	const key = keyName + "."
 	honest := func(q *codec.Msg) []byte { return pack(reply(q, txtRR(q.Question[0].Name, bank))) }
-	// wires returns a lie that sends one message for each of the given functions, in their order.
+	// wires returns a lie that calls the given functions in their order and sends the message that
+	// each of them returns.
 	wires := func(lies ...func(q *codec.Msg) []byte) func(*codec.Msg, bool) [][]byte {
 		return func(q *codec.Msg, tcp bool) (out [][]byte) {
 			for _, lie := range lies {
@@ -119,8 +120,8 @@ func TestDNSLies(t *testing.T) {
 	update := msg(func(_, m *codec.Msg) { m.Opcode = codec.OpcodeUpdate })
 	short := func(q *codec.Msg) []byte { return honest(q)[:7] }
 	noise := func(*codec.Msg) []byte { return []byte(strings.Repeat("\xc0\x0c", 300)) }
-	// truncated returns a lie that sends a truncated answer over UDP, and the messages of overTCP
-	// over TCP.
+	// truncated returns a lie. Over UDP, it sends a truncated answer. Over TCP, it sends the
+	// messages that the function "overTCP" returns.
 	truncated := func(overTCP func(q *codec.Msg) [][]byte) func(*codec.Msg, bool) [][]byte {
 		return func(q *codec.Msg, tcp bool) [][]byte {
 			if tcp {

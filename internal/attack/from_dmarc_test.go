@@ -7,7 +7,7 @@ import (
 
 // dmarcGames are DNS zones with unusual DMARC records. Most are records of v.example, which the
 // attacker impersonates. Others are records of the attacker, who wants his domain to align with
-// another one.
+// another domain.
 var dmarcGames = []struct {
 	why, zone, from, mailFrom, want string
 	queries                         int // number of questions for DMARC records that are allowed, if more than 8

@@ -62,8 +62,8 @@ func fullSwing(t *testing.T, z *zone.Zone, n int) {
 	}
 }
 
-// flood opens n connections, numbered from 0. On each of them it calls f again and again until stop
-// is called. It returns when every connection has begun.
+// flood opens n connections, numbered from 0. On each connection it calls f again and again until
+// the returned function "stop" is called. flood returns when every connection has begun.
 func flood(t *testing.T, d *daemon.Daemon, n int, peer func(i int) mta.Peer, f func(c *client.Client, i, round int) error) (stop func()) {
 	t.Helper()
 	var all, begun sync.WaitGroup

@@ -110,8 +110,8 @@ var bombs = []struct {
 	{"servers that refuse", "! e.example TXT refused", "temperror", "dns", 20},
 }
 
-// chain returns n records i0.e.example, i1.e.example and so on. Each has a term that refers to the
-// next one.
+// chain returns n records i0.e.example, i1.e.example and so on. Each record has a term that refers
+// to the next record.
 func chain(term string, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -136,7 +136,8 @@ func mxBomb(m, h int) string {
 // they do not authorize mail of another domain.
 func TestBombs(t *testing.T) { dropBombs(t, 0) }
 
-// TestBombsAhead is TestBombs with early questions, which the case allows as well.
+// TestBombsAhead is TestBombs with questions that are asked early. The limit of each case is raised
+// by the number of these questions.
 func TestBombsAhead(t *testing.T) { dropBombs(t, msgauth.DefaultSPFAhead) }
 
 func dropBombs(t *testing.T, ahead int) {

@@ -188,7 +188,7 @@ _dmarc.loop.v.example CNAME _dmarc.loop.v.example
 }
 
 // TestHonestDespiteMissing checks that a missing DNS answer does no harm to honest mail that passes
-// by another identifier.
+// DMARC because of another identifier.
 func TestHonestDespiteMissing(t *testing.T) {
 	const lame = "! _dmarc.x.lame.v.example * servfail\n_dmarc.loop.v.example CNAME _dmarc.loop.v.example\nloop.v.example TXT \"v=spf1 ip4:198.51.100.1 -all\"\n"
 	d := start(t, victimZone("p=reject")+lame, quickly)
@@ -240,7 +240,8 @@ func TestUndecidedByChoice(t *testing.T) {
 }
 
 // TestOwnReverseZone: a client whose own reverse zone does not answer must not match an override
-// rule with client_name that accepts mail. The spoof is rejected as without the rule.
+// rule that uses client_name and accepts mail. The spoof is rejected, as it would be without the
+// rule.
 func TestOwnReverseZone(t *testing.T) {
 	known := func(cfg *config.Config) {
 		quickly(cfg)

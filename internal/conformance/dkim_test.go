@@ -90,8 +90,8 @@ func TestConformanceDKIMMilter(t *testing.T) {
 }
 
 // checkScript compares the DKIM results with those that a script expects. If the script expects a
-// result other than pass, any result but pass is right. Header properties that the script names
-// must match in the first result.
+// result other than pass, every result except pass is right. Header properties that the script
+// names must match in the first result.
 func checkScript(st *station, c suites.DKIMCase) error {
 	results, err := sendDKIM(st, c)
 	if err != nil {

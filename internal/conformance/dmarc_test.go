@@ -78,7 +78,8 @@ func enforced(st *station, m mail, result, disposition string) error {
 	return oneOf("the message was", o.fate(), []string{want})
 }
 
-// fate returns delivered, held or refused, or the daemon's answer if it is another one.
+// fate returns "delivered", "held" or "refused". If the daemon gave another answer, fate returns
+// that answer.
 func (o *outcome) fate() string {
 	switch {
 	case o.Action.Code/100 == 5:
@@ -138,7 +139,7 @@ func checkLog(c suites.DMARCCase, record map[string]any) error {
 	return err
 }
 
-// same returns an error if want is not nil and differs from got.
+// same returns an error if the value "want" is not nil and differs from "got".
 func same(what, got string, want *string) error {
 	if want == nil || got == *want {
 		return nil

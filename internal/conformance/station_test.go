@@ -91,7 +91,8 @@ func send(d *daemon.Daemon, m mail) (outcome, error) {
 	return o, o.read(m.raw)
 }
 
-// read parses our label and checks the header of the delivered message, as described at send.
+// read parses our label and checks the header of the delivered message, as the comment on send
+// describes.
 func (o *outcome) read(raw []byte) error {
 	fields, _ := client.Split(raw)
 	o.header = client.Apply(fields, o.Modifications)

@@ -119,7 +119,7 @@ func reasons(excluded map[string][]string) string {
 	return fmt.Sprintf("excluded %d: %s", count, strings.Join(out, "; "))
 }
 
-// oneOf returns an error if got is not in want.
+// oneOf returns an error if the value "got" is not in the list "want".
 func oneOf(what, got string, want []string) error {
 	if slices.Contains(want, got) {
 		return nil

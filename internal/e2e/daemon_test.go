@@ -67,7 +67,8 @@ func newMX(t *testing.T, k kind, c settings) *mx {
 	return newMXAt(t, s.postfix.take(t, k), c)
 }
 
-// newMXAt is like newMX, but for the given listener, and adds env to the daemon's environment.
+// newMXAt is like newMX, but uses the given listener and adds the variables in env to the daemon's
+// environment.
 func newMXAt(t *testing.T, sl slot, c settings, env ...string) *mx {
 	t.Helper()
 	s := shared(t)
@@ -324,7 +325,7 @@ func (l *daemonLog) records(msg string) (out []record) {
 	return out
 }
 
-// logged returns the records with the given msg in which key has the given value.
+// logged returns the records with the given msg in which the given key has the given value.
 func (m *mx) logged(msg, key, value string) (found []record) {
 	for _, r := range m.log.records(msg) {
 		if r[key] == value {
@@ -349,8 +350,8 @@ func (m *mx) record(t *testing.T, msg, key, value string) record {
 	return found[0]
 }
 
-// evaluated waits for the record "evaluated" in which key has the given value. The daemon writes
-// one such record for each message that it evaluates.
+// evaluated waits for the record "evaluated" in which the given key has the given value. The daemon
+// writes one such record for each message that it evaluates.
 func (m *mx) evaluated(t *testing.T, key, value string) record {
 	t.Helper()
 	return m.record(t, "evaluated", key, value)

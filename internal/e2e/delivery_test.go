@@ -96,7 +96,8 @@ func (i *inbox) to(t *testing.T, rcpt string) []delivery {
 	return i.mail[rcpt]
 }
 
-// wait waits for a message to rcpt and returns it. It fails the test if there is more than one.
+// wait waits for a message to rcpt and returns it. It fails the test if there is more than one such
+// message.
 func (i *inbox) wait(t *testing.T, rcpt string) delivery {
 	t.Helper()
 	eventually(t, "a delivery to "+rcpt, func() bool { return len(i.to(t, rcpt)) > 0 })

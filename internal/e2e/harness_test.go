@@ -69,7 +69,7 @@ func serveWitness(t *testing.T, s slot) {
 }
 
 // witnessed sends a message as client p. It checks that the delivered message has the right body
-// and the X-Witness field with the value want.
+// and an X-Witness field whose value is the argument "want".
 func (s slot) witnessed(t *testing.T, p peer, want string) {
 	t.Helper()
 	rcpt := recipient()

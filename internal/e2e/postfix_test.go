@@ -25,7 +25,7 @@ const (
 	refusedRecipient = "refused@" + localDomain
 )
 
-// kind names the property in which a listener differs from the others.
+// kind names the property in which a listener differs from other listeners.
 type kind string
 
 const (
@@ -138,20 +138,21 @@ func (s slot) masterEntry() string {
 	return entry + "\n"
 }
 
-// proxied is the difference between two ports: that of a listener of kind before, and that of the
-// smtpd behind its smtpd_proxy_filter.
+// proxied is the difference between two ports: the port of a listener of the kind "before", and the
+// port of the smtpd behind its smtpd_proxy_filter.
 const proxied = 50
 
-// filingCleanup is the line of master.cf for a cleanup service that only listeners of kind filed
-// use. They need their own service because milter_header_checks is a parameter of cleanup, not of
-// smtpd.
+// filingCleanup is the line of master.cf for a cleanup service that is used only by listeners of
+// the kind "filed". These listeners need their own service because milter_header_checks is a
+// parameter of cleanup, not of smtpd.
 const filingCleanup = "filing unix n - n - 0 cleanup -o milter_header_checks=regexp:%s/milter_header_checks\n"
 
-// quarantineBox replaces the REDIRECT address of the example deploy/postfix/milter_header_checks.
+// quarantineBox replaces the address after REDIRECT in the example
+// deploy/postfix/milter_header_checks.
 const quarantineBox = "quarantine@" + localDomain
 
-// headerChecks returns the text of deploy/postfix/milter_header_checks with the address
-// quarantineBox.
+// headerChecks returns the text of deploy/postfix/milter_header_checks, in which the address after
+// REDIRECT is replaced by quarantineBox.
 func headerChecks() (string, error) {
 	root, err := repoRoot()
 	if err != nil {

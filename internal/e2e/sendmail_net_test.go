@@ -61,7 +61,7 @@ func (m *sendmail) within(f func()) {
 	<-done
 }
 
-// listen opens the milter socket of a listener of kind tcp, within the namespace.
+// listen opens the milter socket of a listener of the kind "tcp", within the namespace.
 func (m *sendmail) listen(s slot) (ln net.Listener, err error) {
 	m.within(func() {
 		var listeners []net.Listener

@@ -37,7 +37,7 @@ const (
 	sendmailRootVar = "SEKIMORI_TEST_SENDMAIL"
 	sendmailMacros  = "/usr/share/sendmail/cf/"
 	// unfailing is the kind of listener whose filter line has no F=. If the filter does not answer,
-	// Sendmail then accepts the mail without it.
+	// Sendmail then accepts the mail without the filter.
 	unfailing kind = "unfailing"
 	// tcp is the kind of listener that reaches its filter by TCP within the namespace.
 	tcp kind = "tcp"

@@ -118,12 +118,12 @@ var foreignResults = []string{
 
 // TestForgedResults: every Authentication-Results field with our authserv-id is deleted, at any
 // place in the header (CVE-2022-48521). The fields with another authserv-id stay, unchanged and in
-// order. Our own field is the first one, and there is only one of ours.
+// order. Our own field comes first, and no other field has our authserv-id.
 func TestForgedResults(t *testing.T) { behindEach(t, plain, nil, testForgedResults) }
 
 func testForgedResults(t *testing.T, m *mx) {
-	// The order is: forged and foreign fields mixed, then X-Between, then one foreign field and,
-	// once more, all forged fields.
+	// The order is: forged and foreign fields mixed, then X-Between, then one foreign field, and
+	// then all forged fields again.
 	var fields []string
 	for i, f := range forgedResults {
 		fields = append(fields, f)

@@ -90,7 +90,7 @@ func greet(conn net.Conn, commands ...string) (*session, error) {
 	return c, nil
 }
 
-// refusal is the error for an SMTP reply with another code than expected.
+// refusal is the error for an SMTP reply whose code is not the expected one.
 type refusal struct{ reply }
 
 func (r *refusal) Error() string { return r.String() }
@@ -115,7 +115,8 @@ func (c *session) read() (reply, error) {
 	return reply{code, text}, err
 }
 
-// expect reads a reply. If the first digit of the reply code is not class, the error is a *refusal.
+// expect reads a reply. If the first digit of the reply code differs from the argument "class", the
+// error is a *refusal.
 func (c *session) expect(class int) error {
 	r, err := c.read()
 	if err == nil && r.code/100 != class {
@@ -143,7 +144,7 @@ func (c *session) login() error {
 
 // send sends one message. from and to are addresses without angle brackets. It returns the reply
 // after the message, or the first refusal. If the server refuses a recipient, send goes on with the
-// others, as an MTA does, and stops only if none is left.
+// other recipients, as an MTA does, and stops only if no recipient is left.
 func (c *session) send(from string, to []string, message []byte) (reply, error) {
 	r, err := c.cmd("MAIL FROM:<%s>", from)
 	if err != nil || r.code/100 != 2 {
@@ -170,8 +171,8 @@ func (c *session) send(from string, to []string, message []byte) (reply, error) 
 	return c.content(message)
 }
 
-// content sends DATA's content after a 354 reply and returns the final reply. The lines of message
-// must end in CRLF.
+// content sends the content of a message after the reply 354 to DATA, and returns the final reply.
+// The lines of message must end in CRLF.
 func (c *session) content(message []byte) (reply, error) {
 	stuffed := bytes.ReplaceAll(append([]byte("\r\n"), message...), []byte("\r\n."), []byte("\r\n.."))[2:]
 	if !bytes.HasSuffix(stuffed, []byte("\r\n")) {

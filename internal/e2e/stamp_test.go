@@ -47,8 +47,9 @@ func testStamps(t *testing.T, m *mx) {
 	}
 }
 
-// TestForgedWords: forged verdict fields are deleted even if the daemon is configured to write
-// none, and from mail of users who logged in too. Mail of a trusted network keeps them.
+// TestForgedWords: forged verdict fields are deleted even if the daemon is configured to write no
+// such field. They are also deleted from mail of users who logged in, but not from mail of a
+// trusted network.
 func TestForgedWords(t *testing.T) { behindEach(t, login, settings{}, testForgedWords) }
 
 func testForgedWords(t *testing.T, m *mx) {

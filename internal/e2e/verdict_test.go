@@ -259,8 +259,9 @@ func (m *mx) trace(t *testing.T, r reply, to string) (delivery, fate) {
 	return run.inbox.wait(t, to), delivered
 }
 
-// expect checks that the fate of a message is want. reply is a pattern for the text of the reply to
-// a refused message. why is the reason given in the test case, for the failure message.
+// expect checks that the fate of a message is the argument "want". The argument "reply" is a
+// pattern for the text of the reply to a refused message. The argument "why" is the reason given in
+// the test case, for the failure message.
 func (m *mx) expect(t *testing.T, r reply, to string, want fate, reply, why string) delivery {
 	t.Helper()
 	d, where := m.trace(t, r, to)

@@ -83,7 +83,7 @@ type daemon struct {
 	admin  string
 }
 
-// freeAddress returns a TCP address at which no program was listening a moment ago.
+// freeAddress returns a TCP address at which no program was listening when freeAddress chose it.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

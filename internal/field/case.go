@@ -103,7 +103,7 @@ func (c *Case) complete() error {
 }
 
 // Judge compares the output of the command with the case, and returns one line for each difference.
-// text is the normal output. raw is the --json output, or nil if the command does not have it.
+// text is the normal output. raw is the --json output, or nil if the command has no such output.
 func (c *Case) Judge(text string, raw []byte) []string {
 	var j judgement
 	var doc any

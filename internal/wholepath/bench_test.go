@@ -18,7 +18,7 @@ import (
 )
 
 // benchSession sends the same message again and again on one connection, as Postfix would. The
-// label of each message must contain want.
+// label of each message must contain the text "want".
 func benchSession(b *testing.B, zoneText, mail, want string) {
 	b.Helper()
 	s := newStation(policy.Monitor)
@@ -58,10 +58,10 @@ func benchSession(b *testing.B, zoneText, mail, want string) {
 	<-closed
 }
 
-// BenchmarkSession measures the time that a whole session takes for messages with more and more of
-// one thing, such as signatures. From one size to the next the number doubles, and the time should
-// at most double too. RSA is an exception: its arithmetic grows with the square of the key length,
-// up to the limit of 8,192 bits. Longer keys are not used for verification.
+// BenchmarkSession measures the time that a whole session takes for messages that have a growing
+// number of one thing, such as signatures. From one case to the next this number doubles, and the
+// time should not more than double. RSA is an exception: its arithmetic grows with the square of
+// the key length, up to the limit of 8,192 bits. Longer keys are not used for verification.
 func BenchmarkSession(b *testing.B) {
 	run := func(what string, n int, zoneText, mail, want string) {
 		b.Run(fmt.Sprintf("%s-%d", what, n), func(b *testing.B) { benchSession(b, zoneText, mail, want) })

@@ -96,7 +96,8 @@ var changes = []struct {
 
 // knownDKIM lists the known differences between our results and those of go-msgauth. An entry
 // allows a difference only for a message that has the variant or change named in "feature". The
-// field "ours" says which of the two may pass such a message while the other does not.
+// field "ours" says which of the two implementations may pass such a message while the other one
+// does not.
 var knownDKIM = []struct {
 	feature string
 	ours    bool   // true: only we say pass; false: only go-msgauth says pass
@@ -174,8 +175,8 @@ func dkimCase(tb testing.TB, r *rand.Rand) (mail string, records []string, featu
 }
 
 // TestDKIMDifferences compares our results with those of go-msgauth on generated messages. If only
-// one of the two says pass, an entry of knownDKIM must explain this. Each entry of knownDKIM must
-// be needed at least once.
+// one of the two implementations says pass, an entry of knownDKIM must explain this. Each entry of
+// knownDKIM must be needed at least once.
 func TestDKIMDifferences(t *testing.T) {
 	r := rand.New(rand.NewPCG(6376, 8463))
 	shown := map[string]int{}

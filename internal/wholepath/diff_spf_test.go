@@ -216,8 +216,8 @@ func (n notAtHand) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 }
 
 // sameAhead repeats an SPF check with LookAhead, which asks the questions of several terms at the
-// same time. The result must be the same as ours, the result of the check that asked one question
-// after the other. Only the counts Ahead and Unneeded may differ.
+// same time. The result must be equal to the argument "ours", which is the result of the check that
+// asked one question after the other. Only the counts Ahead and Unneeded may differ.
 func sameAhead(t *testing.T, i int, text string, ours spf.Check, z *zone.Zone, args spf.Args) {
 	t.Helper()
 	args.LookAhead = 10

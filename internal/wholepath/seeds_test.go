@@ -44,13 +44,14 @@ const (
 	bankMail     = "From: Ann <ann@bank.example>\r\nTo: r@here.example\r\nSubject: hello\r\n\r\nHello  there.\r\n"
 )
 
-// signed returns mail with a DKIM signature by domain. All domains sign with the bank's key.
+// signed returns the message "mail" with a DKIM signature by the given domain. All domains sign
+// with the bank's key.
 func signed(tb testing.TB, mail, domain string) string {
 	tb.Helper()
 	return signer.DKIM(tb, bankKey(), "v=1; a=ed25519-sha256; c=relaxed/relaxed; d="+domain+"; s=s; h=from; bh=%BH; b=", mail)
 }
 
-// sealed returns mail with one ARC set by hop.example.
+// sealed returns the message "mail" with one ARC set by hop.example.
 func sealed(tb testing.TB, mail string) string {
 	tb.Helper()
 	return signer.Seal(tb, signer.Set{

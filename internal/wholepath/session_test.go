@@ -290,9 +290,9 @@ func checkLabel(t *testing.T, z *zone.Zone, field authres.Field) {
 	t.Errorf("dmarc=pass for %s, authenticated are %q", author, passed)
 }
 
-// mayAlign reports whether two names may belong to the same organization. They may if they have the
-// last two labels in common. If they have only the last label in common, they may if that label has
-// a DMARC policy.
+// mayAlign reports whether two names may belong to the same organization. They may if they are
+// equal, if their last two labels are the same, or if their last label is the same and has a DMARC
+// policy.
 func mayAlign(z *zone.Zone, a, b string) bool {
 	if a == b {
 		return true
@@ -309,8 +309,8 @@ func mayAlign(z *zone.Zone, a, b string) bool {
 	return err == nil && len(answer.Records) > 0
 }
 
-// checkEvaluation checks one evaluation. It must have no panics and not too many lookups. If DMARC
-// passed, an aligned identifier must have passed SPF or DKIM.
+// checkEvaluation checks one evaluation. The evaluation must have no panics and not too many
+// lookups. If DMARC passed, an aligned identifier must have passed SPF or DKIM.
 func checkEvaluation(t *testing.T, z *zone.Zone, e *msgauth.Evaluation) {
 	t.Helper()
 	for _, p := range e.Panics {

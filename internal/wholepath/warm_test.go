@@ -63,7 +63,7 @@ func created(t *testing.T) uint64 {
 
 // TestWarmMessageStartsNoGoroutine: if all DNS answers for a message are in the cache, the message
 // is evaluated in the goroutine of the caller, and no other goroutine is started. This works only
-// if every resolver that wraps another one forwards Peek.
+// if every resolver that wraps another resolver forwards Peek to it.
 func TestWarmMessageStartsNoGoroutine(t *testing.T) {
 	z, m, body := warmMail(t)
 	server := nameserver.ServeZone(t, z, nameserver.Options{})

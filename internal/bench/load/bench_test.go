@@ -107,8 +107,8 @@ func benchmark(b *testing.B, o traffic.Options) {
 
 // A message of 2 KB with one signature, whose DNS answers are in the cache, may make this many
 // allocations. The milter client's allocations (about 90) are included. Measured: 267 allocations
-// of 33 KB together. With the race detector, which makes pools drop objects, it was 286 of 44 KB.
-// Before buffers were reused, it was 702 of 64 KB.
+// of 33 KB together. With the race detector, which makes pools drop objects, there were 286
+// allocations of 44 KB. Before buffers were reused, there were 702 allocations of 64 KB.
 const (
 	allowedAllocations = 310
 	allowedBytes       = 50 << 10

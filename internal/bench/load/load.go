@@ -120,8 +120,8 @@ func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 	return newSummary(t, took, before, after, r.queries()-queries, o), nil
 }
 
-// runner sends the corpus. The warm-up and the measurement are two phases; each phase continues
-// with the session after the last one of the phase before.
+// runner sends the corpus. The warm-up and the measurement are two phases; the measurement
+// continues with the session after the last session of the warm-up.
 type runner struct {
 	corpus *traffic.Corpus
 	o      Options

@@ -28,8 +28,8 @@ const (
 )
 
 // Watch reads the metrics of a Go server at url at every interval until ctx ends. It then waits for
-// the time settle and reads them once more: memory that is still in use after the load has ended
-// may be a leak. If a read fails, Watch returns the error.
+// the time "settle" and reads the metrics again: memory that is still in use after the load has
+// ended may be a leak. If a read fails, Watch returns the error.
 func Watch(ctx context.Context, url string, interval, settle time.Duration) ([]Sample, error) {
 	begin := time.Now()
 	var out []Sample

@@ -32,7 +32,7 @@ type place struct {
 // milters is the largest number of milters that a station has.
 const milters = 2
 
-// freePorts returns TCP ports at which no program was listening a moment ago.
+// freePorts returns TCP ports at which no program was listening when freePorts chose them.
 func freePorts() ([]int, error) {
 	var ports []int
 	for range milters {

@@ -35,8 +35,8 @@ type Options struct {
 	PerSession int // messages in one connection, all from the same client
 	Domains    int
 	// Zipf is the exponent of Zipf's law. The larger it is, the larger is the part of the mail that
-	// comes from few domains. With 0, the domains are used in turn. Then no domain is used twice if
-	// there are at least as many domains as sessions.
+	// comes from few domains. With 0, the domains are used one after another. Then no domain is
+	// used twice if there are at least as many domains as sessions.
 	Zipf float64
 	// TTL is the TTL of every DNS record.
 	TTL time.Duration

@@ -25,8 +25,8 @@ const (
 	classIN = 1
 )
 
-// query returns a DNS question. edns is the UDP payload size in its EDNS record; with 0 the
-// question has no EDNS record.
+// query returns a DNS question. The argument "edns" is the UDP payload size in its EDNS record; if
+// it is 0, the question has no EDNS record.
 func query(name string, typ uint16, edns int) []byte {
 	q := []byte{0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0}
 	for label := range strings.SplitSeq(name, ".") {

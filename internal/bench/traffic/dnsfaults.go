@@ -32,8 +32,8 @@ const (
 	rcodeRefused = 5
 )
 
-// spoil returns the datagrams to be sent instead of a true answer. They may share memory with
-// answer.
+// spoil returns the datagrams to be sent instead of a true answer. The datagrams may share memory
+// with the argument "answer".
 func spoil(kind string, answer []byte) [][]byte {
 	if len(answer) < headerLen {
 		return nil
@@ -90,8 +90,8 @@ func forged(answer []byte) []byte {
 	return out
 }
 
-// spoilTCP returns the octets to be sent instead of framed, which is a true answer with its length
-// in front. If it returns none, the connection is closed.
+// spoilTCP returns the octets to be sent instead of the argument "framed", which is a true answer
+// with its length in front. If spoilTCP returns no octets, the connection is closed.
 func spoilTCP(kind string, framed []byte) []byte {
 	switch kind {
 	case FaultNone, FaultFlood:

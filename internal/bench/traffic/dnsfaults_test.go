@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// askAll sends a question over UDP and returns the first want datagrams that arrive. If want is 0,
-// it waits for a fixed time and returns all datagrams that have arrived.
+// askAll sends a question over UDP and returns the datagrams that arrive first, as many as "want"
+// says. If "want" is 0, it waits only a short time and returns one datagram if one has arrived.
 func askAll(t *testing.T, addr string, q []byte, want int) [][]byte {
 	t.Helper()
 	c, err := net.Dial("udp", addr)

@@ -75,7 +75,8 @@ func (m Mix) pick(rng *rand.Rand) string {
 	return "" // not reached, because n < total
 }
 
-// check returns an error if the mix is empty or if valid returns an error for one of its kinds.
+// check returns an error if the mix is empty or if the function "valid" returns an error for one of
+// its kinds.
 func (m Mix) check(what string, valid func(string) error) error {
 	if len(m) == 0 {
 		return fmt.Errorf("traffic: %s: empty", what)

@@ -15,7 +15,7 @@ const (
 )
 
 // Outcome is what a milter did with a message. A result is "" if no Authentication-Results field
-// has it. Most refused messages have no such field.
+// states it. Most refused messages have no such field.
 type Outcome struct {
 	DKIM   string `json:"dkim,omitempty"`
 	SPF    string `json:"spf,omitempty"`

@@ -13,8 +13,8 @@ import (
 // headerRoom is the approximate size of a message's header in octets.
 const headerRoom = 1000
 
-// attachmentFrom is the size in octets from which a message has an attachment in base64, as most
-// large messages do. Base64 has long lines and few spaces.
+// attachmentFrom is a number of octets. A body that is at least this long has an attachment in
+// base64, as the bodies of most large messages do. Base64 has long lines and few spaces.
 const attachmentFrom = 50_000
 
 const (
@@ -44,7 +44,7 @@ func newBody(rng *rand.Rand, size int) body {
 		contentType = mixedType
 		text = appendProse(append(text, proseStart...), rng, prose)
 		text = append(text, dataStart...)
-		for line := make([]byte, 57); len(text) < size; { // 57 octets become 76 letters
+		for line := make([]byte, 57); len(text) < size; { // 57 octets become 76 base64 characters
 			for i := range line {
 				line[i] = byte(rng.Uint32())
 			}

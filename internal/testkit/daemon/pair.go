@@ -17,8 +17,8 @@ type Pair struct {
 }
 
 // StartPair starts two daemons that use z and have no DNS cache. They run until the test ends.
-// Their configuration is made by Config; the mode and authServID are set. If change is not nil, it
-// can then edit each of the two configurations.
+// Their configurations are made by Config, with the given authServID and the mode of each daemon.
+// If change is not nil, it is called with each of the two configurations and may edit it.
 func StartPair(tb testing.TB, z *zone.Zone, authServID string, change func(*config.Config)) *Pair {
 	tb.Helper()
 	p := &Pair{DNS: nameserver.ServeZone(tb, z, nameserver.Options{})}

@@ -79,8 +79,8 @@ var ours = []string{
 	"p", "d", "dis", "policy", "t",
 }
 
-// Check reads a field in every naive way and returns a complaint for each difference from want.
-// value is the value of the field as sent over the wire.
+// Check reads a field in every naive way and returns a complaint for each difference from the field
+// "want". The argument "value" is the value of the field as sent over the wire.
 func Check(value string, want Field) (wrong []string) {
 	_, results, _ := strings.Cut(value, ";")
 	results = ";" + results
@@ -102,7 +102,7 @@ func Check(value string, want Field) (wrong []string) {
 
 // octets returns complaints about characters that could mislead a naive reader: backslashes, quotes
 // or parentheses without a partner, separators within quotes or comments, and names before "=" that
-// are not in ours.
+// are not in the list "ours".
 func octets(results string) (wrong []string) {
 	if strings.Contains(results, `\`) {
 		wrong = append(wrong, "a backslash")

@@ -4,7 +4,7 @@ import "testing"
 
 // TestFooled checks fields in the form that older versions of sekimori wrote. They are valid by RFC
 // 8601, but in those marked as fooled, some naive reader sees a result that sekimori did not mean.
-// The other fields have the present form, in which no reader does.
+// The other fields have the present form, in which no reader sees such a result.
 func TestFooled(t *testing.T) {
 	fail := Field{Results: []Result{{"spf", "fail"}, {"dkim", "none"}, {"dmarc", "fail"}}, From: "bank.example"}
 	const rest = ";\r\n dkim=none;\r\n dmarc=fail header.from=bank.example policy.dmarc=reject"

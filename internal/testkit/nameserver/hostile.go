@@ -36,8 +36,8 @@ func Hostile(tb testing.TB) Script {
 }
 
 // AskHostile looks up many names, several times each, with a resolver r that uses the servers of
-// Hostile. Every lookup must end in time, and no answer may contain lie. AskHostile must be called
-// within a bubble of testing/synctest.
+// Hostile. Every lookup must end in time, and no answer may contain the address "lie". AskHostile
+// must be called within a bubble of testing/synctest.
 func AskHostile(tb testing.TB, r dns.Resolver) {
 	tb.Helper()
 	const askers, rounds = 12, 12

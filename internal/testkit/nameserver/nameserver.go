@@ -1,6 +1,6 @@
 // Package nameserver provides DNS for tests: zones from text, a server on real sockets whose
-// options make it misbehave, and servers in memory whose every octet the test decides. It also has
-// helpers to compare answers and DNS metrics. For tests only.
+// options make it misbehave, and servers in memory for which the test decides every octet that they
+// send. It also has helpers to compare answers and DNS metrics. For tests only.
 package nameserver
 
 import (
@@ -85,8 +85,9 @@ func ReadFramed(conn net.Conn) ([]byte, error) {
 // Framed returns the message with its length in front.
 func Framed(b []byte) []byte { return zone.Framed(b) }
 
-// Message returns a packed response to a question for name and typ. sections is zone text: the
-// records of the answer section, then an empty line and the records of the authority section.
+// Message returns a packed response to a question for name and typ. The argument "sections" is zone
+// text: the records of the answer section, then an empty line and the records of the authority
+// section.
 func Message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sections string) []byte {
 	tb.Helper()
 	m := codec.Msg{MsgHdr: codec.MsgHdr{Id: id, Response: true, Rcode: rcode, AuthenticatedData: true}}
@@ -113,7 +114,8 @@ func Message(tb testing.TB, id uint16, name string, typ dns.Type, rcode int, sec
 	return wire
 }
 
-// Respond returns a packed response to query. sections is as in Message.
+// Respond returns a packed response to query. The argument "sections" has the same form as in
+// Message.
 func Respond(tb testing.TB, query []byte, rcode int, sections string) []byte {
 	tb.Helper()
 	var m codec.Msg

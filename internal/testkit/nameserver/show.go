@@ -74,7 +74,8 @@ func (s Series) Values(tb testing.TB) map[string]float64 {
 	return out
 }
 
-// Expect checks that the series in want have these values, and that all other counters are 0.
+// Expect checks that the series in "want" have the values given there, and that all other counters
+// are 0.
 func (s Series) Expect(tb testing.TB, want map[string]float64) {
 	tb.Helper()
 	got := s.Values(tb)

@@ -174,7 +174,7 @@ func (s *Seen) add(method string, value authres.ResultValue) {
 }
 
 // Check gives the values to the readers. It returns a complaint for each reader and value where the
-// results differ from want.
+// results differ from those in "want".
 func Check(found []Reader, values []string, want []naive.Field) (wrong []string) {
 	for _, r := range found {
 		seen, err := r.Read(values)

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// Unanswered returns a message by author with ten DKIM signatures and an ARC chain of 50 sets (the
-// most that are allowed), all by domain and all invalid. They name 110 selectors, which are
-// different for each turn. So a verifier must look up 110 keys that are not in its cache. Tests use
-// a domain whose name servers do not answer.
+// Unanswered returns a message by the given author. It has ten DKIM signatures and an ARC chain of
+// 50 sets (the most that are allowed), all made by the given domain and all invalid. The signatures
+// and the chain name 110 selectors, which are different for each value of "turn". So a verifier
+// must look up 110 keys that are not in its cache. Tests use a domain whose name servers do not
+// answer.
 func Unanswered(author, domain string, turn int) []byte {
 	const tags = "a=rsa-sha256; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
 	var b strings.Builder

@@ -140,8 +140,8 @@ func TestQualifyLabels(t *testing.T) {
 	}
 }
 
-// TestCorrected checks that Corrected changes the two checks in spfWrong and leaves another one
-// alone.
+// TestCorrected checks that Corrected changes the two checks in spfWrong and does not change
+// another check.
 func TestCorrected(t *testing.T) {
 	for id, want := range map[string]string{"default-modifier": "neutral", "default-modifier-harsh": "neutral", "default-result": "pass"} {
 		got, wrong := SPFTest{ID: id, Expect: []string{"pass"}}.Corrected()

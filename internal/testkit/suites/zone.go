@@ -148,7 +148,7 @@ func masterName(s string) (string, error) {
 	return escaped(strings.TrimSuffix(octets, "."), "") + ".", nil
 }
 
-// escaped returns s as zone text. Letters, digits, "-", "_", "*", "." and the characters in more
+// escaped returns s as zone text. Letters, digits, "-", "_", "*", "." and the characters in "more"
 // stay as they are. Every other octet becomes \DDD (RFC 1035 §5.1).
 func escaped(s, more string) string {
 	var b strings.Builder
