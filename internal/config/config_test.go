@@ -189,7 +189,8 @@ func TestPartialSection(t *testing.T) {
 	}
 }
 
-// forgetPlaces removes from the rules the information where they were read.
+// forgetPlaces removes from the rules the information about where they were
+// read.
 func forgetPlaces(c *Config) {
 	for i := range c.Policy.Overrides {
 		c.Policy.Overrides[i].from, c.Policy.Overrides[i].path = nil, ""

@@ -30,11 +30,11 @@ func HostName() string {
 	return fullName(name, io.LimitReader(f, maxHostsFile))
 }
 
-// fullName returns the full name of the host with the short name name. hosts is
-// a file as described in hosts(5). In the first line that lists name and a full
-// name, fullName takes the canonical name (the first of the line) if it has a
-// dot. Otherwise it takes the first alias that consists of name, a dot and
-// more.
+// fullName returns the full name of the host whose short name is `name`.
+// `hosts` is a file as described in hosts(5). In the first line that lists
+// `name` and a full name, fullName takes the canonical name (the first of the
+// line) if it has a dot. Otherwise it takes the first alias that consists of
+// `name`, a dot and more.
 func fullName(name string, hosts io.Reader) string {
 	name = strings.TrimSuffix(name, ".")
 	if name == "" || strings.Contains(name, ".") {

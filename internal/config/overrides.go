@@ -135,7 +135,7 @@ func (w When) MarshalYAML() (any, error) {
 	return out, nil
 }
 
-// rule converts an item that was checked, and that is not a file, to a
+// rule converts an item that was checked, and that does not name a file, to a
 // policy.Rule.
 func (o *Override) rule() policy.Rule {
 	r := policy.Rule{ID: o.ID, Expires: o.Expires.end(), Owner: o.Owner, Reason: o.Reason}

@@ -24,8 +24,8 @@ const (
 	MixedSplit   = "split"
 )
 
-// Asked reports whether consent must be looked up. It need not if every
-// recipient has the class in.
+// Asked reports whether consent must be looked up. No lookup is needed if every
+// recipient has the class "in".
 func (r Recipients) Asked() bool {
 	return r.Default != policy.In || r.File != "" || r.Socketmap != ""
 }

@@ -45,7 +45,7 @@ func (d Duration) String() string {
 type Size int64
 
 // sizeUnits lists the units of a Size. The binary units come first, the largest
-// of them at the top; String uses only these.
+// of them at the top; String uses only the binary units.
 var sizeUnits = []struct {
 	name   string
 	octets int64

@@ -114,9 +114,10 @@ func (d *Directory) Reload() error {
 }
 
 // Known returns the class of a recipient without asking the socketmap. ok is
-// false if that is not possible. typed is the argument of RCPT. rewritten is
-// the address into which the MTA rewrote typed, or "" if the MTA does not give
-// it. If rewritten has a domain, it is used instead of typed.
+// false if that is not possible. `typed` is the argument of RCPT. `rewritten`
+// is the address into which the MTA rewrote `typed`, or "" if the MTA does not
+// give it. If `rewritten` contains "@" and is a valid address, it is used
+// instead of `typed`.
 func (d *Directory) Known(typed, rewritten string) (c policy.Class, ok bool) {
 	r, ok := parse(typed, rewritten)
 	if !ok {
@@ -136,7 +137,7 @@ func (d *Directory) Known(typed, rewritten string) (c policy.Class, ok bool) {
 }
 
 // Lookup returns the class of a recipient like Known, and asks the socketmap if
-// necessary. At the latest it returns when ctx ends or Options.Timeout has
+// necessary. It does not wait after ctx has ended or Options.Timeout has
 // passed.
 func (d *Directory) Lookup(ctx context.Context, typed, rewritten string) (c policy.Class) {
 	defer func() {
@@ -202,11 +203,11 @@ type recipient struct {
 	domain string // "@example.jp", or "" if the address has no domain
 }
 
-// parse returns the recipient, or false if the address is not valid. It prefers
-// rewritten if it has a domain. If the client typed a route, user%there@here or
-// an address without a domain, only rewritten says where the mail goes. For
-// local mail, Sendmail rewrites the address to a local part alone; then parse
-// uses typed.
+// parse returns the recipient, or false if the address is not valid. It uses
+// `rewritten` if that contains "@" and is valid, otherwise `typed`. If the
+// client typed a route, user%there@here or an address without a domain, only
+// `rewritten` says where the mail goes. For local mail, Sendmail rewrites the
+// address to a local part alone; then parse uses `typed`.
 func parse(typed, rewritten string) (recipient, bool) {
 	if strings.Contains(rewritten, "@") {
 		if r, ok := parseAddress(rewritten); ok {

@@ -84,7 +84,8 @@ var errEntry = errors.New("is neither an address, such as user@example.jp, nor a
 
 // parseEntry returns the address or domain in the line, in the normal form in
 // which recipients are compared. It returns "" for an empty line or a comment.
-// first says that it is the first line, which may begin with a byte order mark.
+// `first` says that this is the first line of the file, which may begin with a
+// byte order mark.
 func parseEntry(line string, first bool) (string, error) {
 	if !utf8.ValidString(line) {
 		return "", errors.New("the line is not UTF-8 text")

@@ -72,8 +72,8 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// TestDefaultOut checks that with the default out, the recipients in the file
-// have the class in.
+// TestDefaultOut checks that the recipients in the file have the class "in" if
+// the default is "out".
 func TestDefaultOut(t *testing.T) {
 	d, _ := open(t, Options{Default: policy.Out, File: write(t, "", "agreed@example.jp\n")})
 	for typed, want := range map[string]policy.Class{"<agreed@example.jp>": policy.In, "<other@example.jp>": policy.Out, "<a@b@c>": policy.Out} {

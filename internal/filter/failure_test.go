@@ -18,7 +18,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// atEnd is a session that closes the channel came when the end of the message arrives.
+// atEnd is a session that closes the channel `came` when the end of the message arrives.
 type atEnd struct {
 	milter.Session
 	came chan struct{}

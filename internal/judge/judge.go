@@ -34,8 +34,8 @@ type Judge struct {
 	// Recipients looks up which recipients agreed that the MTA acts on verdicts. If
 	// Recipients is nil, nothing is looked up, and verdicts apply to all recipients.
 	// ConsentWait is how long the end of a message waits for lookups that still run. Split
-	// says that one message takes only recipients of the same class; the client sends a
-	// second message to the others.
+	// says that one message takes only recipients of the same class; the client must send
+	// the message again to the recipients of the other class.
 	Recipients  Recipients
 	ConsentWait time.Duration
 	Split       bool

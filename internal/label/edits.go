@@ -71,15 +71,15 @@ const usualEdits = 4
 // again for the next message.
 type Writer struct {
 	edits []Edit // edits for the current message; nil between two messages
-	// The results and properties of the field. All results take their properties from the
-	// one slice properties, which saves one allocation for each result.
+	// The results and properties of the field. The properties of all results are stored in
+	// one slice, `properties`, which saves one allocation for each result.
 	results    []authres.Result
 	properties []authres.Property
 	text       []byte // the value of the Authentication-Results field
 }
 
 // Edits returns the edits of a message that was evaluated. There are none for a message
-// that is refused for good or for the moment (policy.Reject, policy.TempFail).
+// that is refused, permanently (policy.Reject) or temporarily (policy.TempFail).
 func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.Evaluation, v *policy.Verdict) []Edit {
 	switch v.Applied {
 	case policy.Reject, policy.TempFail:

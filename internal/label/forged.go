@@ -14,8 +14,8 @@ import (
 // deleted.
 type reserved struct {
 	name string
-	// read says what happens to a field of this name with the given value: whether it is
-	// deleted (goes), and whether it holds a result in our name (forged). If read is nil,
+	// `read` says what happens to a field of this name with the given value: whether it is
+	// deleted (goes), and whether it holds a result in our name (forged). If `read` is nil,
 	// every field of this name is deleted, and forged is false.
 	read func(ours authres.IDs, value string) (goes, forged bool)
 }

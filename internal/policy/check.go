@@ -202,9 +202,9 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 			}
 		}
 		// The results pass and permerror do not count. A pass is accepted
-		// without the rule, except that a misleading display name gets it a
-		// tag. A rule that is milder than policy.invalid_from does not apply to
-		// a message without a single author.
+		// without the rule, except that a message with a misleading display
+		// name is tagged. A rule that is milder than policy.invalid_from does
+		// not apply to a message without a single author.
 	}
 	return worst
 }

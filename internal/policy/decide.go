@@ -21,8 +21,8 @@ func Skipped(reason Reason) Verdict {
 	return Verdict{Action: Skip, Applied: Skip, Enforced: true, Reason: reason, Disposition: dmarc.PolicyNone}
 }
 
-// Oversized returns the verdict on a message that exceeds a limit, so the
-// daemon has only a part of it. what names the limit.
+// Oversized returns the verdict on a message that exceeds a limit. The daemon
+// has read only a part of such a message. `what` names the limit.
 func Oversized(what string, c Config) Verdict {
 	c = c.withDefaults()
 	v := Verdict{
@@ -54,11 +54,11 @@ func Forged(v Verdict, id string) Verdict {
 	return v
 }
 
-// Flooded returns the verdict on a message over a limit that has too many
-// fields to delete (see MaxForged in package label). It is the only verdict
-// that refuses a message in monitor mode too. If the message were delivered
-// with these fields, the recipient could trust a forged result. If all of them
-// were deleted, a sender could keep the MTA busy.
+// Flooded returns the verdict on a message that exceeds a limit, and in which
+// too many fields would have to be deleted (see MaxForged in package label). It
+// is the only verdict that refuses a message in monitor mode too. If the
+// message were delivered with these fields, the recipient could trust a forged
+// result. If all of them were deleted, a sender could keep the MTA busy.
 func Flooded(v Verdict) Verdict {
 	v.Evidence = append(v.Evidence, "too many results in our name to delete them")
 	v.Action, v.Applied, v.Enforced = Reject, Reject, true

@@ -148,10 +148,11 @@ func (w *Conditions) traits(e *msgauth.Evaluation) answer {
 }
 
 // vouched says whether a sealer vouches for the message (RFC 8617 §7.2.1). Only
-// a sealer for which trusted returns true counts. It vouches if it made the
+// a sealer for which `trusted` returns true counts. It vouches if it made the
 // newest seal of a valid chain, and its own results do not say that the message
-// failed DMARC. The answer is open if a missing key or a bug of ours kept the
-// chain from being validated.
+// failed DMARC. The answer is open if the DNS lookup of a key failed, or a bug
+// of ours kept the chain from being validated. It is "no" if a key does not
+// exist, or if the lookup found an alias loop or a record that is too large.
 func vouched(e *msgauth.Evaluation, trusted func(sealer dns.Name) bool) answer {
 	if panicked(e, msgauth.ARC) {
 		return unknown

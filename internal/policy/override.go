@@ -46,7 +46,7 @@ func (o *openRules) add(rule string, a answer) {
 	o.noSlot = o.noSlot || a == noSlot
 }
 
-// firstRule returns the first rule that matches, or nil. left has the rules
+// firstRule returns the first rule that matches, or nil. `left` has the rules
 // before it that are open and would not reject.
 func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left openRules) {
 	author := hasAuthor(e)
@@ -188,8 +188,7 @@ func alignment(e *msgauth.Evaluation) answer {
 }
 
 // sealKnown says whether one of the trusted sealers vouches for the message.
-// The answer is open if a missing key, a panic in ARC or another internal error
-// kept the chain from being validated.
+// The answer is open in the cases that vouched describes.
 func sealKnown(e *msgauth.Evaluation, c Config) answer {
 	if len(c.TrustedSealers) == 0 {
 		return no

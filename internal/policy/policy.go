@@ -47,7 +47,7 @@ const (
 	ReasonTrusted        Reason = "trusted_network"   // not evaluated: the client is in trusted.networks
 	ReasonAuthenticated  Reason = "authenticated"     // not evaluated: the client logged in
 	ReasonAligned        Reason = "dmarc_pass"        // an aligned identifier authenticated
-	ReasonOtherName      Reason = "other_name"        // as dmarc_pass, but the display name is an address of another domain
+	ReasonOtherName      Reason = "other_name"        // like dmarc_pass, but the display name is an address of another domain
 	ReasonReject         Reason = "dmarc_reject"      // p=reject, applied
 	ReasonIndirect       Reason = "dmarc_indirect"    // p=reject, but the message looks like indirect mail or the author's own mail
 	ReasonLocalReject    Reason = "dmarc_softened"    // p=reject, configured to quarantine
@@ -55,12 +55,12 @@ const (
 	ReasonForwarder      Reason = "trusted_forwarder" // a DMARC fail, but a trusted sealer vouches for the message
 	ReasonRule           Reason = "rule"              // a rule of policy.overrides names the action
 	ReasonUndecided      Reason = "rule_temperror"    // an answer is missing, and a milder rule might have matched
-	ReasonRamp           Reason = "ramp"              // the message is not in the share that is enforced
+	ReasonRamp           Reason = "ramp"              // the message is not in the share on which the policy is enforced
 	ReasonNone           Reason = "dmarc_policy_none" // a DMARC fail under p=none
 	ReasonNoPolicy       Reason = "no_policy"         // no DMARC record and nothing passes
 	ReasonPassNoPolicy   Reason = "no_policy_pass"    // no DMARC record, something passes
 	ReasonSPFFail        Reason = "spf_fail"          // no DMARC record and SPF says fail
-	ReasonTempError      Reason = "temperror"         // an answer is missing without which the message cannot be decided
+	ReasonTempError      Reason = "temperror"         // an answer that is needed to decide on the message is missing
 	ReasonInvalidFrom    Reason = "invalid_from"      // there is no single author
 	ReasonNamelessBounce Reason = "nameless_bounce"   // the sender is null and From has no address
 	ReasonOversize       Reason = "oversize"          // the message exceeds a limit
@@ -105,9 +105,8 @@ type Verdict struct {
 	// forwarder or the author's own mail.
 	Spoofing []trait.Trait `json:"spoofing,omitempty"`
 	Indirect []trait.Trait `json:"indirect,omitempty"`
-	// Missing lists the answers that are missing and without which the message
-	// cannot be decided. It is set if Reason is ReasonTempError or
-	// ReasonUndecided.
+	// Missing lists the missing answers that are needed to decide on the
+	// message. It is set if Reason is ReasonTempError or ReasonUndecided.
 	Missing  []Missing `json:"missing,omitempty"`
 	Evidence []string  `json:"evidence,omitempty"` // further reasons for the decision, as sentences
 	// Rule is the id of the operator's rule that matched, even if it changed

@@ -30,9 +30,9 @@ func TestConditionsString(t *testing.T) {
 	}
 }
 
-// TestWantsAll checks that WantsAll is true only if a rule can apply to a
-// message that passes DMARC and compares a result that such a message does not
-// wait for.
+// TestWantsAll checks that WantsAll is true only for rules that can apply to a
+// message that passes DMARC, and that compare a result for which such a message
+// does not wait.
 func TestWantsAll(t *testing.T) {
 	name := []Pattern{"a.example"}
 	for _, tt := range []struct {

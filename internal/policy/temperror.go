@@ -15,9 +15,9 @@ import (
 	"sekimori/internal/spf"
 )
 
-// Missing is an answer that did not come and without which a message cannot be
-// decided. What and Cause are words from fixed lists. They never contain text
-// from the message or from DNS.
+// Missing is an answer that is needed to decide on a message, and that did not
+// come. What and Cause are words from fixed lists. They never contain text from
+// the message or from DNS.
 type Missing struct {
 	What  MissingWhat `json:"what"`
 	Cause string      `json:"cause"` // one of MissingCauses
@@ -63,16 +63,16 @@ var MissingCauses = []string{
 // is treated as a pass. Otherwise it might have passed, so the harshest
 // possible action is a temporary refusal (451).
 //
-// enforced says that the policy for the case that the message fails is known to
-// be quarantine or reject. Then 451 is the default. A spoofer can suppress DNS
-// answers, for example by a selector that is an alias to a dead provider, or by
-// a subdomain without a working name server in d= or From. Such a spoof must
-// not be treated better than a plain one. If no such policy is known, the
-// default is delivery, because 451 would only delay and lose the mail of
-// domains whose DNS is broken.
+// `enforced` says that the policy that would apply if the message failed is
+// known to be quarantine or reject. Then 451 is the default. A spoofer can
+// suppress DNS answers, for example by a selector that is an alias for a name
+// whose DNS servers do not answer, or by a subdomain without a working name
+// server in d= or From. Such a spoof must not be treated better than a plain
+// one. If no such policy is known, the default is delivery, because 451 would
+// only delay and lose the mail of domains whose DNS is broken.
 //
-// If all our lookup slots were in use, the action is 451, whatever the
-// configuration says. A sender who uses up the slots must not gain by it.
+// If all our lookup slots were in use, the action is 451 under any
+// configuration. A sender who uses up the slots must not gain by it.
 func (v *Verdict) tempError(e *msgauth.Evaluation, c Config, enforced bool) {
 	if e.DMARC.Result == dmarc.ResultTempError && (e.DMARC.AlignedSPF || e.DMARC.AlignedDKIM) {
 		v.pass(e) // the author's own domain passed, so the message cannot fail under any policy
@@ -127,7 +127,7 @@ func (all *missingAnswers) add(what MissingWhat, cause string) {
 	}
 }
 
-// missing lists the answers without which the message cannot be decided.
+// missing lists the missing answers that are needed to decide on the message.
 func missing(e *msgauth.Evaluation) []Missing {
 	var all missingAnswers
 	d := &e.DMARC
@@ -180,7 +180,7 @@ func (all *missingAnswers) identifiers(e *msgauth.Evaluation) {
 	all.keys(e, func(*dkim.Signature) bool { return true })
 }
 
-// keys adds the missing keys of the signatures for which of returns true.
+// keys adds the missing keys of the signatures for which `of` returns true.
 func (all *missingAnswers) keys(e *msgauth.Evaluation, of func(*dkim.Signature) bool) {
 	for i := range e.DKIM {
 		if s := &e.DKIM[i]; s.Result == dkim.TempError && of(s) {
@@ -253,8 +253,8 @@ func nameCause(e *msgauth.Evaluation) string {
 	return ""
 }
 
-// chainCause returns why the ARC chain could not be validated, if a key is
-// missing or a bug of ours is the cause, otherwise "".
+// chainCause returns why the ARC chain could not be validated, if the DNS
+// lookup of a key failed or a bug of ours is the cause, otherwise "".
 func chainCause(e *msgauth.Evaluation) string {
 	switch {
 	case panicked(e, msgauth.ARC), e.ARC.Signature == dkim.ReasonInternal:
@@ -262,10 +262,10 @@ func chainCause(e *msgauth.Evaluation) string {
 	case e.ARC.Status == arc.Pass, !strings.HasPrefix(string(e.ARC.Signature), "dns_"):
 		return ""
 	}
-	// RFC 8617 §5.2.1 calls a missing key a permanent failure. We treat it as
-	// temporary, so that no mail is lost because of it. An alias loop and a
-	// record that is too large stay permanent, because they would fail with
-	// every resolver.
+	// RFC 8617 §5.2.1 calls a DNS failure permanent. We treat a failed lookup
+	// of a key as temporary, so that no mail is lost because of it. An alias
+	// loop and a record that is too large stay permanent, because they would
+	// fail with every resolver.
 	switch cause := keyCause(e.ARC.Signature); cause {
 	case dns.KindLoop.String(), dns.KindTooLarge.String():
 		return ""

@@ -14,9 +14,9 @@ import (
 	"sekimori/internal/spf"
 )
 
-// undecided returns a message of bank.example for which an answer is missing. p
-// is the known policy, or "". what names the missing answer and the cause, such
-// as "dkim timeout".
+// undecided returns a message of bank.example for which an answer is missing.
+// `p` is the known policy, or "". `what` names the missing answer and the
+// cause, such as "dkim timeout".
 func undecided(p dmarc.Policy, what string) msgauth.Evaluation {
 	e := failing(p)
 	e.DMARC.Result, e.DMARC.Reason, e.DMARC.Enforcing = dmarc.ResultTempError, dmarc.ReasonIdentifierError, p

@@ -63,10 +63,11 @@ func Parse(name string, data []byte) *Document {
 // Then Err returns the reason, and Decode does nothing.
 func (d *Document) Broken() bool { return d.broken }
 
-// Decode decodes the document into to, a pointer to a struct or a slice. Where
-// a key is missing in the document or has a wrong value, to is left unchanged.
-// renamed maps old paths of keys to their present paths, for hints in errors;
-// it may be nil.
+// Decode decodes the document into the value to which `to` points, a struct or
+// a slice. A field whose key is missing in the document, or has a wrong value,
+// is left unchanged. A list or map is replaced even if some of its items are
+// wrong. `renamed` maps old paths of keys to their present paths, for hints in
+// errors; it may be nil.
 func (d *Document) Decode(to any, renamed map[string]string) {
 	if d.body == nil {
 		return
