@@ -1,9 +1,9 @@
 // Package authres writes and reads Authentication-Results fields (RFC 8601), finds forged ones, and
 // writes Received-SPF (RFC 7208 §9.1).
 //
-// In a field that this package writes, no text of a sender can end the value that it is written in,
-// or look like another result. Every value is a token, a plain address or a quoted-string. Control
-// characters never appear, and lengths are limited. [Field.Format] has the details.
+// In a field that this package writes, text of a sender cannot end the value that it is a part of,
+// and cannot look like another result. Every value is a token, a plain address or a quoted-string.
+// Control characters never appear, and lengths are limited. [Field.Format] has the details.
 package authres
 
 import "fmt"

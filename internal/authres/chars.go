@@ -61,7 +61,7 @@ func isDotAtom(s string) bool {
 }
 
 // isDomainName reports whether s is a domain-name (RFC 6376 §3.5). Octets beyond ASCII count as
-// letters, because U-labels have them. A single label is accepted, too.
+// letters, because U-labels have such octets. A single label is accepted, too.
 func isDomainName(s string) bool {
 	last := byte('.')
 	for i := 0; i < len(s); i++ {

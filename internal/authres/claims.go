@@ -19,7 +19,7 @@ const maxHeadLen = 2 << 10
 // has no id. An IDs is safe for concurrent use.
 type IDs struct {
 	ids   []string // all ids, in the form of canonicalID
-	words []string // the texts that the method named looks for: the ids that are not too long, and their U-labels
+	words []string // the texts that IDs.named looks for: the ids that are not too long, and their U-labels
 }
 
 // NewIDs returns IDs with the given authserv-ids.
@@ -46,8 +46,8 @@ func NewIDs(ids ...string) IDs {
 // The value need not be well-formed. Claimed reads the text before the first ';' in the ways in
 // which careful and careless programs read it: with and without knowledge of comments, quotes and
 // escapes, without white space, control characters and 8-bit octets, and with internationalized
-// names decoded. If one of the ids is a whole word in any of these readings, the field is claimed,
-// whatever other text the field has. A longer name that contains an id, such as
+// names decoded. If one of the ids is a whole word in any of these readings, the field is claimed.
+// Other text in the field makes no difference. A longer name that contains an id, such as
 // mx.example.jp.attacker.net, is a different word.
 //
 // If the text before the first ';' has an encoded word (RFC 2047), the field is claimed, too. No
@@ -233,7 +233,8 @@ const (
 	maxLabel = 63      // octets of each label of a word in ASCII
 )
 
-// mapDomains returns s with U-labels in every word that may be a domain name.
+// mapDomains returns s with U-labels in each word that may be a domain name and is not too long for
+// one.
 func mapDomains(s string) string {
 	words := strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || strings.ContainsRune("\"();/,", r)

@@ -165,7 +165,7 @@ func FuzzClaimed(f *testing.F) {
 		if v := " " + comment(c) + " MX.example.jp " + comment(c) + " 1; none"; !NewIDs(ourID).Claimed(v) {
 			t.Errorf("hidden by a comment: %q", v)
 		}
-		// If the id is a word of its own, it is found, whatever text is before it.
+		// The id is found if it is a word of its own. Text before it does not hide it.
 		if v := strings.ReplaceAll(a, ";", "") + " mx.example.jp ;" + b; !NewIDs(ourID).Claimed(v) {
 			t.Errorf("hidden by words: %q", v)
 		}

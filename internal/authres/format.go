@@ -53,9 +53,9 @@ func (f Field) AppendFormat(dst []byte) []byte {
 	return l.b
 }
 
-// shrunk writes all results again. It leaves out the details of the longest results, but only of as
-// many as needed to make the field fit. The only results that a sender can make long are those of
-// signatures. The DMARC result is short and keeps its domain.
+// shrunk writes all results again. It leaves out the details of the longest result, then those of
+// the next longest, until the field is short enough. The only results that a sender can make long
+// are those of signatures. The DMARC result is short and keeps its domain.
 func (l *lines) shrunk(f Field, sizes []int, total int) {
 	order := make([]int, len(sizes))
 	for i := range order {

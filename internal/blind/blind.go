@@ -19,13 +19,13 @@ type Kind string
 
 // The values of Kind.
 const (
-	// PrivateClients: for a long time, all clients have had one and the same private address. It
-	// must be the address of a host between the clients and the MTA.
+	// PrivateClients: for a long time, all clients have had the same private address. This is most
+	// likely the address of a host between the clients and the MTA.
 	PrivateClients Kind = "private_clients"
 	// AllTrusted: the last messages, at least manyClients in a row, all came from trusted.networks.
 	AllTrusted Kind = "all_trusted"
 	// NothingEvaluated: since the last evaluated message, there were several transactions in which
-	// the MTA told the daemon of accepted recipients, but showed it no message.
+	// a recipient was accepted, but the MTA sent the daemon no message.
 	NothingEvaluated Kind = "nothing_evaluated"
 )
 
@@ -97,7 +97,7 @@ type Watch struct {
 	kinds map[Kind]*state
 	lacks map[Lack]int64
 	mtas  map[string]struct{}
-	full  bool // mtas is full, and one further MTA was warned of; the log warns of no more MTAs
+	full  bool // mtas is full, and the log has warned of one more MTA; it warns of no others
 
 	client   netip.Addr // the private address of all recent clients; invalid if the last client had a public address or none
 	sessions int        // sessions in a row from client
@@ -125,8 +125,8 @@ func New(log *slog.Logger) *Watch {
 	return w
 }
 
-// Negotiated counts the features that the MTA at the other end of a connection did not offer. It
-// warns of each MTA once, up to maxMTAs and one more.
+// Negotiated counts the features that the MTA at the other end of a connection did not offer. The
+// log warns of an MTA once, and of at most maxMTAs+1 MTAs.
 func (w *Watch) Negotiated(local, remote net.Addr, lacks []Lack) {
 	if w == nil || len(lacks) == 0 {
 		return
@@ -228,8 +228,8 @@ func (w *Watch) Empty(data bool) {
 	w.set(NothingEvaluated, w.weight >= manyEmpty, "transactions", w.empty)
 }
 
-// set records whether k holds now. If it does, set writes a warning, at most one per kind in each
-// pause. args are added to the log record. The caller holds w.mu.
+// set records whether k holds now. If it does, set writes a warning, unless it wrote one for k less
+// than "pause" ago. args are added to the log record. The caller holds w.mu.
 func (w *Watch) set(k Kind, holds bool, args ...any) {
 	s := w.kinds[k]
 	s.holds = holds

@@ -19,8 +19,8 @@ type Mail struct {
 	Raw    []byte
 }
 
-// text returns a message with the given header fields, To, Date and Message-ID, and one line of
-// body.
+// text returns a message with the given header fields, with the fields To, Date and Message-ID, and
+// with one line of body.
 func text(body string, header ...string) []byte {
 	header = append(header, "To: reader@mx.example", "Date: Sun, 22 Nov 2026 09:00:00 +0900", "Message-ID: <demo@sekimori.example>")
 	return []byte(strings.Join(header, "\r\n") + "\r\n\r\n" + body + "\r\n")

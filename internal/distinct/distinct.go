@@ -33,8 +33,8 @@ type Window struct {
 	days [Days]atomic.Pointer[sketch]
 }
 
-// sketch holds the registers for the values of one day. day is the number of days since the
-// beginning of 1970.
+// sketch holds the registers for the values of one day. The field "day" is the number of that day,
+// counted from the beginning of 1970.
 type sketch struct {
 	day   int64
 	words [registers / perWord]atomic.Uint32

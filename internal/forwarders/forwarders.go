@@ -62,7 +62,7 @@ type Kind string
 // The kinds. A source is identified by the first kind in this list that applies to its messages.
 const (
 	ARCSealer  Kind = "arc_sealer"
-	DKIM       Kind = "dkim"        // d= of a valid signature by another domain than the author's
+	DKIM       Kind = "dkim"        // d= of a valid signature of a domain other than the author's
 	SPF        Kind = "spf"         // domain of the envelope sender, if a forwarder rewrote it (SRS) and SPF passes
 	ClientName Kind = "client_name" // registered domain of the client name that iprev verified
 	Client     Kind = "client"      // network of the client address, a /24 or /64
@@ -92,7 +92,7 @@ type Source struct {
 	// Authors counts the different author domains of the failures. It counts at most 200.
 	Authors int `json:"authors"`
 	// Intact counts messages that pass DMARC only because of a DKIM signature of the author's
-	// domain, which the source did not break. Only the author's domain can make such a signature.
+	// domain. The source did not break this signature, and only the author's domain can make one.
 	// IntactAuthors counts the different author domains of these messages. It counts at most 200.
 	Intact        int `json:"intact"`
 	IntactAuthors int `json:"intact_authors"`
@@ -103,7 +103,7 @@ type Source struct {
 	// SRS counts failures whose return path was rewritten by a forwarder.
 	SRS int `json:"srs"`
 	// AuthorSPFFail counts failures in which SPF of the author's domain says that the source is not
-	// allowed to send for the domain. The same is true of a spoofed message.
+	// allowed to send for the domain. SPF says this of a spoofed message, too.
 	AuthorSPFFail int `json:"author_spf_fail"`
 	// Names are the verified client names. If there are more than maxNames, Names is empty.
 	Names []string `json:"names,omitempty"`

@@ -86,7 +86,7 @@ func FuzzParse(f *testing.F) {
 		h, body := Parse(raw)
 		again := written(h, body)
 		if IsSeparator(again) || bytes.HasPrefix(again, []byte(ByteOrderMark)) {
-			return // the body begins with text that Parse would drop at the beginning of a message
+			return // Parse would drop the beginning of this text, because it is a byte order mark or a separator
 		}
 		if !bytes.Contains(again, []byte("\r\n")) {
 			t.Fatal("no line end was written")

@@ -69,7 +69,7 @@ func TestMarked(t *testing.T) {
 	}
 }
 
-// FuzzRules checks the result of each function, whatever the text: it is valid UTF-8, has neither
+// FuzzRules checks that the result of each function, for any text, is valid UTF-8, has neither
 // control characters (except line ends and tabs of Text) nor marks that turn the direction of text,
 // and has at most the length that is allowed. If a function other than Quoted is called with its
 // own result, it must return the same text.

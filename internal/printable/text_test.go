@@ -24,8 +24,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// FuzzWriter checks that the division of a text into writes makes no difference, that a reader can
-// see every character in the output, and that JSON keeps its meaning.
+// FuzzWriter checks that the output is the same however a text is divided into calls of Write, that
+// a person can see every character in the output, and that JSON keeps its meaning.
 func FuzzWriter(f *testing.F) {
 	for _, s := range []string{"plain\n", "\x1b[31m", "関守", "a\u202eb\u2069", "\xe3\x81", "\x7f\u009b\U000e0041", `\u202e"`} {
 		f.Add(s, uint8(1))

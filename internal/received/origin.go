@@ -132,7 +132,7 @@ func (o Origin) border(h message.Header, trusted func(netip.Addr) bool) (at int,
 			// No trusted host wrote this field, so the fields of the trusted hosts end here.
 			return lastTrusted(at, border)
 		}
-		// A field without an address (for example, an LMTP server wrote it) does not replace a
+		// A field without an address, such as a field that an LMTP server wrote, does not replace a
 		// field with an address.
 		if r.Address.IsValid() || at < 0 || !border.Address.IsValid() {
 			at, border = i, r
@@ -184,8 +184,8 @@ func (o Origin) namesTrusted(value string) bool {
 	return slices.ContainsFunc(o.TrustedHosts, func(n dns.Name) bool { return strings.Contains(value, string(n)) })
 }
 
-// lastTrusted returns at and border, the last field of a trusted host. It returns an error if there
-// was no such field (at is -1).
+// lastTrusted returns its arguments: border is the last field of a trusted host, and at is the
+// index of that field. It returns an error if there was no such field (at is -1).
 func lastTrusted(at int, border Field) (int, Field, error) {
 	if at < 0 {
 		return 0, border, errors.New("the topmost received field is not by a trusted host")

@@ -21,8 +21,8 @@ import (
 //
 // Only HOST is always present. MTAs write CLIENT in different forms; [Field.readClient] lists them.
 type Field struct {
-	// From says that the field has a "from" and therefore names a client. A field without "from" is
-	// of a message that was submitted on the host itself.
+	// From says that the field has a "from" and therefore names a client. A field without "from"
+	// belongs to a message that was submitted on the host itself.
 	From bool
 	HELO string
 	// Name is the reverse name of the client that the host found, or "" if it found none.
@@ -53,8 +53,8 @@ var (
 )
 
 // Authenticated reports whether the client logged in. Either the protocol says so (RFC 3848, RFC
-// 6531 §4.3), or a comment does, for example that of CommuniGate. The protocol MAPI of Exchange
-// means that one of its users submitted the message.
+// 6531 §4.3), or a comment does, for example that of CommuniGate. The protocol MAPI, which Exchange
+// writes, means that a user of Exchange submitted the message.
 func (r Field) Authenticated() bool {
 	switch r.With {
 	case "ESMTPA", "ESMTPSA", "LMTPA", "LMTPSA", "UTF8SMTPA", "UTF8SMTPSA", "MAPI":
@@ -155,7 +155,7 @@ func (r *Field) clauses(s *scanner) error {
 				r.envelopeFrom(from)
 			}
 			if addr, ok := literal(r.HELO); ok && strings.HasPrefix(text, "Exim ") && !r.hasComments {
-				r.Address = addr // Exim: the client has no name, and gave no HELO or its address as HELO
+				r.Address = addr // Exim: the client has no name, and its HELO was missing or was its address
 			}
 		case "envelope-from": // Haraka writes envelope-from outside of a comment
 			r.envelopeFrom(s.value())

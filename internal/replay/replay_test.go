@@ -264,9 +264,9 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestUnanswered: if DNS lookups failed, a run says so in the first line of its text and in the row
-// of the domain, and Reliable is false, which changes the exit code of the command. After
-// RetryFailures, a second run has all answers.
+// TestUnanswered: if DNS lookups failed, the first line of the text and the row of the domain say
+// so. Reliable then returns false, which changes the exit code of the command. After RetryFailures,
+// a second run has all answers.
 func TestUnanswered(t *testing.T) {
 	box := write(t, "box", delivered("a@bank.example", "192.0.2.1", day, "From: a@bank.example\n\nx\n")+
 		delivered("a@lame.example", "192.0.2.1", day, "From: a@lame.example\n\nx\n"))

@@ -212,9 +212,10 @@ func edit(m client.Modification) label.Edit {
 
 var explanationID = regexp.MustCompile(`(quarantine .*) \S+$`)
 
-// listed returns a line for each edit. It leaves out what may differ between the daemon, explain
-// and replay: the identifier in the label, white space, and the order of the deletions. The
-// quarantine comes last, as in the answer of the milter.
+// listed returns a line for each edit, in a form that is the same for the daemon, explain and
+// replay. White space is joined, and the identifier at the end of a quarantine reason is removed. A
+// DeleteMany becomes one deletion for each field. Deletions are in lower case and sorted. The order
+// is: changes, deletions, insertions, quarantine.
 func listed(edits []label.Edit) string {
 	var changes, deletes, inserts, last []string
 	line := func(e label.Edit) string {

@@ -40,9 +40,9 @@ const (
 // Snapshot is a file of DNS answers, and a resolver that answers from the file. If the file does
 // not have an answer, the Snapshot asks another resolver and appends the answer to the file. All
 // lines of the file are JSON: the first is a header, and each of the others is an answer. Temporary
-// failures are kept as answers, so a second run gives the same result. After RetryFailures, they
-// are asked for again. An interrupted run may leave an incomplete line at the end. The next run
-// removes it.
+// failures are stored like answers, so a second run gives the same result. After RetryFailures,
+// they are asked for again. An interrupted run may leave an incomplete line at the end. The next
+// run removes it.
 type Snapshot struct {
 	next   dns.Resolver
 	base   context.Context // the context with which every question is asked

@@ -200,8 +200,8 @@ func (l *late) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Ans
 }
 
 // TestSnapshotOutlivesTheMessage: a message gives up waiting when its time is over, but its
-// question continues and the answer is kept. Another message that asks the same question shares it.
-// Only an interruption of the run ends the question.
+// question continues and the answer is stored. Another message that asks the same question gets
+// that answer. Only an interruption of the run ends the question.
 func TestSnapshotOutlivesTheMessage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dns.jsonl")
 	z := nameserver.Zone(t, snapshotZone)

@@ -67,7 +67,8 @@ var (
 
 // New returns a reply with a text that is safe to send. Every character that is not printable ASCII
 // becomes '?'. A text that is too long for one line is cut and ends in "...". The daemon itself
-// chooses code and enhanced, so New does not check or change them. Validate checks them.
+// chooses the values of "code" and "enhanced", so New does not check or change them. Validate
+// checks them.
 func New(code int, enhanced, text string) Reply {
 	space := MaxLen - len(strconv.Itoa(code)) - len(enhanced) - 2
 	return Reply{Code: code, Enhanced: enhanced, Text: printable.Marked(strings.TrimSpace(text), max(space, minText))}

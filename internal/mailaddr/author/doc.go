@@ -20,11 +20,11 @@
 //     name of the only mailbox, that address does not count either. It leads to [NoteOtherName],
 //     because a person would see the address as the author. The address does count if the word is
 //     in a comment, if there are several mailboxes, or if programs decode the word differently.
-//     Encoded quotes and parentheses count, too, if they move an address of another domain out of
+//     An address of another domain also counts if encoded quotes or parentheses move it out of
 //     its quotes or comment.
-//   - A domain counts only if it could exist. Some programs remove white space. They see
-//     foo@a.examplefoo in "foo@a.example Foo", which cannot exist, but they also see ceo@bank.com
-//     in "ceo@bank.c om".
+//   - A domain counts only if it could exist. Some programs remove white space. In "foo@a.example
+//     Foo", they see foo@a.examplefoo. This does not count, because there is no top-level domain
+//     "examplefoo". In "ceo@bank.c om", they see ceo@bank.com. This counts.
 //
 // # How a field is read
 //

@@ -88,7 +88,8 @@ type Note string
 // The values of Note.
 const (
 	// NoteOtherAddress: a display name has an address of another domain among other words, or a
-	// comment beside an address in angle brackets shows an address of another domain.
+	// comment shows an address of another domain, and the mailbox with this comment has angle
+	// brackets.
 	NoteOtherAddress Note = "other_address"
 	// NoteOtherName: a display name consists only of an address of another domain, or it holds such
 	// an address in encoded angle brackets.

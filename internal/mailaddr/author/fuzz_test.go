@@ -17,8 +17,8 @@ import (
 )
 
 // FuzzParse checks every result of Parse. For an accepted field, it checks that other mail programs
-// see the same domain, and that the mailboxes, written without names, are parsed with the same
-// result.
+// see the same domain, and writes its mailboxes without names. Parse must return the same mailboxes
+// for that text.
 func FuzzParse(f *testing.F) {
 	for _, c := range fromCases(f) {
 		for _, v := range c.values {

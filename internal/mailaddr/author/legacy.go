@@ -6,10 +6,10 @@ import (
 	"sekimori/internal/mailaddr"
 )
 
-// Old mail magazines still have display names in the double-byte charsets of East Asia that are not
-// encoded as RFC 2047 asks. Any octet of such text may be half of a character. A program that knows
-// the charset therefore finds other quotes, commas, brackets and at signs in it than a program that
-// looks at single octets.
+// In some old mail magazines, a display name is in a double-byte charset of East Asia, without the
+// encoded words that RFC 2047 asks for. Any octet of such text may be half of a character. A
+// program that knows the charset therefore finds other quotes, commas, brackets and at signs in it
+// than a program that looks at single octets.
 //
 // The field is parsed with every octet of such a character masked, that is, replaced by 0xff. It is
 // accepted only if a program that looks at single octets cannot see an author of another domain:

@@ -28,8 +28,8 @@ import (
 // be between the at sign and the angle bracket. Without a dot, "Acme" is not a domain that somebody
 // could own.
 
-// loose describes the text of a field that should have been quoted, as far as the parser has read
-// it.
+// loose describes the text that should have been quoted, in the part of the field that the parser
+// has read.
 type loose struct {
 	at    int      // offset of the first octet that should have been quoted, or -1
 	colon bool     // there is a colon, which may begin a group

@@ -359,8 +359,8 @@ func localPart(t token) (string, error) {
 		return "", &Error{KindMalformed, t.start, "address without a local part"}
 	}
 	if t.kind == tokQuoted {
-		// A program that does not know quotes or quoted pairs would end the local part at such an
-		// octet.
+		// A program that does not know quotes would end the local part at a special character. A
+		// program that does not know quoted pairs would end it at a quote after a backslash.
 		if t.end-t.start != len(t.text)+2 {
 			return refuse("quoted pair in a local part")
 		}

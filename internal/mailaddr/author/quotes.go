@@ -8,14 +8,14 @@ import (
 )
 
 // quotes records whether mail programs disagree on where a quoted text or a comment ends. Some
-// programs do not know quoted pairs. Some do not know comments, and see the quotes within them.
+// programs do not know quoted pairs. Some do not know comments, and see the quotes within comments.
 // Some read an octet beyond ASCII before a quote or parenthesis as the first half of a character,
-// and do not see the quote or parenthesis. For such a program, an address within quotes may be
-// outside of them.
+// and do not see the quote or parenthesis. For such a program, an address that is within quotes may
+// seem to be outside of the quotes.
 type quotes struct {
 	oddAt     int  // offset of the first quoted text or comment whose end is not clear, or -1
-	foreign   bool // a display name has an address of another domain
-	commented bool // a comment beside an address in angle brackets has an address of another domain
+	foreign   bool // an address of another domain is in a display name
+	commented bool // an address of another domain is in a comment, and the mailbox with this comment has angle brackets
 }
 
 // noteQuotes records the offset of t if mail programs could disagree on where t ends.

@@ -177,9 +177,10 @@ func splitComments(text string) (outside, comments string) {
 }
 
 // cause returns the error for a field in which no author was found. Usually it returns refused, the
-// error of parseList. It returns another error if no mail program finds a domain in the field, as
-// in "MAILER-DAEMON" and "<>". If the field shows several domains, the error says so, because they
-// are the reason for the refusal, and not a slip in the same field.
+// error of parseList. In three cases it returns a different error. If no mail program finds a
+// domain in the field, as in "MAILER-DAEMON" and "<>", the error says that there is none. If the
+// only address is in a comment or a name, the error says that. If the field shows several domains,
+// the error says so first, because without the other domains the field might be accepted as a slip.
 func cause(s string, refused *Error) *Error {
 	octets := s
 	if strings.IndexByte(s, escape) >= 0 {

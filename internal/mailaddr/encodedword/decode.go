@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// encodedWord returns the encoded word at the beginning of s, or "" if there is none. For until,
-// see the type reader. encodedWord looks for the end of a word only after a valid beginning.
-// Therefore a field full of "=?" takes only linear time.
+// encodedWord returns the encoded word at the beginning of s, or "" if there is none. The parameter
+// "until" is explained at the type reader. encodedWord looks for the end of a word only after a
+// valid beginning. Therefore a field full of "=?" takes only linear time.
 func encodedWord(s, until string) (word string, octets []byte, charset string) {
 	charset, rest, _ := strings.Cut(s[len("=?"):], "?")
 	enc, rest, ok := strings.Cut(rest, "?")
