@@ -191,7 +191,7 @@ func parseMessage(m *dkim.Message, at int) signature {
 func parseSeal(m *dkim.Message, at int) signature {
 	p, err := m.Read(at, syntax.FormSeal)
 	for _, name := range []string{"h", "bh"} {
-		if _, ok := p.Tags.Get(name); ok && err == nil { // RFC 8617 §4.1.3: such a seal must fail
+		if _, ok := p.Tags.Get(name); ok && err == nil { // RFC 8617 §4.1.3: a seal with this tag must fail
 			err = &dkim.Error{Result: dkim.PermError, Reason: dkim.ReasonSyntax, Detail: "a seal must not have " + name + "="}
 		}
 	}

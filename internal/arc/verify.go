@@ -174,7 +174,7 @@ func (v *Verifier) verifyNewest(ctx context.Context, r *Result) *failure {
 }
 
 // verifyOlder verifies the other ARC-Message-Signatures, the newest first. It
-// stops at the first that does not verify, or when the message has too little
+// stops at the first one that does not verify, or when the message has too little
 // work left (RFC 8617 §5.2 step 5).
 func (v *Verifier) verifyOlder(ctx context.Context, r *Result) {
 	for i := len(v.sets) - 2; i >= 0; i-- {

@@ -19,7 +19,7 @@ import (
 func TestChain(t *testing.T) {
 	one := chain(t, 1, testMail)
 	three := chain(t, 3, testMail)
-	cut := func(s, field string) string { // removes the first header field whose name is the parameter field
+	cut := func(s, field string) string { // removes the first header field that has the name in the parameter "field"
 		i := strings.Index(s, field+":")
 		end := i + strings.Index(s[i:], "\r\n")
 		for s[end+2] == ' ' || s[end+2] == '\t' {

@@ -26,7 +26,7 @@ type digest = [sha256.Size]byte
 
 // bodyHashes computes the body hashes for all signatures of one message. It runs
 // each canonicalization that a signature asks for once. For a signature with l=
-// it takes the hash of the first l= octets while the body goes by.
+// it takes the hash of the first l= octets while the body arrives.
 type bodyHashes struct {
 	cache           *Cache
 	simple, relaxed *canonicalizer
@@ -161,8 +161,8 @@ func (s *bodySink) close() {
 }
 
 // canonicalizer brings a body that arrives in chunks into canonical form. It
-// does not store octets that it holds back: a count and two flags say what they
-// are.
+// does not store octets that it holds back: a count and two flags say which
+// octets these are.
 type canonicalizer struct {
 	relaxed bool
 	sink    bodySink

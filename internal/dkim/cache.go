@@ -9,9 +9,9 @@ import (
 )
 
 // Cache is shared by the messages of a daemon. It keeps the keys of records that
-// were parsed before, and memory of earlier messages that new messages use
-// again. Results do not point into this memory. A nil Cache keeps nothing. A
-// Cache is safe for concurrent use.
+// were parsed before. It also keeps the memory of earlier messages, so that new
+// messages can use this memory again. Results do not point into this memory. A
+// nil Cache keeps nothing. A Cache is safe for concurrent use.
 type Cache struct {
 	keys    keyCache
 	indexes sync.Pool // holds *fieldIndex

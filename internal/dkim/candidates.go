@@ -24,7 +24,7 @@ type form struct {
 }
 
 // maxForms is the largest number of forms of a message: three guesses at the
-// spaces for each of three guesses at Return-Path.
+// spaces, combined with three guesses at Return-Path.
 const maxForms = 9
 
 // spaceForms is the number of guesses at the spaces. The guesses are: all values
@@ -32,7 +32,7 @@ const maxForms = 9
 // no value did.
 const spaceForms = 3
 
-// droppedFields are those that Postfix removes before a milter sees the message
+// droppedFields are the fields that Postfix removes before a milter sees the message
 // (message_drop_headers), in lower case.
 var droppedFields = [...]string{"bcc", "content-length", "resent-bcc", returnPathField}
 
@@ -169,8 +169,8 @@ const (
 	maxSpaceOctets = 256 << 10
 )
 
-// search looks for the form that was signed among those in which some values
-// began with a space and others did not. It begins with the forms in which the
+// search looks for the form that was signed among the forms in which some values
+// began with a space and other values did not. It begins with the forms in which the
 // fewest values had no space.
 func (c *candidates) search(signed digest) bool {
 	var slots []int
@@ -215,7 +215,7 @@ func spread(set uint64, slots []int) (bare uint64) {
 }
 
 // dropped reports whether h= of the signature has this name although the message
-// has no field with it.
+// has no field with this name.
 func (c *candidates) dropped(name string) bool {
 	for _, signed := range c.pending.Headers {
 		if strings.EqualFold(name, signed) {

@@ -10,7 +10,7 @@
 //	v.Write(chunk) // as often as chunks come
 //	signatures := v.Finish(ctx)
 //
-// The body is not kept. Each body canonicalization that a signature asks for
+// The package does not store the body. Each body canonicalization that a signature asks for
 // is hashed once, whatever the number of signatures. All signatures of a
 // message share a [Message], which has the index of the header, the body hashes
 // and the key lookups. Package arc uses it too.
@@ -172,8 +172,8 @@ var BodyLengthPolicies = []BodyLengthPolicy{BodyLengthCovered, BodyLengthAccept,
 // the message. The zero value is usable.
 type Options struct {
 	// MaxSignatures is how many signatures are verified; 0 means 10. RFC 6376 §6.1
-	// allows a limit. Other signatures get the result policy with the reason
-	// too_many_signatures.
+	// allows a limit. The signatures beyond this number get the result policy with
+	// the reason too_many_signatures.
 	MaxSignatures int
 	// MinRSABits is the size of the smallest RSA key that is accepted. Values below
 	// 1024 count as 1024, the least that RFC 8301 §3.2 allows.

@@ -272,8 +272,8 @@ func (x *fieldIndex) clear() bool {
 type span struct{ start, end int }
 
 // truncatedLen is the length of the shortest field that Postfix may have
-// truncated. Postfix's limit is 60,000 octets, and 59,539 octets of a longer
-// field arrived.
+// truncated. Postfix's limit is 60,000 octets. When a longer field was tried,
+// 59,539 octets of it arrived.
 const truncatedLen = 59_000
 
 // alteredByMTA reports whether the MTA may have changed a field before the milter

@@ -28,8 +28,8 @@ func checkStrength(k *syntax.Key, o Options) *Error {
 	return nil
 }
 
-// fits reports whether a signature has the length of all signatures under this
-// key. A signature of another length cannot verify, so no work is spent on it.
+// fits reports whether a signature has the length that every valid signature
+// under this key has. A signature of another length cannot verify, so no work is spent on it.
 func fits(k *syntax.Key, signature []byte) bool {
 	switch pub := k.Public.(type) {
 	case *rsa.PublicKey:

@@ -98,7 +98,7 @@ func TestKeyVerifyMismatch(t *testing.T) {
 	if !verifies(&key, sum, good) {
 		t.Error("a good signature does not verify")
 	}
-	for n := range 66 { // crypto/ed25519 panics if the length of a key is wrong, but not if that of a signature is
+	for n := range 66 { // crypto/ed25519 panics if a key has a wrong length, but not if a signature has one
 		if n != 64 && verifies(&key, sum, make([]byte, n)) {
 			t.Errorf("a signature of %d octets verifies", n)
 		}

@@ -12,7 +12,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// TestParallelLookups checks that keys are looked up in parallel, but at most
+// TestParallelLookups checks that Start looks keys up in parallel, but at most
 // maxParallelLookups at the same time, and that each Start begins the lookups
 // that were registered after the previous Start.
 func TestParallelLookups(t *testing.T) {

@@ -109,8 +109,9 @@ func (m *Message) QueryNames() []dns.Name {
 	return names
 }
 
-// maxParallelLookups is how many queries of one message may run at the same
-// time, because an ARC chain can name a hundred keys.
+// maxParallelLookups is how many queries of one call of Start may run at the same
+// time. A limit is needed because an ARC chain can name a hundred keys. Several
+// calls of Start for one message do not share the limit.
 const maxParallelLookups = 16
 
 // Start begins the lookups that were registered since the last Start and returns

@@ -15,7 +15,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// randomMail makes a message with white space, folding and letter case for canonicalization to change.
+// randomMail makes a message whose white space, folds and letter case are changed by
+// canonicalization.
 func randomMail(r *rand.Rand) string {
 	wsp := []string{" ", "  ", "\t", " \t ", "\r\n ", " \r\n\t ", "\r\n  "}
 	words := []string{"a", "Word", "UPPER", "x=y;", "例え", "\"q\"", "(c)", "1234567890123456789012345678901234567890"}

@@ -15,8 +15,8 @@ const fieldName = "dkim-signature"
 
 const (
 	// maxFields is how many DKIM-Signature fields are read, from the top. It is
-	// more than package milter lets through, because the author's field may be
-	// below any number of fields that other signers have added.
+	// more than package milter lets through by default, because the author's field
+	// may be below any number of fields that other signers have added.
 	maxFields = 4096
 	// maxReported is how many signatures Finish returns at most, so that the
 	// results fit into a header field. (It returns more only if

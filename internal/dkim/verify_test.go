@@ -251,7 +251,7 @@ func TestWaiting(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		v.Start(ctx, slow)
 		cancel()
-		expect(t, "cancelled", v.Finish(t.Context())[0], Fail, ReasonBodyHash) // the body never came
+		expect(t, "cancelled", v.Finish(t.Context())[0], Fail, ReasonBodyHash) // no body was written
 		v.Close()
 	})
 	h, body := signer.Split([]byte(mail))

@@ -13,8 +13,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// asked is a resolver that sends each question to next and keeps a list of the
-// questions.
+// asked is a resolver that sends each question to the resolver in its field
+// "next" and keeps a list of the questions.
 type asked struct {
 	dns.LookupOnly
 	next  dns.Resolver
@@ -36,9 +36,9 @@ func (a *asked) count() []string {
 }
 
 // checkAhead evaluates a message again, with a resolver that asks for all names
-// of a tree walk at once. want and inTurn are the outcome and the questions of the
-// first evaluation, which asked one question after the other. The outcome must be
-// the same. The questions of the first evaluation must be asked again, and no
+// of a tree walk at once. The first evaluation asked one question after the other:
+// "want" is its outcome, and "inTurn" are its questions. The outcome must be the
+// same. The questions of the first evaluation must be asked again, and no
 // question may be asked twice. A further question must belong to a tree walk, or
 // ask whether the author exists.
 func checkAhead(tb testing.TB, z dns.Resolver, author dns.Name, ids []Identifier, o Options, want Evaluation, inTurn []string) {

@@ -8,15 +8,15 @@ import (
 )
 
 // If a lookup of a tree walk failed, the Organizational Domain is not known. It
-// may still be certain whether two domains have the same one. The reason is that
-// both walks end with the same names, such as the top-level domain, and a record
-// at such a name changes both Organizational Domains alike. In this case the
-// failed lookup must not lead to a temporary error: if the servers of a
-// top-level domain failed for good, no mail of its domains would ever be
-// accepted.
+// may still be certain whether two domains have the same Organizational Domain.
+// The reason is that the tree walks of both domains end with the same names, such
+// as the top-level domain, and a record at such a name changes both Organizational
+// Domains alike. If this is certain, the failed lookup must not lead to a
+// temporary error. Otherwise, as long as the servers of a top-level domain fail,
+// mail of the domains below it could get no other result.
 
 // maxSupposed is the largest number of failed names for which sameOrganization
-// tries all records of supposed. With more failed names the answer is not
+// tries all records of the list "supposed". With more failed names the answer is not
 // certain.
 const maxSupposed = 3
 
@@ -26,7 +26,7 @@ var supposed = [...]*Record{nil, {PSD: PSDUnknown}, {PSD: PSDNo}, {PSD: PSDYes}}
 
 // sameOrganization reports whether a and b have the same Organizational Domain. p
 // and q are the outcomes of their tree walks. The answer is certain if it is the
-// same whatever records there are at the names whose lookup failed.
+// same for all records that there may be at the names whose lookup failed.
 func sameOrganization(a, b dns.Name, p, q path) (same, certain bool) {
 	failed := slices.Clone(p.failed)
 	for _, name := range q.failed {

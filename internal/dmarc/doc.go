@@ -7,18 +7,18 @@
 //
 // Where RFC 9989 leaves a choice, the package does this:
 //
-//   - A record that gives a tag of DMARC twice counts as no record. RFC 9989
+//   - A record that has a DMARC tag twice counts as no record. RFC 9989
 //     §4.7 takes over the syntax of RFC 6376 §3.2, where a duplicate makes the
 //     list invalid. The program mox does the same. The programs mail-auth and
 //     mailauth use the last of the duplicates. An attacker gains nothing either way.
 //   - Tag names compare without regard to case, as the literals of the ABNF do.
 //     In RFC 6376 the case matters, but other programs read "P=reject" as reject.
 //   - A text with white space before "v" is not a DMARC record, because the
-//     ABNF has none there.
+//     ABNF allows none there.
 //   - A tree walk stops at a record with psd=y or psd=n, even at the name at which
 //     it starts. If that name has psd=y, it is its own Organizational Domain.
-//   - An invalid p, sp or np makes the record p=none or unusable, even if this
-//     tag would not have been used. This is what §4.10.1 says literally, and what
+//   - A record with an invalid p, sp or np counts as p=none or is unusable, even
+//     if this tag would not have been used. This is what §4.10.1 says literally, and what
 //     mailauth does.
 //   - A record that is unusable leads to the result none, not permerror.
 //   - A failed lookup does not end a tree walk. If the result depends on the

@@ -12,8 +12,8 @@ import (
 // that fails under the policy that is known. The functions below find out what
 // is known of the policy after a lookup of the tree walk has failed.
 
-// possible returns the records of an incomplete tree walk that may apply to start.
-// For a name whose lookup failed there are three possibilities. If it has no
+// possible returns those records that an incomplete tree walk found and that may
+// apply to the domain "start", where it began. For a name whose lookup failed there are three possibilities. If it has no
 // record, as is usual, the record that [choose] takes applies. If it is a public
 // suffix (psd=y), the name below it is the Organizational Domain. If it has
 // another record, that record may apply, but its policy is not known.
@@ -49,7 +49,7 @@ func (d *Discovery) enforcing(ctx context.Context, r dns.Resolver) Policy {
 
 // atLeast returns the policy that a record asks for; with t=y it is one step
 // milder. The policy may depend on whether the author exists. If that is not
-// known, atLeast returns the milder of the two policies: an attacker can always
+// known, atLeast returns the milder of the two policies, because an attacker can
 // choose an author for whom the milder policy is right.
 func (d *Discovery) atLeast(ctx context.Context, r dns.Resolver, rec *Record, s Source) Policy {
 	a := d.applied(ctx, r, rec, s)

@@ -288,7 +288,7 @@ type applied struct {
 	tag    string // p, sp or np
 	policy Policy
 	exists *bool     // whether the author exists; nil if that was not asked or is not known
-	err    *DNSError // why exists is not known; tag and policy are then those for an author that exists
+	err    *DNSError // why "exists" is not known; "tag" and "policy" are then those for an author that exists
 }
 
 func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s Source) applied {
@@ -317,11 +317,10 @@ func (d *Discovery) applied(ctx context.Context, r dns.Resolver, rec *Record, s 
 	return a
 }
 
-// authorExists reports whether the Author Domain exists in DNS (§3.2.13),
-// whatever records it has. If the name _dmarc below it exists, so does the
-// domain (RFC 8020). If _dmarc does not exist, DNS is asked for the domain
-// itself. An alias to a name that does not exist is a domain that exists (RFC
-// 6604 §3).
+// authorExists reports whether the Author Domain exists in DNS (§3.2.13), with or
+// without records. If DNS has the name with _dmarc in front, it has the domain too
+// (RFC 8020). Otherwise DNS is asked for the domain itself. A domain that is an
+// alias of a missing name does exist (RFC 6604 §3).
 func (d *Discovery) authorExists(ctx context.Context, r dns.Resolver) (bool, *DNSError) {
 	if d.lookup(ctx, r, d.AuthorDomain, PurposeAuthor).exists {
 		return true, nil

@@ -57,12 +57,12 @@ const (
 	FoundMalformed Finding = "malformed" // a record that is invalid as a whole
 	FoundNothing   Finding = "nothing"   // the name exists, but has no record
 	FoundNXDomain  Finding = "nxdomain"
-	FoundExists    Finding = "exists" // the author exists, whatever records it has
+	FoundExists    Finding = "exists" // the Author Domain exists, with or without records
 	FoundError     Finding = "error"
 )
 
 // Step is one question to the DNS in a discovery or evaluation. Steps are in the
-// order of asking. No name is asked for twice.
+// order of asking. No question is asked twice.
 type Step struct {
 	Name    dns.Name  `json:"name"`
 	Type    dns.Type  `json:"type"`
@@ -75,7 +75,7 @@ type Step struct {
 // node is what is known of one name in the tree.
 type node struct {
 	record *Record
-	exists bool // _dmarc below the name exists, so the name exists too (RFC 8020)
+	exists bool // DNS has the name with _dmarc in front, so it has the name itself too (RFC 8020)
 	err    *DNSError
 }
 

@@ -129,7 +129,7 @@ func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 	e.ahead.record(rec, domain, e.check.Lookups)
 	for i := range rec.Directives {
 		d := &rec.Directives[i]
-		// This recursion is bounded, because each include uses up one of MaxLookups.
+		// This recursion is bounded, because each include counts towards MaxLookups.
 		matched, h := e.match(d, domain, depth)
 		if h != nil {
 			return verdict{}, h
@@ -140,7 +140,8 @@ func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 	}
 	if rec.Redirect != nil {
 		// If the record has "all", this line is not reached, because "all" matches
-		// every client. So redirect is ignored beside "all", as RFC 7208 §5.1 asks.
+		// every client. So the redirect of such a record is ignored, as RFC 7208 §5.1
+		// asks.
 		return e.redirect(rec.Redirect, domain, depth)
 	}
 	e.trace(Step{Domain: domain, Outcome: OutcomeDefault, Detail: "nothing matched", Depth: depth})
@@ -193,8 +194,8 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	switch {
 	case h != nil:
 	case matchesNothing(noMatch):
-		// There is no usable name, so the record counts as one without redirect, and
-		// the result is neutral. For a local part that is not ASCII, RFC 8616 §4 says
+		// There is no usable name, so the record counts as a record without redirect,
+		// and the result is neutral. For a local part that is not ASCII, RFC 8616 §4 says
 		// that the term matches nothing.
 		step.Outcome, step.Detail = OutcomeNoMatch, noMatch
 		e.trace(step)
@@ -214,7 +215,7 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 }
 
 // nested is check_host() for the target of include or redirect. If the target
-// has no record, the result is permerror with the reason ifNone.
+// has no record, the result is permerror with the reason in "ifNone".
 func (e *evaluation) nested(target dns.Name, depth int, ifNone Reason) (verdict, *halt) {
 	if !strings.Contains(string(target), ".") { // RFC 7208 §4.3
 		return verdict{}, &halt{result: PermError, reason: ifNone,
@@ -282,7 +283,7 @@ func (e *evaluation) countLookup() *halt {
 }
 
 // countVoid counts a term whose own lookup found nothing (RFC 7208 §4.6.4).
-// The lookups of addresses of MX hosts and PTR names do not count.
+// Lookups for the addresses of MX hosts and of PTR names do not count.
 func (e *evaluation) countVoid(ans dns.Answer) *halt {
 	if !ans.Void() {
 		return nil

@@ -15,8 +15,8 @@ import (
 const unknown = "unknown"
 
 // expand replaces the macros of m by their values for domain (RFC 7208 §7.2). If
-// the expansion is too long, problem says so. For owned see
-// [macroString.expand].
+// the expansion is too long, problem says so. [macroString.expand] explains
+// the result "owned".
 func (e *evaluation) expand(m *macroString, domain dns.Name) (text string, owned int, problem string, h *halt) {
 	validated := ""
 	if m.usesPTR {

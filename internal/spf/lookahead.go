@@ -40,7 +40,7 @@ const maxUnderWay = 6
 type question struct {
 	name    dns.Name
 	typ     dns.Type
-	counted int  // the least number of terms that count against MaxLookups up to here
+	counted int  // how many terms, at least, count towards MaxLookups up to this question
 	ofTerm  bool // a term asks it; otherwise it is for the address of an MX host
 	begun   bool // it was asked early
 	needed  bool // the evaluation asked it
@@ -133,9 +133,8 @@ func (l *lookAhead) askNext() {
 	}
 }
 
-// record adds the questions of the terms of domain's record. counted is the least
-// number of terms that have counted against MaxLookups before this record; l may be
-// nil.
+// record adds the questions of the terms of domain's record. counted is how many
+// terms before this record, at least, count towards MaxLookups. l may be nil.
 func (l *lookAhead) record(rec *Record, domain dns.Name, counted int) {
 	if l == nil {
 		return
@@ -155,7 +154,7 @@ func (l *lookAhead) record(rec *Record, domain dns.Name, counted int) {
 		l.term(d.Mechanism, d.target, domain, counted)
 	}
 	if rec.Redirect != nil && counted < MaxLookups {
-		l.term(MechanismInclude, rec.Redirect.target, domain, counted+1) // RFC 7208 §6.1: the same question
+		l.term(MechanismInclude, rec.Redirect.target, domain, counted+1) // redirect asks the same question as include (RFC 7208 §6.1)
 	}
 }
 
@@ -180,7 +179,8 @@ func (l *lookAhead) term(m Mechanism, spec *macroString, domain dns.Name, counte
 	case MechanismExists:
 		l.add(question{name: target, typ: dns.TypeA, counted: counted, ofTerm: true})
 	}
-	// Nothing is added for ptr, because iprev asks the same questions at this time.
+	// No question is added for ptr, because the iprev check asks the same questions
+	// at this time.
 }
 
 // hosts adds the questions for the addresses of MX hosts. l may be nil.

@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// far is a resolver whose every answer takes one trip. Questions of silent never
-// get an answer.
+// far is a resolver that takes the time "trip" for each answer. Questions for the
+// names in "silent" never get an answer.
 type far struct {
 	dns.LookupOnly
 	zone   dns.Resolver
@@ -82,14 +82,15 @@ many.example MX 1 h8.example
 h8.example A 192.0.2.1
 `
 
-// TestLookAhead checks how many round trips a check takes with nothing at hand, and
-// that its result is the same as in turn.
+// TestLookAhead checks how many round trips a check takes if no answer is known
+// yet. The result must be the same as that of a check that asks one question after
+// the other.
 func TestLookAhead(t *testing.T) {
 	const trip = 20 * time.Millisecond
 	for _, tt := range []struct {
 		why, domain     string
 		ahead           int
-		inTurn, trips   int // round trips without and with look-ahead
+		inTurn, trips   int // numbers of round trips without and with look-ahead
 		asked, unneeded int
 		want            Result
 	}{
@@ -136,7 +137,7 @@ func same(t *testing.T, why string, a, b Check) {
 }
 
 // TestLookAheadOnce checks that no question is asked twice, even if the evaluation
-// comes to it while it waits to be asked.
+// comes to a question that is still waiting to be asked early.
 func TestLookAheadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(nameserver.Zone(t, severalTerms), time.Second)
@@ -172,9 +173,9 @@ mx.dead.example A 192.0.2.1
 	})
 }
 
-// TestLookAheadStops checks that nothing more is asked early once an answer
-// shows that the check ends with an error if it comes to that term. The check itself
-// waits for good.example, the first term.
+// TestLookAheadStops checks that some answers stop the early questions: the answers
+// that end the check with an error if the evaluation comes to their term. The
+// evaluation itself still waits for good.example, the first term.
 func TestLookAheadStops(t *testing.T) {
 	const text = `
 void.example TXT "v=spf1 include:good.example a:v1.example a:v2.example a:v3.example a:v4.example a:v5.example a:v6.example a:v7.example a:v8.example -all"
@@ -192,7 +193,7 @@ fine.example TXT "v=spf1 include:good.example a:good.example a:h1.example a:h2.e
 		eleven += fmt.Sprintf("eleven.example MX 1 m%d.example\n", i)
 	}
 	for domain, want := range map[string]int{
-		"void.example": maxUnderWay + MaxVoidLookups, // each void answer before the last one made room for a question
+		"void.example": maxUnderWay + MaxVoidLookups, // after each void answer, except the last one, one more question is asked
 		"gone.example": maxUnderWay, "wrong.example": maxUnderWay, "failed.example": maxUnderWay, "hosts.example": maxUnderWay,
 		"fine.example": 7,
 	} {

@@ -151,7 +151,7 @@ func (e *evaluation) matchA(d *Directive, target dns.Name) (bool, string, *halt)
 
 // matchMX evaluates mx (RFC 7208 §5.4). More than ten hosts are a permerror even
 // if one of the first ten would match, because the order of hosts in an answer is
-// random and the result must not be.
+// random and the result must not depend on it.
 func (e *evaluation) matchMX(d *Directive, target dns.Name) (bool, string, *halt) {
 	mx, h := e.lookup(target, dns.TypeMX)
 	if h == nil {

@@ -16,7 +16,7 @@ type ptrNames struct {
 }
 
 // lookupPTR returns the names of the client's address. It asks DNS only once for
-// each check (RFC 7208 §5.5). A DNS error is kept in the field "problem" and does
+// each check (RFC 7208 §5.5). A DNS error is stored in the field "problem" and does
 // not end the check.
 func (e *evaluation) lookupPTR() (*ptrNames, *halt) {
 	if e.ptr != nil {

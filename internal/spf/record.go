@@ -104,7 +104,7 @@ func ParseRecord(txt string) (*Record, error) {
 		return nil, ErrRecordTooLong
 	}
 	rec := &Record{Text: txt}
-	// Room for eight directives is enough for most records. The number of spaces
+	// A capacity of eight directives is enough for most records. The number of spaces
 	// is not enough as a bound, because a hostile record may have only spaces.
 	rec.Directives = make([]Directive, 0, min(strings.Count(txt, " "), 8))
 	for pos := len(version); pos < len(txt); {

@@ -1,5 +1,5 @@
-// Package taglist reads the tag=value lists of RFC 6376 §3.2, the syntax that
-// DKIM and ARC signatures, DKIM keys, DMARC and BIMI records share.
+// Package taglist reads the tag=value lists of RFC 6376 §3.2. DKIM and ARC
+// signatures, DKIM keys, DMARC records and BIMI records have this syntax.
 //
 // [Append] reads strictly, as RFC 6376 asks for: one error makes the whole list
 // invalid. [All] yields one tag at a time, so that DMARC can skip those that it
@@ -22,7 +22,7 @@ const (
 	// below a megabyte.
 	MaxLen = 1 << 20
 	// MaxTags is the largest number of tags in one list. The IANA registries name
-	// about fifteen tags for each kind of list. The rest of the limit is room for
+	// about fifteen tags for each kind of list. The rest of the limit is for
 	// unknown tags.
 	MaxTags = 128
 )
@@ -97,8 +97,8 @@ func (l List) Tag(name string) (Tag, bool) {
 // All yields the tags of the list one after the other. For a piece between two
 // semicolons that is not a tag, it yields an error and as much of the tag as
 // could be read. It does not yield the empty piece after a final ";", and it
-// does not look for duplicates. If the list exceeds MaxLen or MaxTags, the last
-// thing that it yields is the error.
+// does not look for duplicates. If the list exceeds MaxLen or MaxTags, All
+// yields the error last.
 func All(s string) iter.Seq2[Tag, error] {
 	return func(yield func(Tag, error) bool) {
 		if len(s) > MaxLen {

@@ -34,7 +34,7 @@ func TestParseErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
-		why, old, new string // old is replaced by new in a good field
+		why, old, new string // the text "old" of a valid field is replaced by the text "new"
 		want          Fault  // "" for none
 	}{
 		{"a stray word", "v=1;", "v=1; word;", FaultSyntax},
