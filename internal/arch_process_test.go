@@ -22,9 +22,9 @@ var process = map[string][]string{
 	"github.com/coreos/go-systemd/v22/daemon":        nil,
 }
 
-// TestAppTakesNothingFromTheProcess checks that package app uses nothing that process lists. It
-// gets its clock, registry and so on from its caller, so that several daemons can run in one
-// process.
+// TestAppTakesNothingFromTheProcess checks that package app uses nothing that process lists.
+// Package app gets its clock, registry and so on from its caller, so that several daemons can run
+// in one process.
 func TestAppTakesNothingFromTheProcess(t *testing.T) {
 	seen := false
 	sources(t, func(pkg, file string, parsed *ast.File) {

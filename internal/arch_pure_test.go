@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// foreign lists, for each module of somebody else, the packages that may import the module. A
-// developer who wants to import a new module, or a module in another package, has to add it here.
+// foreign lists, for each third-party module, the packages that may import the module. A developer
+// who wants to import a new module, or a module in another package, has to add it here.
 var foreign = map[string][]string{
 	"github.com/coreos/go-systemd/v22": {"cmd/sekimori", "internal/milter/sockets"},
 	"github.com/emersion/go-milter":    {"internal/milter", "internal/milter/dialogue"},
@@ -31,9 +31,9 @@ var foreign = map[string][]string{
 	"golang.org/x/text":                      {"internal/mailaddr/encodedword"},
 }
 
-// worldly lists packages on the floors words, evaluators and facts that may import what [impure]
-// lists, with the reason. All other packages on these floors are pure: they give the same result
-// for the same message, the same DNS answers and the same time.
+// worldly lists the packages on the floors "words", "evaluators" and "facts" that may import an
+// impure package (see [impure]), with the reason. All other packages on these floors are pure: they
+// give the same result for the same message, the same DNS answers and the same time.
 var worldly = map[string]string{
 	"internal/milter":           "serves connections",
 	"internal/milter/client":    "makes connections",
@@ -190,9 +190,9 @@ var makers = []string{
 	"idna.New", "newCharSet", "words",
 }
 
-// declared adds the variables of a declaration to into. It reports a variable as an error if it is
-// changeable, if it has no value, or if its value comes from a call of a function that is not in
-// makers.
+// declared adds the variables of a declaration to the map "into". It reports a variable as an error
+// if it is changeable, if it has no value, or if its value comes from a call of a function that is
+// not in makers.
 func declared(t *testing.T, path string, d *ast.GenDecl, into map[string]*ast.ValueSpec) {
 	if d.Tok != token.VAR {
 		return
@@ -228,7 +228,7 @@ func isMaker(fun ast.Expr) bool {
 	return slices.ContainsFunc(makers, func(name string) bool { return isSelector(fun, name) })
 }
 
-// isSelector reports whether e is the expression in name, for example "errors.New".
+// isSelector reports whether e is the expression that name gives as text, for example "errors.New".
 func isSelector(e ast.Expr, name string) bool {
 	s, ok := e.(*ast.SelectorExpr)
 	if !ok {

@@ -6,9 +6,9 @@ import (
 )
 
 // TestResolverHasNoSideDoors checks that everything a resolver can do is a method of dns.Resolver,
-// and that a resolver which wraps another one has every method itself. The compiler checks the
-// latter, unless the wrapper embeds dns.Resolver or dns.LookupOnly. So the test looks for wrappers
-// that embed one of these, and for assertions to types of package dns.
+// and that a resolver which wraps another one has every method itself. The compiler checks that a
+// wrapper has every method, unless the wrapper embeds dns.Resolver or dns.LookupOnly. So the test
+// looks for wrappers that embed one of these, and for assertions to types of package dns.
 func TestResolverHasNoSideDoors(t *testing.T) {
 	sources(t, func(pkg, path string, file *ast.File) {
 		isOf := func(e ast.Expr, name string) bool {

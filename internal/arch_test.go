@@ -16,7 +16,7 @@ type floor int
 
 // The floors, from the lowest to the highest. ARCHITECTURE.md has a heading for each.
 const (
-	words      floor = iota // the types that all other packages use, and the code that talks to sockets
+	words      floor = iota // the types that packages on higher floors use, and the code that talks to sockets
 	evaluators              // each evaluates one mechanism: values in, a result out
 	facts                   // the facts about a message, and its verdict
 	parts                   // the parts from which the daemon is assembled
@@ -148,7 +148,7 @@ var sameFloor = map[string][]string{
 	"internal/dns/zone":        {"internal/dns"},
 	"internal/dkim/syntax":     {"internal/dns", "internal/taglist"}, // a signature is a list of tags, and some tags are domain names
 	"internal/mailaddr":        {"internal/dns"},                     // an address has a domain name
-	"internal/milter/client":   {"internal/milter/wire"},             // both speak the same protocol
+	"internal/milter/client":   {"internal/milter/wire"},             // packages client and wire speak the same protocol
 	"internal/testkit/mta":     {"internal/authres", "internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
@@ -177,7 +177,7 @@ var sameFloor = map[string][]string{
 	// Package console shows what packages explain, recent and status know; its tests also use judge
 	// and telemetry.
 	"internal/console": {"internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
-	// Both packages speak the same protocol.
+	// Packages dialogue and wire are parts of one protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
 	// Package resolver puts a cache in front of package upstream.
 	"internal/resolver":           {"internal/resolver/upstream"},

@@ -230,8 +230,8 @@ func writeJSON(out io.Writer, v any) error {
 }
 
 // loadOptional reads a configuration. If the file does not exist and the user did not name it
-// (asked is false), it returns the defaults. The configuration need not have the key mode,
-// because no daemon runs with it.
+// (asked is false), it returns the defaults. The key "mode" may be missing, because no daemon runs
+// with this configuration.
 func loadOptional(path string, asked bool) (*config.Config, error) {
 	cfg, err := config.LoadCandidate(path)
 	if !asked && errors.Is(err, fs.ErrNotExist) {

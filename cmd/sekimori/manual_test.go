@@ -281,9 +281,9 @@ func heading(b *strings.Builder, path, value string) {
 	}
 }
 
-// prose converts a comment to roff. item says that the text belongs to an item of a list and not
-// to a section. A line that begins with a word and a colon begins a list of words if it follows
-// the end of a sentence. Other indented lines are an example and keep their line breaks.
+// prose converts a comment to roff. "item" says whether the text belongs to an item of a list
+// instead of a section. A line that begins with a word and a colon begins a list of words if it
+// follows the end of a sentence. Other indented lines are an example and keep their line breaks.
 func prose(lines []string, item bool) string {
 	var b strings.Builder
 	end := ".fi\n.RE\n"

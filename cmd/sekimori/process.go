@@ -36,9 +36,9 @@ func openFiles() uint64 {
 
 const (
 	// garbage is how much the heap should grow between two collections, in octets. By default the
-	// Go runtime lets the heap grow by a share of its live octets. Then a small heap (an empty
-	// DNS cache) would be collected every few milliseconds under load, and a full cache would
-	// take twice its memory.
+	// Go runtime lets the heap grow by a share of its live octets. Then a small heap (an empty DNS
+	// cache) would be collected every few milliseconds under load, and with a full cache the heap
+	// would grow to about twice the size of the cache.
 	garbage = 24 << 20
 	// The percentage of the garbage collector is kept between these two values. With a lower
 	// percentage, a full cache would be scanned too often. With a higher one, a small heap would
@@ -49,10 +49,10 @@ const (
 	collectorInterval = 10 * time.Second
 )
 
-// tuneCollector sets the garbage collector's percentage again and again, so that the heap grows
-// by about garbage octets between two collections. stop ends that and restores the former
-// percentage. If GOGC is in the environment, the operator has chosen the percentage, and
-// tuneCollector changes nothing.
+// tuneCollector sets the garbage collector's percentage again and again, so that the heap grows by
+// about "garbage" octets between two collections. The returned function "stop" ends that and
+// restores the former percentage. If GOGC is in the environment, the operator has chosen the
+// percentage, and tuneCollector changes nothing.
 func tuneCollector() (stop func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -82,9 +82,9 @@ func tuneCollector() (stop func()) {
 	}
 }
 
-// gcPercent returns the percentage with which a heap of live octets grows by about garbage
-// octets, but at least minGCPercent and at most maxGCPercent. It is rounded down to steps of 20,
-// because each change stops the process for a moment.
+// gcPercent returns the percentage with which a heap of "live" octets grows by about "garbage"
+// octets, but at least minGCPercent and at most maxGCPercent. The percentage is rounded down to
+// steps of 20, because each change stops the process for a moment.
 func gcPercent(live uint64) int {
 	if live < garbage*100/maxGCPercent {
 		return maxGCPercent

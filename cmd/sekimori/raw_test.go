@@ -14,8 +14,8 @@ import (
 // its direction.
 const steering = "\x1b[2J\x07\x08\x7f\u0085\u009b31m\u202egnp\u2066\u2069\u200b\ufeff\U000e0041\x9b\xff\x00"
 
-// TestNothingRaw checks that commands never print a character of steering, neither in text nor in
-// JSON. The characters come from a message, a log, another file or an argument.
+// TestNothingRaw checks that commands print none of the characters in "steering", neither in text
+// nor in JSON. The characters come from a message, a log, another file or an argument.
 func TestNothingRaw(t *testing.T) {
 	x := steering
 	const forged = "\nforged"

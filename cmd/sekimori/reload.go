@@ -18,7 +18,8 @@ import (
 	"sekimori/internal/config"
 )
 
-// reloadPoll is the time between two questions to the daemon whether the reload has ended.
+// reloadPoll is how long the command waits before it asks the daemon again whether the reload has
+// ended.
 const reloadPoll = 50 * time.Millisecond
 
 func newReload() *cobra.Command {

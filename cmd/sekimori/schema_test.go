@@ -26,8 +26,8 @@ import (
 
 var update = flag.Bool("update", false, "write deploy/docs/json.md anew from the Go types")
 
-// documents are the types of the JSON documents that commands print and the admin address
-// returns. Each type is described once in the page, and other types refer to that description.
+// documents are the types of the JSON documents that commands print and the admin address returns.
+// deploy/docs/json.md describes each type once, and other types refer to that description.
 var documents = []struct {
 	title string
 	typ   reflect.Type
@@ -167,8 +167,8 @@ func (s *schema) traits(at, optional, comment string) {
 	}
 }
 
-// readComments returns the comments of all struct fields in the source, by "package
-// path.Type.Field", and those of the traits, by their word.
+// readComments returns the comments of the struct fields in the source and of the traits. The key
+// of a field is "package path.Type.Field", and the key of a trait is its word.
 func readComments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}

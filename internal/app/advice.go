@@ -19,8 +19,8 @@ func Advice(cfg *config.Config) []string {
 	return append(out, serverAdvice(cfg.DNS, resolver.ResolvConf)...)
 }
 
-// nameAdvice returns a warning if the authserv-id, or the host's name that replaces an empty
-// one, has no dot. host is the name of this host. "" means that there is nothing to warn about.
+// nameAdvice returns a warning if the authserv-id has no dot, or if it is empty and the name of
+// this host, which then replaces it, has no dot. It returns "" if there is nothing to warn about.
 func nameAdvice(id, host string) string {
 	const why = "if the MTA does not send its name, results in the MTA's full name could be forged; " +
 		"write the name that the MTA calls itself, such as mx.example.jp"

@@ -1,7 +1,7 @@
 // Package app assembles the daemon from its parts. New opens and checks everything, so that an
-// error of the start comes from New. Start serves. Reload replaces the configuration in effect.
-// Stop closes everything in reverse order. Run calls Start and later Stop, for a process that
-// runs one daemon.
+// error at the start is returned by New. Start serves. Reload replaces the configuration in effect.
+// Stop closes everything in reverse order. Run calls Start and later Stop, for a process that runs
+// one daemon.
 package app
 
 import (
@@ -59,7 +59,7 @@ type App struct {
 	stopped     chan struct{} // closed when Stop begins
 
 	// mu makes Start, the commit of a Reload and Stop exclude each other. After New, the fields
-	// below it change only while it is held.
+	// below mu change only while mu is held.
 	mu       sync.Mutex
 	current  *generation
 	sockets  []*socket
@@ -93,7 +93,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	return a, nil
 }
 
-// newApp returns an App on which no step was done.
+// newApp returns an App for which no step of the start was done yet.
 func newApp(o Options) *App {
 	logTo := telemetry.NewSwitch(slog.DiscardHandler)
 	return &App{

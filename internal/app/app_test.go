@@ -51,8 +51,8 @@ func options(log io.Writer) Options {
 	return Options{Version: "test", Log: log, Now: time.Now, Registry: prometheus.NewRegistry()}
 }
 
-// running starts a daemon whose options are changed by changes. stop ends the daemon and returns
-// the error of Run.
+// running starts a daemon. Before that, each function in "changes" may change its options. The
+// returned function "stop" ends the daemon and returns the error of Run.
 func running(t *testing.T, cfg *config.Config, changes ...func(*Options)) (a *App, log *logs.Buffer, stop func() error) {
 	t.Helper()
 	log = &logs.Buffer{}

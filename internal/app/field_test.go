@@ -43,8 +43,8 @@ func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelop
 	return res
 }
 
-// warned returns the values of "what" in the records with this msg, separated by spaces. Each
-// record must be a warning.
+// warned returns the values of the key "what" in those log records whose message is msg, separated
+// by spaces. Each record must be a warning.
 func warned(t *testing.T, log *logs.Buffer, msg string) string {
 	t.Helper()
 	var kinds []string

@@ -34,8 +34,8 @@ type generation struct {
 // build makes a generation of cfg and reads the files that cfg names. It returns the first error
 // that it finds. It binds no addresses; prepare does. It changes nothing for messages yet. old is
 // the generation in effect, or nil at the start; the new generation may use its DNS cache and its
-// recent decisions. build calls reading before it reads a file, so that a caller who stops waiting
-// can say which file cannot be read.
+// recent decisions. build calls the function "reading" before it reads a file, so that a caller who
+// stops waiting can say which file cannot be read.
 func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (_ *generation, err error) {
 	g := &generation{cfg: cfg}
 	defer func() {
@@ -126,9 +126,9 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 	return out
 }
 
-// newResolver makes the resolver of cfg. The new resolver uses the cache of old, unless the
-// settings of the cache or dns.trust_ad changed. A change of dns.trust_ad would change what the AD
-// bits in the cache mean.
+// newResolver makes the resolver of cfg. The new resolver uses the cache of the old generation,
+// unless the settings of the cache or dns.trust_ad changed. A change of dns.trust_ad would change
+// what the AD bits in the cache mean.
 func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, a.resolverPanicked)
 	o.Client.OnServers = a.serversChanged
@@ -149,8 +149,8 @@ type change struct {
 	steps      []step // what prepare opened
 }
 
-// prepare binds the addresses of g. The running daemon does not change. On error prepare closes
-// everything that it opened, and g.
+// prepare binds the addresses of g. The running daemon does not change. On error prepare closes g
+// and everything that prepare itself opened.
 func (a *App) prepare(g *generation) (_ *change, err error) {
 	c, cfg := &change{generation: g}, g.cfg
 	defer func() {
@@ -196,7 +196,7 @@ func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	})
 }
 
-// commit makes c the change in effect. It cannot fail. A message is handled either by the old
+// commit puts the change c into effect. It cannot fail. A message is handled either by the old
 // generation or by the new one. The caller must hold a.mu, except in New.
 func (a *App) commit(c *change) {
 	cfg := c.generation.cfg

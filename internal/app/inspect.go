@@ -116,8 +116,8 @@ func (a *App) newConsole() (*console.Console, error) {
 	})
 }
 
-// runConsole runs the console in the background, where it records the history of verdicts, until
-// Stop.
+// runConsole runs the console in the background until Stop. The console records the history of
+// verdicts.
 func (a *App) runConsole() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

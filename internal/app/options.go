@@ -8,10 +8,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Options are what the daemon needs besides its configuration. Package app takes such things
-// only from here and not from the process: it reads no environment variable, changes no setting
-// of the Go runtime, and uses no other registry, logger or clock. Log, Now and Registry are
-// required.
+// Options are what the daemon needs besides its configuration. Package app takes such things only
+// from here and not from the process: it reads no environment variable, changes no setting of the
+// Go runtime, and uses only the registry, the log and the clock that it finds here. Log, Now and
+// Registry are required.
 type Options struct {
 	Version string
 	PID     int // the process id, which "sekimori reload" asks for

@@ -51,8 +51,8 @@ func (g *generation) openRecipients(metrics *telemetry.Metrics, log *slog.Logger
 	return always(d.Close), nil
 }
 
-// checkRecipients reads the file of consents. It does not connect to the socketmap server,
-// because that may not run yet.
+// checkRecipients reads the file of consents. It does not connect to the socketmap server, because
+// that server may not run yet.
 func checkRecipients(r config.Recipients) error {
 	d, err := consent.New(consentOptions(r))
 	if err != nil {

@@ -168,8 +168,8 @@ func TestReloadOfBadFile(t *testing.T) {
 	}
 }
 
-// waitFor waits until the log contains the text what at least times times. The log is written in
-// the background.
+// waitFor waits until the log contains a text at least as many times as the argument "times" says.
+// The log is written in the background.
 func waitFor(t *testing.T, log *logs.Buffer, what string, times int) *logs.Buffer {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); strings.Count(log.String(), what) < times; {

@@ -6,8 +6,8 @@ type step struct {
 	undo func() error
 }
 
-// begin calls do and, if it succeeds, adds the step to list. do returns the function that undoes
-// the step, or nil if there is nothing to undo.
+// begin calls the function "do" and, if that succeeds, adds the step to list. "do" returns the
+// function that undoes the step, or nil if there is nothing to undo.
 func (a *App) begin(list *[]step, name string, do func() (undo func() error, err error)) error {
 	if a.o.onStep != nil {
 		if err := a.o.onStep(name, false); err != nil {

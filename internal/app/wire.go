@@ -137,8 +137,8 @@ func Shadow(cfg *config.Config) (*policy.Config, error) {
 }
 
 // Warnings returns an error that names the rules which have no effect, for example because they
-// expired. Such rules do not keep the daemon from starting. It returns nil if there are none, and
-// an error of another kind if the rules cannot be read.
+// expired. Such rules do not keep the daemon from starting. It returns nil if there are no such
+// rules, and an error of another kind if the rules cannot be read.
 func Warnings(cfg *config.Config, now time.Time) error {
 	rules, err := cfg.Rules(config.LoadRules)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // TestDefaultsOfTheParts checks that config.Default has the default timeout of package upstream,
-// and that config has the limit of recent.MaxEntries. Package config repeats both values,
-// because it may not import these packages.
+// and that package config limits admin.recent to recent.MaxEntries. Package config repeats both
+// values, because it may not import these packages.
 func TestDefaultsOfTheParts(t *testing.T) {
 	got := resolverConfig(config.Default(), nil)
 	if got.Client.Timeout != upstream.DefaultTimeout {

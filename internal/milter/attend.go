@@ -8,8 +8,8 @@ import (
 
 // attendant watches the MTA while a call of EndOfMessage takes long. It sends progress notices,
 // detects that the MTA has left, and ends the context of the call when the time is up. A connection
-// gets an attendant at the end of its first message, and another one if the context of the first
-// has ended.
+// gets an attendant at the end of its first message, and a new one if the context of the first
+// attendant has ended.
 type attendant struct {
 	l      *link
 	ctx    callContext // the context of every EndOfMessage

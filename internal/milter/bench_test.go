@@ -90,7 +90,7 @@ func benchmark(b testing.TB) (dial func() net.Conn, answer int) {
 	}, len(edit)
 }
 
-// exchange writes sent, and then reads len(answer) octets into answer.
+// exchange writes the octets in "sent", and then fills "answer" with octets that it reads.
 func exchange(b testing.TB, nc net.Conn, sent []byte, answer []byte) {
 	if _, err := nc.Write(sent); err != nil {
 		b.Fatal(err)

@@ -54,7 +54,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 // LocalAddr is the address of this end of the milter connection.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// HasAction reports whether the MTA allows the milter to do a.
+// HasAction reports whether the MTA allows the milter the action a.
 func (c *Conn) HasAction(a Action) bool { return Action(c.terms.Actions)&a == a }
 
 // RepliesToRcpt reports whether the MTA waits for a reply to RCPT.

@@ -153,7 +153,7 @@ func (l *link) overEnvelope(n int) string {
 	return ""
 }
 
-// maxStart is the most octets of a value that HeaderStart gets.
+// maxStart is how many octets HeaderStart gets of a name or a value at most.
 const maxStart = 8 << 10
 
 func (l *link) header() (Reply, error) {

@@ -101,8 +101,8 @@ func TestMalformedFrameClosesOneSession(t *testing.T) {
 }
 
 // TestProtocolErrorsAreRationed causes many protocol errors, as anybody who can connect to the
-// socket can. It checks that the log has ten of them and the number of the others, and that the
-// metric counts all of them.
+// socket can. It checks that the log has ten of these errors and the number of those that were left
+// out, and that the metric counts all of them.
 func TestProtocolErrorsAreRationed(t *testing.T) {
 	w := newWorld(t, given{})
 	addr := w.listen()

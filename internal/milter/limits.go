@@ -48,7 +48,7 @@ const (
 	// listener.
 	maxRefusing = 256
 	// maxDrainIdle is how long a shutdown waits for the next message of a session that is between
-	// messages. Some clients are always silent for long. While the shutdown waits for them, new
+	// messages. Some clients stay silent for a long time. While the shutdown waits for them, new
 	// SMTP sessions find no milter, and Postfix gives up connecting to a milter after 30 s
 	// (milter_connect_timeout). So this wait must be shorter than 30 s.
 	maxDrainIdle = 20 * time.Second

@@ -15,8 +15,9 @@ const (
 )
 
 // memory counts what all connections together have reserved of Limits.Memory. A new connection is
-// served only if the total then is at most three quarters of the limit. The last quarter is for
-// messages of existing connections, so that a message that has begun can be finished.
+// served only if the total, including this connection, is at most three quarters of the limit. The
+// last quarter is for messages of existing connections, so that a message that has begun can be
+// finished.
 type memory struct{ reserved atomic.Int64 }
 
 // admit reserves sessionCost for a connection. It returns false, and reserves nothing, if limit

@@ -1,23 +1,22 @@
 // Package milter serves the milter protocol to MTAs. It uses github.com/emersion/go-milter for a
-// part of the protocol: go-milter answers the negotiation, lists the macros that we ask for,
-// runs the loop of each connection, and calls us at the end of each message. This package does
+// part of the protocol: go-milter answers the negotiation, lists the macros that we ask for, runs
+// the loop of each connection, and calls us at the end of each message. This package does
 // everything else: it reads and limits the frames (package wire), checks their sequence (package
-// dialogue), hands the events to a [Session], and writes replies and edits. go-milter alone
-// would accept events in any order, wait for an MTA without a time limit, keep every field of
-// the header, shorten addresses, drop malformed fields without an error, and write its errors to
-// the global log. A program that handles mail from strangers needs limits on all of these, and
-// must see every field.
+// dialogue), hands the events to a [Session], and writes replies and edits. go-milter alone would
+// accept events in any order, wait for an MTA without a time limit, keep every field of the header,
+// shorten addresses, drop malformed fields without an error, and write its errors to the global
+// log. A program that handles mail from strangers must do none of this, and must see every field.
 //
 // go-milter reads only a frame of one octet for the negotiation and for the end of each message.
 // So go-milter gets nothing malformed, and keeps nothing that could grow. The replies and edits
 // that we write are, octet for octet, those that go-milter would write, but without its buffer
 // of 4 KB for each frame. A test compares the two.
 //
-// One connection of the MTA is normally one SMTP session of a client, with any number of
-// messages. A malformed frame, a timeout or an MTA that disappears ends that one connection. A
-// panic in a Session normally costs one message: after a panic in Connect or Helo the messages
-// that follow are refused too, and a panic in Abort ends the connection. The package knows
-// nothing about mail authentication.
+// One connection of the MTA is normally one SMTP session of a client, with any number of messages.
+// A malformed frame, a timeout or an MTA that disappears ends that one connection. After a panic in
+// a Session, normally only the message in progress gets the reply for a panic. After a panic in
+// Connect or Helo, the messages that follow get it too, and a panic in Abort ends the connection.
+// The package knows nothing about mail authentication.
 package milter
 
 import (
@@ -35,7 +34,7 @@ import (
 // to the next event for which the MTA waits. Until the message ends, the Session gets no further
 // events of that message. A Reply from Connect is valid for every message of the session, and one
 // from Helo until the next HELO, whether the Reply was held or not. A refusal from Rcpt refuses one
-// recipient if the MTA waits for it. If it is held, it refuses the whole message.
+// recipient if the MTA waits for it. A refusal from Rcpt that is held refuses the whole message.
 type Session interface {
 	// Connect gets the address and name of the SMTP client. It is called once.
 	Connect(c Connect) Reply
@@ -51,8 +50,8 @@ type Session interface {
 	// Header gets a header field, in wire order. value has every octet after the colon, including
 	// white space, with folds as CRLF, but no CRLF at the end. If the MTA removes one leading space
 	// from every value, a space is put back, unless the value begins with a tab. Every LF from the
-	// MTA becomes CRLF, even if no white space follows it. Postfix and Sendmail send no such LF,
-	// and the Session must decide what it means.
+	// MTA becomes CRLF, even if no white space follows it. Postfix and Sendmail send no such LF. If
+	// another MTA does, the Session must decide what the LF means.
 	Header(name, value string) Reply
 	// EndOfHeader is called after the last field.
 	EndOfHeader() Reply
@@ -90,8 +89,8 @@ type OversizeReplier interface {
 // no recipients, no end of the header and no body.
 type Outliner interface {
 	OversizeReplier
-	// HeaderStart is like Header, but gets at most the first 8 KiB that the MTA sent of the name
-	// and of the value.
+	// HeaderStart is like Header, but gets at most the first 8 KiB of the name and the first 8 KiB
+	// of the value, counted as the MTA sent them.
 	HeaderStart(name, start string)
 }
 
@@ -175,7 +174,7 @@ func RejectReasons() []RejectReason {
 	return []RejectReason{ReasonMaxSessions, ReasonMemory, ReasonHardLimit, ReasonAcceptFailed}
 }
 
-// ReplyAt says at which events before the header the sessions give replies. For the others the
+// ReplyAt says at which events before the header the sessions give replies. At the other events the
 // MTA is asked not to wait for a reply, which saves a round trip each time.
 type ReplyAt struct {
 	Connect, Helo, Mail, Rcpt bool

@@ -12,7 +12,7 @@ const maxLoggedErrors = 10
 const rationTime = time.Minute
 
 // ration limits how many log records of one kind are written within rationTime, and counts the
-// others.
+// records that are left out.
 type ration struct {
 	mu      sync.Mutex
 	began   time.Time
@@ -21,8 +21,8 @@ type ration struct {
 	end     *time.Timer // calls flush at the end of rationTime; nil while no record was left out
 }
 
-// take reports whether one more record may be logged. If not, over will be called at the end of
-// rationTime with the number of records that were left out.
+// take reports whether one more record may be logged. If not, the function "over" will be called at
+// the end of rationTime with the number of records that were left out.
 func (r *ration) take(over func(left int)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -40,8 +40,8 @@ func (r *ration) take(over func(left int)) bool {
 	return false
 }
 
-// flush calls over with the number of records that were left out since the last flush, unless
-// that is 0.
+// flush calls the function "over" with the number of records that were left out since the last
+// flush, unless that number is 0.
 func (r *ration) flush(over func(left int)) {
 	r.mu.Lock()
 	left := r.omitted

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestRation checks that over gets the number of records left out, once, at the end of
-// rationTime, and that then records may be logged again.
+// TestRation checks that the function "over" gets the number of records left out, once, at the end
+// of rationTime, and that records may be logged again afterwards.
 func TestRation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r ration

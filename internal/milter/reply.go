@@ -30,7 +30,8 @@ const Outline Reply = "outline"
 const (
 	// flawed separates the reply from a note that says why the argument of Custom was invalid.
 	flawed = "\x00"
-	// progressNotice (SMFIR_PROGRESS) is written like a reply, but the reply is still to come.
+	// progressNotice (SMFIR_PROGRESS) is written like a reply, but the MTA goes on waiting for the
+	// real reply.
 	progressNotice = Reply("p")
 )
 

@@ -199,8 +199,8 @@ func (s *Server) full() bool {
 	return s.refusing >= maxRefusing && (s.sessions >= limits.MaxSessions || s.memory.short(limits.Memory))
 }
 
-// start starts a goroutine that serves nc, or that refuses it if it is over MaxSessions or
-// Memory.
+// start starts a goroutine for the connection nc. It serves nc, or refuses nc if MaxSessions or
+// Memory does not allow one more connection.
 func (s *Server) start(nc net.Conn) {
 	set := s.settings.Load()
 	reason := RejectReason("")
@@ -257,12 +257,12 @@ func (s *Server) done(l *link) {
 	s.wg.Done()
 }
 
-// Shutdown stops accepting connections and waits until the MTAs end their sessions. If an MTA
-// loses its milter in the middle of an SMTP session, it answers 451 for the rest of the session
-// (Postfix with the default action tempfail), or stops filtering (with accept). So Shutdown
-// waits until a message in progress has ended, and then up to 20 seconds for the next message of
-// the session. When ctx ends, Shutdown cancels running calls of EndOfMessage, sends their
-// replies, closes every connection and returns the error of ctx. When Shutdown returns, no
+// Shutdown stops accepting connections and waits until the MTAs end their sessions. If an MTA loses
+// its milter in the middle of an SMTP session, it answers 451 for the rest of the session (Postfix
+// with the default action tempfail), or stops filtering (with the default action accept). So
+// Shutdown waits until a message in progress has ended, and then up to 20 seconds for the next
+// message of the session. When ctx ends, Shutdown cancels running calls of EndOfMessage, sends
+// their replies, closes every connection and returns the error of ctx. When Shutdown returns, no
 // goroutine of the server is left.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()

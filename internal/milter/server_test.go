@@ -111,7 +111,7 @@ func TestHardLimit(t *testing.T) {
 		if got := strings.Join(w.log(), "\n"); strings.Count(got, "hard_limit") != 1 || strings.Count(got, "max_sessions") != 256 {
 			t.Error(got)
 		}
-		for n := 0; n < 300; n++ { // the MTAs close their connections, so that others can be refused
+		for n := 0; n < 300; n++ { // the MTAs close their connections, so that the server can refuse the connections in the queue
 			_ = (<-conns).Close()
 		}
 		synctest.Wait()

@@ -1,17 +1,17 @@
 package milter
 
-// sessionStack and messageStack are about how many octets of stack a session needs, and the
-// evaluation of a message.
+// A session needs about sessionStack octets of stack, and the evaluation of a message needs about
+// messageStack octets.
 const (
 	sessionStack = 5 << 10
 	messageStack = 12 << 10
 )
 
-// growForSession makes the stack of a connection's goroutine grow to the size that a session
-// needs. Otherwise the stack would grow later, deep in the evaluators: whenever a function needs
-// more stack than there is, the runtime makes a stack of twice the size and copies all frames to
-// it. growForSession is called while there are few frames, so this growth is cheap. The garbage collector later shrinks the stack of an idle
-// connection.
+// growForSession makes the stack of a connection's goroutine grow to the size that a session needs.
+// Otherwise the stack would grow later, deep in the evaluators: whenever a function needs more
+// stack than there is, the runtime makes a stack of twice the size and copies all frames to it.
+// growForSession is called while there are few frames, so this growth is cheap. The garbage
+// collector later shrinks the stack of an idle connection.
 //
 // Calling the function is enough, whatever its argument is. The argument only keeps the compiler
 // from removing the array.
@@ -24,8 +24,8 @@ func growForSession(use bool) {
 	}
 }
 
-// growForMessage does the same as growForSession, to the size that the evaluation of a message
-// needs.
+// growForMessage is like growForSession, but makes the stack grow to the size that the evaluation
+// of a message needs.
 //
 //go:noinline
 func growForMessage(use bool) {

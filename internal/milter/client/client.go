@@ -279,7 +279,7 @@ func (c *Client) Progress() int { return c.progress }
 
 // event sends an event with its macros and reads the answer. skip is the protocol flag by which a
 // milter says that it does not want the event. silent is the protocol flag by which a milter says
-// that it will not answer the event. If the milter set one of them, event returns Continue.
+// that it will not answer the event. If the milter set one of these flags, event returns Continue.
 func (c *Client) event(cmd byte, data []byte, skip, silent uint32) (Action, error) {
 	if c.negotiated.Protocol&skip != 0 {
 		return Action{Kind: Continue}, nil

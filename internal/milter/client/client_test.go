@@ -110,7 +110,7 @@ func TestParseReply(t *testing.T) {
 	} {
 		a, err := parseReply([]byte(tc.data))
 		switch {
-		case tc.why == "doubled per cent signs": // the enhanced code begins with another digit than the code
+		case tc.why == "doubled per cent signs": // the first digits of the enhanced code and the reply code differ
 			if !errors.Is(err, ErrMalformed) {
 				t.Error(tc.why, a, err)
 			}

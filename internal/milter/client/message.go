@@ -100,7 +100,7 @@ func (c *Client) recipients(to []string, res *Result, step func(string, func() (
 	for _, rcpt := range to {
 		ok := step("rcpt", func() (Action, error) { return c.Rcpt(rcpt) })
 		if res.Action.Kind == "" {
-			return false // step failed; message returns the error
+			return false // the function "step" failed; the method message returns its error
 		}
 		res.Recipients = append(res.Recipients, res.Action)
 		if res.Action.Kind == Accept || res.Action.Kind == Discard {

@@ -1,6 +1,6 @@
-// Package sockets opens the sockets that a milter listens on. The syntax of an address is that
-// of Postfix and Sendmail. The file of a unix socket gets the mode and group of the
-// configuration. Sockets that systemd passed can be used too.
+// Package sockets opens the sockets that a milter listens on. The syntax of an address is that of
+// Postfix and Sendmail. The file of a unix socket gets the mode and group that the configuration
+// names. Sockets that systemd passed can be used too.
 package sockets
 
 import (
@@ -21,17 +21,16 @@ import (
 const (
 	// DefaultMode lets the owner and the group of a unix socket connect.
 	DefaultMode fs.FileMode = 0o660
-	// probeTimeout is how long to wait for an answer to the question whether a process serves a
-	// unix socket.
+	// probeTimeout is the longest time for checking whether a process serves a unix socket.
 	probeTimeout = 2 * time.Second
 )
 
 // Config says where to listen. Address is one of
 //
-//	inet:HOST:PORT   inet6:[HOST]:PORT   (also the sendmail way, inet:PORT@HOST)
+//	inet:HOST:PORT   inet6:[HOST]:PORT   (also inet:PORT@HOST, as Sendmail writes it)
 //	unix:/PATH       (also local:/PATH)
-//	systemd:NAME     the sockets systemd passed under that name (FileDescriptorName=)
-//	systemd:         every socket systemd passed
+//	systemd:NAME     the sockets that systemd passed under this name (FileDescriptorName=)
+//	systemd:         every socket that systemd passed
 type Config struct {
 	Address string
 	// Mode and Group are the mode and group of the file of a unix socket. The defaults are
@@ -137,9 +136,9 @@ func (c Config) listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	// Until permit sets the mode, the umask decides it. With a umask of 022 or stricter only the
-	// owner can connect meanwhile, because connecting needs write permission. Close removes the
-	// file.
+	// Until the method permit sets the mode, the umask decides the mode. With a umask of 022 or
+	// stricter only the owner can connect meanwhile, because connecting needs write permission.
+	// Close removes the file.
 	ln, err := listenNet("unix", path)
 	if err != nil {
 		return nil, err

@@ -25,9 +25,9 @@ func (p *Buffers) get(size int) *buffer {
 	return &buffer{make([]byte, bufferSizes[size]), size}
 }
 
-// grow returns a buffer that is larger than n octets, for a frame that does not fit into a
-// buffer of n octets. If no size in bufferSizes is larger, the buffer has 2*n octets, and put
-// will not keep it.
+// grow returns a buffer that is larger than n octets, for a frame that does not fit into a buffer
+// of n octets. If no size in bufferSizes is larger, the buffer has 2*n octets, and the method put
+// does not keep it for another use.
 func (p *Buffers) grow(n int) *buffer {
 	for i, size := range bufferSizes {
 		if size > n {

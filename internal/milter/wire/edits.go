@@ -9,15 +9,15 @@ import (
 // go-milter would allocate a buffer of 4 KB for each of them, which would be a quarter of all
 // memory that a message takes.
 
-// open begins a frame in the write buffer. Everything that is appended to t.out.b before the
-// call of shut is the payload of the frame. begin is the argument for shut.
+// open begins a frame in the write buffer. Everything that is appended to t.out.b before the call
+// of shut is the payload of the frame. The returned index "begin" is the argument for shut.
 func (t *Transport) open(code byte) (begin int) {
 	head := [...]byte{4: code}
 	t.Append(head[:])
 	return len(t.out.b) - len(head)
 }
 
-// shut ends the frame that began at begin: it sets the frame's length.
+// shut ends the frame that begins at the index "begin": it sets the frame's length.
 func (t *Transport) shut(begin int) {
 	frame := t.out.b[begin:]
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))

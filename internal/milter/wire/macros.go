@@ -18,10 +18,10 @@ const (
 // their stage replace the earlier macros of that stage. Without that, {rcpt_addr} of one recipient
 // could be taken for {rcpt_addr} of the next recipient.
 type Macros struct {
-	Limit  int // the most octets of names and values that are kept
+	Limit  int // how many octets of names and values are kept at most
 	bytes  int
 	stages [len(macroStages)]macroStage
-	events uint // how many events have come, of all stages
+	events uint // how many events of all stages have come
 }
 
 type macroStage struct {
@@ -31,9 +31,9 @@ type macroStage struct {
 	after uint   // the value of events when the latest macro frame came
 }
 
-// Add reads a macro frame: the command of the stage, then names and values. It ignores macros
-// for commands that are not in macroStages (an unknown SMTP command, ABORT). If the MTA sends
-// the same frame twice before its event, the second is ignored.
+// Add reads a macro frame: the command of the stage, then names and values. It ignores macros for
+// commands that are not in macroStages (an unknown SMTP command, ABORT). If the MTA sends a frame
+// of a stage twice in a row before the event of that stage, the second frame is ignored.
 func (m *Macros) Add(data []byte) error {
 	if len(data) == 0 {
 		return Malformed{KindMalformedMacro}

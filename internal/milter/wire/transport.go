@@ -61,8 +61,8 @@ func (t *Transport) Force() {
 	_ = t.nc.SetWriteDeadline(now.Add(forcedWriteTimeout))
 }
 
-// Hasten limits the wait for a frame between messages to patience. That includes a wait of
-// ReadFrame that has begun already.
+// Hasten limits each wait for a frame between messages to the duration "patience". That includes a
+// wait of ReadFrame that has begun already.
 func (t *Transport) Hasten(patience time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,8 +106,8 @@ func (t *Transport) begun() {
 	t.betweenMessages = false
 }
 
-// ReadFrame waits up to idle for the first octet of a frame, and reads the frame.
-// betweenMessages says that no message is in progress, so that closing the connection loses
+// ReadFrame waits for the first octet of a frame, no longer than the duration "idle", and reads the
+// frame. betweenMessages says that no message is in progress, so that closing the connection loses
 // nothing. data is valid until the next call.
 func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byte, data []byte, err error) {
 	if t.r == t.w {
@@ -155,8 +155,8 @@ func (t *Transport) ReadFrame(idle time.Duration, betweenMessages bool) (cmd byt
 // the beginning of such a field is returned.
 func (t *Transport) Cut() bool { return t.cut }
 
-// beginning skips skip octets, reads the size octets after them, and returns the first
-// maxBeginning of these.
+// beginning discards as many octets as "skip" says, reads "size" octets after them, and returns at
+// most the first maxBeginning octets that it read.
 func (t *Transport) beginning(skip, size int, timed *bool) ([]byte, error) {
 	t.r += skip
 	kept := make([]byte, 0, min(size, maxBeginning))
@@ -181,7 +181,7 @@ func (t *Transport) maxFrame(cmd byte) int {
 }
 
 // await reads until n octets of the frame have come. Before the first read for a frame it sets the
-// deadline to FrameTimeout from now. timed is false until that is done.
+// deadline to FrameTimeout from now. "timed" is false until the deadline is set.
 func (t *Transport) await(n int, timed *bool) error {
 	for t.w-t.r < n {
 		if !*timed {
@@ -329,16 +329,16 @@ func (t *Transport) writeAll(p []byte) error {
 	return err
 }
 
-// Watch calls gone if the MTA closes the connection before stop is called. If the MTA first sends
-// something, Watch does not notice that it leaves later. Do not call ReadFrame before stop has
-// returned.
+// Watch calls the function "gone" if the MTA closes the connection before "stop" is called. If the
+// MTA first sends something, Watch does not notice that it leaves later. Do not call ReadFrame
+// before "stop" has returned.
 func (t *Transport) Watch(gone func()) (stop func()) {
 	t.readDeadline(time.Time{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// If the MTA has sent something already, there is nothing to watch. It is handled after the
-		// reply.
+		// If the MTA has sent something already, the connection is not watched. What the MTA has
+		// sent is handled after the reply.
 		if t.r < t.w {
 			return
 		}

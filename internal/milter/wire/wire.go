@@ -52,8 +52,8 @@ const (
 
 const (
 	// maxCommandFrame is the longest frame of any command except header, body and end of body. An
-	// SMTP command line is at most 2,048 octets in Postfix, and a macro frame repeats a few of
-	// these lines.
+	// SMTP command line is at most 2,048 octets in Postfix, and a macro frame contains parts of a
+	// few such lines.
 	maxCommandFrame = 64 << 10
 	// maxPassedOver is the longest header field that is read although it is too long to be kept.
 	// Only the beginning of such a field is returned. If the connection ended instead, an MTA
