@@ -23,7 +23,7 @@ type Ahead struct {
 // NewAhead returns an Ahead in front of next.
 func NewAhead(next Resolver) *Ahead { return &Ahead{next: next} }
 
-// early is an expected question. Its outcome is set before done is closed.
+// early is an expected question. Its outcome is set before the channel "done" is closed.
 type early struct {
 	name     Name
 	typ      Type
@@ -51,8 +51,8 @@ func (a *Ahead) Expect(ctx context.Context, name Name, typ Type) bool {
 	return true
 }
 
-// ask looks e up. It keeps a panic for the Lookup that needs the answer, because a panic in this
-// goroutine would end the process.
+// ask looks up the question e. It stores a panic for the Lookup that needs the answer, because a
+// panic in this goroutine would end the process.
 func (e *early) ask(ctx context.Context, r Resolver) {
 	defer close(e.done)
 	defer func() { e.panicked = recover() }()

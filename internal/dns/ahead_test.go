@@ -110,8 +110,8 @@ func TestAheadTime(t *testing.T) {
 	})
 }
 
-// TestAheadKnown: if Peek of the resolver behind finds the answer to an expected question, no
-// lookup is made, and Peek is called only once.
+// TestAheadKnown: if Peek of the resolver behind the Ahead finds the answer to an expected
+// question, no lookup is made, and Peek is called only once.
 func TestAheadKnown(t *testing.T) {
 	next := &knows{names: map[Name]bool{"known.example": true}}
 	seen := NewTrace(next)

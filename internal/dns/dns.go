@@ -112,7 +112,8 @@ func (a Answer) Exists() bool {
 // Void reports a void lookup: NXDOMAIN or NODATA (RFC 7208 §4.6.4).
 func (a Answer) Void() bool { return len(a.Records) == 0 }
 
-// Bounds on an answer. No verifier can use a larger answer, so it is a permanent failure.
+// Bounds on an answer. No verifier can use a larger answer, so such an answer is a permanent
+// failure.
 const (
 	// MaxRecords bounds the records of each section. No record set that a verifier can use is
 	// larger: RFC 7208 §4.6.4, for example, allows it to use at most 10 MX or PTR records.
@@ -128,7 +129,7 @@ const (
 // ErrorKind says what went wrong with a lookup.
 type ErrorKind uint8
 
-// The kinds of failure. KindLoop and KindTooLarge are permanent, the others are temporary.
+// The kinds of failure. KindLoop and KindTooLarge are permanent, the other kinds are temporary.
 const (
 	KindTimeout   ErrorKind = iota + 1 // no valid answer in time
 	KindServFail                       // RCODE SERVFAIL, or any RCODE not named here

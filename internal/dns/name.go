@@ -139,7 +139,7 @@ func (n Name) Parent() Name {
 	return Name(p)
 }
 
-// Keep returns the rightmost count labels of n, or n if it has no more.
+// Keep returns the last labels of n, as many as "count" says, or n if it has no more labels.
 func (n Name) Keep(count int) Name {
 	for extra := n.Labels() - count; extra > 0; extra-- {
 		n = n.Parent()
@@ -147,8 +147,8 @@ func (n Name) Keep(count int) Name {
 	return n
 }
 
-// Under reports whether n equals or lies below ancestor. Every name lies below
-// the root.
+// Under reports whether n equals the name "ancestor" or lies below it. Every name lies below the
+// root.
 func (n Name) Under(ancestor Name) bool {
 	if ancestor == "" || n == ancestor {
 		return true

@@ -11,8 +11,8 @@ import (
 // the compiler notices if one is missing. That is why this is one interface with every method that
 // an evaluator may call.
 type Resolver interface {
-	// Lookup answers one question by the context's deadline. A definite "no" is an Answer without
-	// records. A non-nil error is an [*Error], possibly wrapped. It is temporary unless
+	// Lookup answers one question before the context's deadline. A definite "no" is an Answer
+	// without records. A non-nil error is an [*Error], possibly wrapped. It is temporary unless
 	// [Error.Permanent] returns true.
 	Lookup(ctx context.Context, name Name, typ Type) (Answer, error)
 
@@ -35,7 +35,7 @@ type Resolver interface {
 
 // LookupOnly is embedded by a Resolver that can only look up: its Peek finds no answer, it does not
 // look ahead, and its lookups wait for no slots. A wrapper must not embed it, because that would
-// hide what the resolver behind can do.
+// hide what the resolver behind the wrapper can do.
 type LookupOnly struct{}
 
 // Peek implements [Resolver]: it finds no answer.
@@ -48,7 +48,7 @@ func (LookupOnly) Expect(context.Context, Name, Type) bool { return false }
 func (LookupOnly) Queued() bool { return false }
 
 // ContextKind returns the kind of failure for a lookup whose context ended with err: the caller
-// left, or no answer came in time.
+// stopped waiting, or no answer came in time.
 func ContextKind(err error) ErrorKind {
 	if errors.Is(err, context.Canceled) {
 		return KindCanceled
@@ -56,9 +56,9 @@ func ContextKind(err error) ErrorKind {
 	return KindTimeout
 }
 
-// OutOfTime returns the failure of a lookup in r whose context ended with err. If the caller left,
-// the kind is KindCanceled. If the time ran out, it is KindBudget if lookups had to wait for a slot
-// in r, else KindTimeout.
+// OutOfTime returns the failure of a lookup in r whose context ended with err. If the caller
+// stopped waiting, the kind is KindCanceled. If the time ran out, it is KindBudget if lookups had
+// to wait for a slot in r, else KindTimeout.
 func OutOfTime(r Resolver, err error, name Name, typ Type) *Error {
 	kind := ContextKind(err)
 	if kind == KindTimeout && r.Queued() {

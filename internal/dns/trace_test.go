@@ -76,7 +76,7 @@ type queues struct{ answers }
 func (*queues) Queued() bool                            { return true }
 func (*queues) Expect(context.Context, Name, Type) bool { return true }
 
-// TestWrappersPassOn: Queued and Peek of a Trace and of an Ahead return what the resolver behind
+// TestWrappersPassOn: Queued and Peek of a Trace and of an Ahead return what the resolver behind it
 // returns. Expect of a Trace does so too.
 func TestWrappersPassOn(t *testing.T) {
 	for _, behind := range []Resolver{&queues{}, &answers{}} {

@@ -27,8 +27,8 @@ const (
 	// published records cannot be used (an alias loop, or an answer that exceeds a bound). RFC 8601
 	// §2.7.3 says fail if the lookups completed, and permerror if a later attempt is unlikely to
 	// succeed. An unusable answer must not be a fail. Otherwise the owner of an address could
-	// publish an alias into another domain, and the fail would be evidence against mail of that
-	// domain.
+	// publish an alias to a name in somebody else's domain, and the fail would be evidence against
+	// mail of that domain.
 	PermError Status = "permerror"
 )
 
@@ -118,8 +118,9 @@ func (res *Result) verify(ctx context.Context, r dns.Resolver, names []dns.Recor
 	}
 }
 
-// fail records a failed lookup. The first failure is kept, but a temporary failure replaces a
-// permanent one, because the name whose lookup failed for the moment might still have passed.
+// fail makes the failed lookup the result, unless an earlier lookup failed. However, a temporary
+// failure replaces a permanent one, because the name whose lookup failed temporarily could have made
+// the result a pass.
 func (res *Result) fail(err error) {
 	status := TempError
 	if dns.Permanent(err) {

@@ -54,9 +54,9 @@ func afterComments(value string) string {
 }
 
 // isAuthorHost reports whether the client is a host of the author: the name that iprev verified is
-// at or below the Author Domain, and looks like the name of a host. Providers also give names to
-// the access lines of their customers, made from the address or from the kind of line (such as
-// "dsl"). Such a name does not count, because the customer is not the provider.
+// at or below the Author Domain, and looks like the name of a host. Providers also name the access
+// lines of their customers after the address or after the kind of line (such as "dsl"). The name of
+// such a line does not count, because the customer is not the provider.
 func isAuthorHost(r iprev.Result, author dns.Name) bool {
 	if r.Status != iprev.Pass || r.Name == "" || author == "" || !r.Name.Under(author) {
 		return false

@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// brokenZone returns a zone with the author bank.example, who has keys, and the author
-// broken.example, whose SPF record is broken.
+// brokenZone returns a zone with two authors: bank.example has keys, and broken.example has an SPF
+// record that is broken.
 func brokenZone(t *testing.T) *zone.Zone {
 	t.Helper()
 	key := signer.Record(ed25519.NewKeyFromSeed([]byte("another key of thirty-two octets")).Public())
@@ -34,8 +34,8 @@ evil.example                    TXT "v=spf1 ipv4:192.0.2.1 -all"
 `)
 }
 
-// sig returns a well-formed signature of the domain d with the selector s. The strings in replaced
-// are pairs: a part of the signature, and the text that replaces it.
+// sig returns a well-formed signature of the domain d with the selector s. The parameter "replaced"
+// holds pairs of strings: a part of the signature, and the text that replaces it.
 func sig(d, s string, replaced ...string) string {
 	text := fmt.Sprintf("DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=%s; s=%s; h=from:subject; "+
 		"bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n", d, s)

@@ -22,7 +22,8 @@ import (
 // never is longer than any budget.
 const never = time.Hour
 
-// late is a resolver that delays the answers for some names. Its map says how long.
+// late is a resolver that delays the answers for some names. Its map has the delay for each of
+// these names.
 type late struct {
 	dns.LookupOnly
 	next   dns.Resolver
@@ -118,7 +119,8 @@ func TestDecide(t *testing.T) {
 }
 
 // TestGraceDecidesNothing: whatever the order of the answers, the grace does not change DMARC's
-// result. If DMARC does not pass, the only result that the grace may change is that of HELO.
+// result. If DMARC does not pass, the only result that the grace may change is the SPF result of
+// HELO.
 func TestGraceDecidesNothing(t *testing.T) {
 	zoneText, raw := signed(t)
 	zoneText += "list.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"

@@ -69,7 +69,7 @@ func signed(tb testing.TB) (zoneText string, raw []byte) {
 	return signedFor(tb, "alice@example.com")
 }
 
-// signedFor is like signed, with another address in From.
+// signedFor is like signed, but From contains the address "author".
 func signedFor(tb testing.TB, author string) (zoneText string, raw []byte) {
 	tb.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)

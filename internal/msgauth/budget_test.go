@@ -53,8 +53,8 @@ func TestBudgetContext(t *testing.T) {
 	}
 }
 
-// TestBudgetOfBudget: if a budget is the parent of another, the earlier deadline counts, and the
-// inner one has the values of the outer one.
+// TestBudgetOfBudget: if a budget is the parent of another budget, the earlier deadline counts, and
+// the inner budget has the context values of the outer budget.
 func TestBudgetOfBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}

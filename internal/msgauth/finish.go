@@ -115,7 +115,7 @@ func (m *Verification) finishARC(ctx context.Context, e *Evaluation) arc.Result 
 func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.Evaluation {
 	if m.fromErr != nil {
 		// A message without a valid author is out of DMARC's scope (RFC 9989 §4.2). Package policy
-		// decides what becomes of it.
+		// decides what happens to the message.
 		return dmarc.Evaluation{Result: dmarc.ResultPermError}
 	}
 	unknown := dmarc.Evaluation{Result: dmarc.ResultTempError, AuthorDomain: m.from.AuthorDomain}

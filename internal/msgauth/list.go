@@ -11,7 +11,7 @@ import (
 )
 
 // listKinds are the kinds of evidence that a message came through a mailing list. A field such as
-// List-Id is enough alone (see listFields). Any other evidence belongs to one of these kinds:
+// List-Id is enough on its own (see listFields). Any other evidence belongs to one of these kinds:
 //
 //	program  a field that only list software writes: X-ML-*, *ListServ*, *Listproc*,
 //	         List-Software, X-Mailman-* and the like; "Delivered-To: mailing list";
@@ -25,7 +25,7 @@ import (
 //	owner    Sender, Errors-To or MAIL FROM is owner-NAME or NAME-owner
 //	served   Sender, Errors-To or MAIL FROM is owner-NAME, NAME-request,
 //	         NAME-bounces, bounce-NAME-1 or the like, where NAME is the local part
-//	         of an address in To or Cc of the same domain, and SPF does not say
+//	         of an address in To or Cc with the same domain, and SPF does not say
 //	         that MAIL FROM is forged; or To or Cc contains the Sender itself, and
 //	         that address is also evidence of the kind "address"
 //	address  To or Cc is in the domain of MAIL FROM, for which SPF passed, and is
@@ -47,12 +47,12 @@ func (k *listKinds) list(bulk, replyTo bool) bool {
 	return n >= 2 || (k.program || k.owner) && (bulk || replyTo)
 }
 
-// Bounds on the addresses and names that are read. A list writes its own address among the first,
-// but a spoofer could write thousands.
+// Bounds on the addresses and names that are read. A list writes its own address among the first
+// ones, but a spoofer could write thousands of addresses.
 const (
 	maxListAddresses = 32      // read from To, Cc and Reply-To together
 	maxAddressText   = 8 << 10 // octets read of one field
-	maxListNames     = 8       // names kept from fields and addresses; also the bound for owners
+	maxListNames     = 8       // names stored from fields and addresses; also the bound for the field owners of structure
 )
 
 // structure is the evidence that isList gathers from the header.
@@ -106,7 +106,7 @@ func envelopeAddress(c *spf.Check) listAddress {
 // read gathers evidence from every field. The addresses in To and Cc are read later, and only if
 // they can matter.
 func (s *structure) read(h message.Header) {
-	var buffer [32]byte // room for the longest name that is evidence
+	var buffer [32]byte // large enough for the longest name that is evidence
 	var one [1]listAddress
 	for i := range h {
 		name, ok := lower(buffer[:0], h[i].Name)
@@ -289,8 +289,8 @@ func countedTag(subject string) string {
 	return strings.ToLower(name)
 }
 
-// counted reports whether the name in the Subject is the name of a list: another field has the same
-// name, or To or Cc has an address with that local part in the domain of MAIL FROM.
+// counted reports whether the name in the Subject is the name of a list: another field contains the
+// same name, or To or Cc has an address in the domain of MAIL FROM whose local part is that name.
 func (s *structure) counted(domain dns.Name) bool {
 	return s.tag != "" && (slices.Contains(s.names, s.tag) ||
 		slices.ContainsFunc(s.written, func(a listAddress) bool { return a.local == s.tag && related(a.domain, domain) }))
@@ -309,8 +309,8 @@ func isRecipient(a listAddress, recipients []string) bool {
 	})
 }
 
-// appendAddresses reads at most limit plain addresses from a field and skips quoted
-// strings and comments. That is enough here, because the addresses are only evidence.
+// appendAddresses reads plain addresses from a field, at most as many as "limit" says, and skips
+// quoted strings and comments. That is enough here, because the addresses are only evidence.
 func appendAddresses(to []listAddress, value string, limit int) []listAddress {
 	value = value[:min(len(value), maxAddressText)]
 	start := 0

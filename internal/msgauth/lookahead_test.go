@@ -16,7 +16,7 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// away is a resolver that gives every answer after the time trip.
+// away is a resolver that gives every answer after the time "trip".
 type away struct {
 	dns.LookupOnly
 	next dns.Resolver
@@ -116,8 +116,8 @@ func TestLookAheadWarm(t *testing.T) {
 	}
 }
 
-// TestPanicsAhead: a panic in a lookup ahead costs the same result as a panic in an ordinary
-// lookup.
+// TestPanicsAhead: if a lookup that was started early panics, only the mechanisms that need this
+// lookup lose their results, as after a panic in an ordinary lookup.
 func TestPanicsAhead(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
 	for name, want := range map[dns.Name]dmarc.Result{"_dmarc.bank.example": dmarc.ResultTempError, "_dmarc.example": dmarc.ResultTempError} {

@@ -40,9 +40,9 @@ func flood(author, silent string, i int) message.Header {
 	return h
 }
 
-// TestSilentKeysOfOthers: many messages name keys that never come. Meanwhile another message
-// arrives. The key and the policy of its author are found within a second. The attackers come from
-// one network or from many, and name one author or many.
+// TestSilentKeysOfOthers: many messages name keys that never arrive. Meanwhile another message
+// arrives. The key and the policy of that message's author are found within a second. The attackers
+// come from one network or from many, and name one author or many.
 func TestSilentKeysOfOthers(t *testing.T) {
 	zoneText, raw := signedFor(t, "alice@example.com")
 	keyOnly := strings.Replace(zoneText, "-all", "~all", 1)
@@ -100,8 +100,8 @@ func noRoom(e *Evaluation) (n int) {
 	return n
 }
 
-// TestWantOfRoom: if lookups fail because others hold the slots, the results have reasons that say
-// so. If they fail because servers are silent, the reasons say that.
+// TestWantOfRoom: if lookups fail because other messages hold the slots, the results have reasons
+// that say so. If lookups fail because servers are silent, the reasons say that instead.
 func TestWantOfRoom(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=bank.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
 	for _, full := range []bool{false, true} {
@@ -174,8 +174,8 @@ func kindOf(err error) dns.ErrorKind {
 	return e.Kind
 }
 
-// TestOneMessage: one message, and one organization, can have only a few lookups of each purpose
-// that run at the same time.
+// TestOneMessage: only a few lookups of each purpose can run at the same time for one message, and
+// for one organization.
 func TestOneMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := NewVerifier(silent{}, Options{})

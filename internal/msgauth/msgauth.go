@@ -1,13 +1,13 @@
 // Package msgauth runs the evaluators while a message arrives, and collects their results in an
 // [Evaluation].
 //
-// The daemon makes one [Verifier]. The Verifier makes a [Connection] for each SMTP
-// connection, which starts iprev and the SPF check of HELO. The Connection makes a
-// [Verification] for each message. At MAIL, the Verification starts the SPF check of
-// MAIL FROM. At the end of the header, it asks for every key of DKIM and ARC and for
-// the DMARC policy. It hashes the body as the body arrives. Only Finish waits.
+// The daemon makes one [Verifier]. The Verifier makes a [Connection] for each SMTP connection. The
+// Connection starts iprev and the SPF check of HELO, and makes a [Verification] for each message.
+// At MAIL, the Verification starts the SPF check of MAIL FROM. At the end of the header, it asks
+// for every key of DKIM and ARC and for the DMARC policy. It hashes the body as the body arrives.
+// Only Finish waits.
 //
-// This package does not decide what becomes of a message; package policy does.
+// This package does not decide what happens to a message; package policy does.
 package msgauth
 
 import (
@@ -23,9 +23,8 @@ import (
 
 // Options are the settings of a Verifier. The zero value is usable.
 type Options struct {
-	// Budget bounds the waiting for DNS, once for each stage that runs in the background, and once
-	// more for the end of the message: Finish may wait this long, counted from its call. 0 means
-	// DefaultBudget.
+	// Budget bounds the waiting for DNS. Each stage that runs in the background may take this long.
+	// Finish may also wait this long, counted from its call. 0 means DefaultBudget.
 	Budget time.Duration
 	DKIM   dkim.Options
 	DMARC  dmarc.Options
@@ -51,7 +50,7 @@ type Options struct {
 
 // Defaults and bounds of Options.
 const (
-	// MaxSPFAhead is the most that SPFAhead should be.
+	// MaxSPFAhead is the highest value that SPFAhead should have.
 	MaxSPFAhead     = 50
 	DefaultSPFAhead = 10
 	DefaultBudget   = 10 * time.Second
@@ -88,7 +87,7 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 
 // Session holds what is known about the SMTP client of one connection.
 type Session struct {
-	Client     netip.Addr `json:"client_ip,omitzero"` // not valid if the MTA did not know it
+	Client     netip.Addr `json:"client_ip,omitzero"` // not valid if the MTA did not know the address
 	ClientName string     `json:"client_name,omitempty"`
 	HELO       string     `json:"helo,omitempty"`
 	TLSVersion string     `json:"tls_version,omitempty"`
@@ -117,7 +116,7 @@ type Envelope struct {
 // maxReserve bounds the time that reserve returns.
 const maxReserve = 2 * time.Second
 
-// reserve returns the part of the budget that is kept for DMARC's alignment, which comes after the
-// identifiers. Without it, a sender whose keys never come could use up the budget, and DMARC would
-// end as a temporary error although the policy is known.
+// reserve returns the part of the budget that is set aside for DMARC's alignment, which is checked
+// after the identifiers are known. Without this part, a sender whose keys never arrive could use up
+// the budget, and DMARC would end as a temporary error although the policy is known.
 func (v *Verifier) reserve() time.Duration { return min(v.o.Budget/4, maxReserve) }

@@ -143,7 +143,7 @@ func (h hole) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return h.next.Lookup(ctx, name, typ)
 }
 
-// TestSilentKeyIsNoWayOut: a spoofer's signature names a key that never comes. The wait for this
+// TestSilentKeyIsNoWayOut: a spoofer's signature names a key that never arrives. The wait for this
 // key does not use up the time that DMARC needs to find that the signature's domain does not align.
 func TestSilentKeyIsNoWayOut(t *testing.T) {
 	const signature = "DKIM-Signature: v=1; a=rsa-sha256; d=evil.example; s=s1; h=From; bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=AAAA\r\n"
@@ -160,8 +160,8 @@ func TestSilentKeyIsNoWayOut(t *testing.T) {
 	})
 }
 
-// TestShownOnlyResultsDoNotHoldUp: if the reverse zone or the HELO domain is silent, a message that
-// passes DMARC waits only for about the grace.
+// TestShownOnlyResultsDoNotHoldUp: if the servers of the reverse zone or of the HELO domain are
+// silent, a message that passes DMARC waits only for about the time of Options.Grace.
 func TestShownOnlyResultsDoNotHoldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := nameserver.Zone(t, zoneText)

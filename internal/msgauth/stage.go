@@ -26,8 +26,8 @@ type stage struct {
 	queued  atomic.Bool  // a lookup of this stage had to wait for a slot that other messages held
 
 	mu sync.Mutex
-	// kept holds the answers that the first run found before one was missing. They are already
-	// counted in used. Lookup and Peek return them before they ask the resolver.
+	// kept holds the answers that the first run found before an answer was missing. They are
+	// already counted in used. Lookup and Peek return them before they ask the resolver.
 	kept []dns.Answer
 
 	elapsed    time.Duration // time from begin to end of the evaluator; set when it has ended
@@ -125,9 +125,9 @@ func (s *stage) takeKept(name dns.Name, typ dns.Type) (dns.Answer, bool) {
 	return dns.Answer{}, false
 }
 
-// takeSlot waits for a slot in each pool: first in the pool of the message, then in the pool of the
+// takeSlot waits for a slot in each pool: first in the pool of the stage, then in the pool of the
 // organization, last in the pool of all messages. In this order, a lookup that still lacks a slot
-// of its message does not stand in the queue of a shared pool. takeSlot returns nil if ctx ends
+// of its stage does not stand in the queue of a shared pool. takeSlot returns nil if ctx ends
 // first.
 func (s *stage) takeSlot(ctx context.Context, name dns.Name) *slots.Slot {
 	what, owner := s.kind.purpose(s.author, name)

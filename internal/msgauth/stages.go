@@ -124,8 +124,8 @@ func (m *Verification) costOfSPF() (Cost, bool) {
 	return c, true
 }
 
-// costOfCheck returns what one SPF check cost. A check counts the questions that it asked before
-// their turn only when it ends.
+// costOfCheck returns what one SPF check cost. The number of questions that the check asked early
+// is known only when the check has ended.
 func costOfCheck(t *task[spf.Check]) Cost {
 	c := t.cost()
 	if t.ended() {

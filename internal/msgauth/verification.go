@@ -48,8 +48,8 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 	c.iprevBudget.begin(ctx, v.o.Budget)
 	c.iprev.start(&c.iprevBudget, c.iprevAsks, func(ctx context.Context, r dns.Resolver) iprev.Result {
 		if spf.PrivateClient(s.Client) {
-			// The reverse zone of a private address belongs to the site, if it exists at all, and
-			// says nothing about the sender.
+			// The reverse zone of a private address belongs to the site, if there is such a zone,
+			// and says nothing about the sender.
 			return iprev.Result{Status: iprev.PermError, IP: s.Client.Unmap().WithZone(""), Problem: "the client's address is not one of the Internet"}
 		}
 		return iprev.Check(ctx, r, s.Client)

@@ -39,7 +39,7 @@ const plainMail = "From: Ann <ann@bank.example>\r\nSubject: hello\r\n\r\nHello.\
 type load struct {
 	signatures, sets int
 	key              crypto.Signer
-	published        []string // the records at each key's name; nil means the record of key
+	published        []string // the records at each key's name; nil means the record of the field "key"
 }
 
 func (l load) domain(kind string, i int) string { return fmt.Sprintf("%s%d.example", kind, i) }
@@ -134,8 +134,8 @@ func TestWork(t *testing.T) {
 	}
 }
 
-// TestWorkOfTheAuthor: signatures with heavy keys stand above or below the author's signature. The
-// author's signature passes all the same.
+// TestWorkOfTheAuthor: signatures whose keys need much arithmetic stand above or below the author's
+// signature. The author's signature passes all the same.
 func TestWorkOfTheAuthor(t *testing.T) {
 	for _, above := range []bool{true, false} {
 		z, raw := load{0, 0, heavy(), nil}.build(t)
@@ -179,11 +179,10 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkWorstMessage measures messages that use up the work limit of a
-// message, or that have many large key records. Each takes 5 ms of CPU time at
-// most, with the parsing of the key records. If the MTA has removed a signed
-// field, a message can take twice as long, as package dkim explains for its
-// limit.
+// BenchmarkWorstMessage measures messages that use up the work limit of a message, or that have
+// many large key records. Each message takes at most 5 ms of CPU time, including the parsing of the
+// key records. If the MTA has removed a signed field, a message can take twice as long, as package
+// dkim explains for its limit.
 func BenchmarkWorstMessage(b *testing.B) {
 	for _, bm := range []struct {
 		name string

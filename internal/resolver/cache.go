@@ -35,7 +35,7 @@ type CacheConfig struct {
 	MaxTTL      time.Duration // upper bound of the TTL of every answer
 	MinTTL      time.Duration // lower bound of the TTL, unless MaxTTL or NegativeTTL is smaller
 	NegativeTTL time.Duration // upper bound of the TTL of NXDOMAIN and NODATA (RFC 2308 §5)
-	FailureTTL  time.Duration // how long a failure is stored and its question not asked again (RFC 9520 §3.2)
+	FailureTTL  time.Duration // how long a failure is stored; in this time its question is not asked again (RFC 9520 §3.2)
 	Stale       time.Duration // how long after its TTL an answer may be returned instead of a failure (RFC 8767)
 	// Metrics counts the lookups and queries. With nil, nothing is counted.
 	Metrics *Metrics
@@ -138,7 +138,8 @@ func (*storeClock) Tick(time.Duration) <-chan time.Time { return nil }
 func (c *Cache) now() time.Duration { return time.Since(c.start) }
 
 // Lookup implements [dns.Resolver]. If ctx ends first, the query goes on, and the next lookup finds
-// its answer. If too many such queries go on, the oldest one is given up (see maxOrphans).
+// its answer. If too many such queries go on, the oldest of these queries is given up (see
+// maxOrphans).
 func (c *Cache) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	k := key{name, typ}
 	e := c.load(k)

@@ -164,8 +164,8 @@ func TestCachePermanentFailures(t *testing.T) {
 	})
 }
 
-// TestCacheKeepsNoPersonalFailures: a failure because the asker gave up says nothing about the
-// name, and is not stored.
+// TestCacheKeepsNoPersonalFailures: if a lookup failed because the asker gave up, the failure says
+// nothing about the name and is not stored.
 func TestCacheKeepsNoPersonalFailures(t *testing.T) {
 	for _, err := range []error{
 		&dns.Error{Kind: dns.KindBudget}, &dns.Error{Kind: dns.KindCanceled}, errors.New("not a *dns.Error"),

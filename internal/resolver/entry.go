@@ -23,7 +23,8 @@ type entry struct {
 	err    error // set for a failure; answer is then empty
 	// expires is the end of the TTL. Failures expire as well.
 	expires time.Duration
-	// ageing is the time, before expires, from which a hot answer is renewed (see demand).
+	// ageing is the time from which a hot answer is renewed (see demand). It is earlier than
+	// "expires".
 	ageing time.Duration
 	// retry is 0 unless the last attempt to renew the answer failed. Until the time in retry,
 	// lookups get the stale answer without another attempt (RFC 8767 §5, the failure recheck
@@ -85,8 +86,8 @@ func textOctets(a dns.Answer) (n int) {
 	return n
 }
 
-// cacheableFailure reports whether a failure says something about the name or its servers. A
-// failure because the asker gave up does not.
+// cacheableFailure reports whether a failure says something about the name or its servers. If the
+// lookup failed because the asker gave up, the failure says nothing about them.
 func cacheableFailure(err error) bool {
 	var e *dns.Error
 	return errors.As(err, &e) && !e.AskerGaveUp()

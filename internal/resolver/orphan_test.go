@@ -59,7 +59,7 @@ func (c *Cache) underWay() (flights, orphans, prefetches int) {
 }
 
 // TestQuestionsNobodyWaitsFor: however many lookups start a query and end before its answer, at
-// most maxOrphans queries go on without a lookup.
+// most maxOrphans queries go on for which no lookup waits.
 func TestQuestionsNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)

@@ -16,8 +16,8 @@ const (
 	maxPrefetches = 32
 )
 
-// demand counts the reads of an entry. Counting stops at hotReads, so that many readers of a hot
-// entry do not all write to shared memory.
+// demand counts the reads of an entry. Counting stops at hotReads, so that goroutines that read a
+// hot entry do not all write to shared memory.
 type demand struct {
 	reads      atomic.Uint32 // up to hotReads
 	prefetched atomic.Bool
@@ -28,8 +28,8 @@ func (d *demand) read() bool {
 	return d.reads.Load() >= hotReads || d.reads.Add(1) >= hotReads
 }
 
-// prefetchFrom returns the time from which an entry that lives from now until expires
-// may be renewed.
+// prefetchFrom returns the time from which an entry may be renewed. The TTL of the entry begins at
+// "now" and ends at "expires".
 func prefetchFrom(now, expires time.Duration) time.Duration {
 	return expires - (expires-now)/prefetchPart
 }

@@ -165,8 +165,8 @@ func TestPrefetchIsJoined(t *testing.T) {
 	})
 }
 
-// TestPrefetchesAreBounded: only maxPrefetches run at the same time. Others start at a later read.
-// Close ends all of them.
+// TestPrefetchesAreBounded: only maxPrefetches prefetches run at the same time. Further prefetches
+// start at a later read. Close ends all prefetches.
 func TestPrefetchesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := zone.New()

@@ -25,8 +25,8 @@ func (c *Cache) with(next dns.Resolver) *Cache {
 	return n
 }
 
-// Show makes the metrics show r's servers and the size of r's cache. Before this call they may show
-// those of a Resolver that was made later and is not in use.
+// Show makes the metrics show r's servers and the size of r's cache. Before this call, the metrics
+// may show the servers and the cache of a Resolver that was made later and is not in use.
 func (r *Resolver) Show() {
 	r.cache.cfg.Metrics.watch(r.cache)
 	r.client.Show()

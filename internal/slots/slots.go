@@ -3,17 +3,18 @@
 // take a slot only while it holds fewer slots than are free. One network alone therefore gets half
 // of the slots (rounded up), several networks get nearly equal parts, and a new network usually
 // finds a free slot. A request that may not take a slot waits. The networks that wait take turns,
-// whatever number of requests each of them has. A network that may not take a slot now is passed
+// no matter how many requests each network has. A network that may not take a slot now is passed
 // over.
 //
-// A request may need a slot in several pools: in that of its message, in that of an organization
-// and in that of all messages. It takes the slots in this order, and so waits in one queue at a
-// time. Pools that share a [Lock] may be combined in one request.
+// A request may need a slot in several pools: in that of its stage, in that of an organization and
+// in that of all messages. (A stage is a part of the work for one message or connection.) It takes
+// the slots in this order, and so waits in one queue at a time. Pools that share a [Lock] may be
+// combined in one request.
 //
-// A private pool belongs to one message. It does not distinguish networks, so only the order of the
+// A private pool belongs to one stage. It does not distinguish networks, so only the order of the
 // requests counts.
 //
-// The package knows neither DNS nor mail. Networks and organizations are only keys.
+// The package knows neither DNS nor mail. Networks, stages and organizations are only keys.
 package slots
 
 import (
@@ -30,7 +31,7 @@ type Lock struct{ mu sync.Mutex }
 // Pool is a number of slots that are given to requests.
 type Pool struct {
 	size    int
-	private bool // the pool of one message: the networks of its requests do not matter
+	private bool // the pool of one stage: the networks of its requests do not matter
 	used    int
 	tenants map[netip.Prefix]*tenant // the networks that hold a slot or wait for one
 	queue   list.List                // of *tenant: the networks that wait. The first one that may take a slot is served next
@@ -38,7 +39,7 @@ type Pool struct {
 	key     any                      // the key of the pool in its family
 }
 
-// Family has one pool for each key, which stands for a message or an organization. A pool exists
+// Family has one pool for each key. The key stands for a stage or an organization. A pool exists
 // only while a request holds a slot in it or waits for one.
 type Family struct {
 	size    int
@@ -50,7 +51,7 @@ type Family struct {
 // pool. It is meant for organizations.
 func NewFamily(size int) *Family { return &Family{size: size, pools: map[any]*Pool{}} }
 
-// NewPrivateFamily returns a family of private pools of size slots each. It is meant for messages:
+// NewPrivateFamily returns a family of private pools of size slots each. It is meant for stages:
 // each pool gives its slots in the order of the requests.
 func NewPrivateFamily(size int) *Family {
 	f := NewFamily(size)

@@ -16,7 +16,7 @@ func network(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{192, byte(n >> 8), byte(n), 0}), 24)
 }
 
-// crowd makes n requests of one network at once. The channel returns each Slot as soon as its
+// crowd makes n requests of one network at once. Each Slot is sent to the channel as soon as its
 // request has it.
 func crowd(ctx context.Context, l *Lock, n, net int, from ...Source) chan *Slot {
 	got := make(chan *Slot, n)
@@ -62,8 +62,8 @@ func TestNobodyHoldsMoreThanHeLeaves(t *testing.T) {
 	}
 }
 
-// TestTurns: waiting networks take turns, whatever number of requests each has. The requests of one
-// network are served in the order of their arrival.
+// TestTurns: waiting networks take turns, no matter how many requests each network has. The
+// requests of one network are served in the order of their arrival.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -138,8 +138,8 @@ func TestTimeEnds(t *testing.T) {
 }
 
 // TestPoolsInTurn: a request waits in one pool at a time, in the order of the pools. Many requests
-// of one message therefore do not fill the queue of an organization, and many of one organization
-// do not fill the queue of the pool of all messages.
+// of one stage therefore do not fill the queue of an organization, and many requests for one
+// organization do not fill the queue of the pool of all messages.
 func TestPoolsInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -162,7 +162,7 @@ func TestPoolsInTurn(t *testing.T) {
 	})
 }
 
-// TestPrivate: the pool of a message ignores networks, so one network can have all slots.
+// TestPrivate: a private pool ignores networks, so one network can have all slots.
 func TestPrivate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock

@@ -1,10 +1,11 @@
 // Package suffix finds the registered domain of a name. It uses the public suffix list
 // (publicsuffix.org) that is built into the program.
 //
-// Other packages use the result to decide which names share the slots of lookups, a counter in the
-// metrics or an entry in the list of forwarders, whether a configured domain is a public suffix,
-// and whether a word is a top-level domain. The result is not DMARC's Organizational Domain, which
-// comes from DNS or from a list that the operator keeps up to date (package dmarc).
+// Other packages use the result to decide which names share lookup slots, a counter in the metrics
+// or an entry in the list of forwarders. They also use it to decide whether a configured domain is
+// a public suffix, and whether a word is a top-level domain. The result is not DMARC's
+// Organizational Domain, which comes from DNS or from a list that the operator keeps up to date
+// (package dmarc).
 package suffix
 
 import (
@@ -55,7 +56,8 @@ func Owner(n dns.Name) dns.Name {
 	return below(n, suffix)
 }
 
-// below returns suffix with one more label of n, or "" if n has no more labels.
+// below returns the name that consists of "suffix" and one more label of n, or "" if n has no more
+// labels.
 func below(n, suffix dns.Name) dns.Name {
 	if len(n) <= len(suffix) {
 		return ""

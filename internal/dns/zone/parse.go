@@ -32,7 +32,7 @@ func Parse(zoneText string) (*Zone, error) {
 		if err := z.parseFault(rest); err != nil {
 			return nil, fmt.Errorf("zone: line %d: %w", i+1, err)
 		}
-		lines[i] = "" // the line stays as an empty one, so that the line numbers in errors are right
+		lines[i] = "" // an empty line replaces the fault line, so that the line numbers in errors are right
 	}
 	zp := codec.NewZoneParser(strings.NewReader(strings.Join(lines, "\n")), ".", "")
 	// RFC 1035 §5.1 gives a record without a TTL the last explicit TTL, so its TTL would depend on
@@ -184,8 +184,8 @@ func fromPresentation(s string) (dns.Name, error) {
 	return octetName(unescape(s))
 }
 
-// octetName makes a Name of octets and keeps octets above 127 as they are. dns.ParseName would read
-// those octets as UTF-8.
+// octetName makes a Name from the octets of s and does not change octets above 127. dns.ParseName
+// would read those octets as UTF-8.
 func octetName(s string) (dns.Name, error) {
 	hidden := []byte(s)
 	for i, c := range hidden {

@@ -14,10 +14,10 @@ import (
 const (
 	// portTries bounds the search for a port that is free for UDP and TCP.
 	portTries = 20
-	// maxPending bounds the UDP queries that a server works on at the same time. Without it,
-	// delayed answers could pile up.
+	// maxPending bounds the UDP queries that a server works on at the same time. Without this
+	// bound, any number of delayed answers could wait.
 	maxPending = 1 << 14
-	// tcpIdle ends a TCP connection on which no query arrives.
+	// tcpIdle is how long a TCP connection stays open while no query arrives.
 	tcpIdle = 10 * time.Second
 	// maxQuery is the size of the longest UDP query. A question with an OPT record takes less than
 	// a tenth of it.

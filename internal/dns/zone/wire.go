@@ -104,7 +104,7 @@ func parseQuestion(query []byte, overTCP bool) (question, bool) {
 		if err != nil {
 			break
 		}
-		if rh.Type == dnsmessage.TypeOPT { // RFC 6891 §6.1.2: the class is the size
+		if rh.Type == dnsmessage.TypeOPT { // RFC 6891 §6.1.2: the class of an OPT record is the UDP payload size
 			q.edns, q.limit = true, max(minUDPSize, int(rh.Class))
 		}
 		if p.SkipAdditional() != nil { // the parser does not advance after an error

@@ -31,7 +31,7 @@ const (
 	maxQueries = 1 << 16
 )
 
-// Types beyond those of package dns that a zone knows.
+// Types that a zone knows in addition to those of package dns.
 const (
 	typeAny dns.Type = 0 // in a fault: every type
 	typeSOA dns.Type = 6
@@ -245,11 +245,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 // message.
 type outcome struct {
 	fault     Fault
-	chain     []record // CNAMEs in order; the Host of each is the owner of the next
+	chain     []record // CNAMEs in order; the Host of each is the owner of the next CNAME
 	canonical dns.Name
 	status    dns.Status
 	records   []record
-	negative  bool // there are no records; soa says how long this may be cached
+	negative  bool // there are no records; soa says how long this negative answer may be cached
 	soa       record
 	apex      dns.Name // owner of soa
 }

@@ -13,7 +13,8 @@ import (
 	"sekimori/internal/dns"
 )
 
-// ErrChain means that an alias chain is too long or a loop, in one answer or across several.
+// ErrChain means that an alias chain is too long or a loop, in one answer or across several
+// answers.
 var ErrChain = errors.New("resolver: CNAME chain too long or in a loop")
 
 // The reasons why an answer exceeds a bound. Their texts begin with "resolver", like the errors of
@@ -140,7 +141,7 @@ type owned struct {
 }
 
 // withOwners parses each owner name once. It drops records that cannot answer a question: those of
-// another class, and those whose owner does not fit into a Name.
+// a class other than IN, and those whose owner does not fit into a Name.
 func withOwners(rrs []codec.RR) []owned {
 	out := make([]owned, 0, len(rrs))
 	for _, rr := range rrs {
@@ -228,8 +229,8 @@ func record(rr codec.RR) (r dns.Record, ok bool) {
 	return r, ok
 }
 
-// negativeTTL returns how long a "no" about name may be cached (RFC 2308 §5). It returns 0 (not at
-// all) unless authority contains the SOA of a zone that contains name.
+// negativeTTL returns how long a negative answer for "name" may be cached (RFC 2308 §5). It returns
+// 0 (not at all) unless authority contains the SOA of a zone that contains name.
 func negativeTTL(authority []codec.RR, name dns.Name) time.Duration {
 	for _, rr := range authority {
 		soa, ok := rr.(*codec.SOA)

@@ -126,8 +126,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// checkOwners checks with the codec alone that a has no more records than the message contains for
-// a.Canonical and the type.
+// checkOwners checks the number of records in the answer a. It must not be larger than the number
+// that the codec finds in the message for a.Canonical and the type.
 func checkOwners(t *testing.T, wire []byte, a dns.Answer) {
 	var m codec.Msg
 	if err := m.Unpack(wire); err != nil {

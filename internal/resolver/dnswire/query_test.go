@@ -22,7 +22,7 @@ func mustQuestion(tb testing.TB, name dns.Name, typ dns.Type) Question {
 	return q
 }
 
-// TestPack reads each query with another codec than the one that wrote it.
+// TestPack reads each query with a codec other than the one that wrote it.
 func TestPack(t *testing.T) {
 	for _, name := range []dns.Name{"", "x.example", "_dmarc.a-b.example", "a\x00\xff\\.example", dns.Name(strings.Repeat("a.", 126) + "b")} {
 		for _, o := range []Options{{}, {EDNS: true}, {AD: true}, {Mix: true}, {true, true, true}} {
@@ -156,8 +156,8 @@ func TestMatchCase(t *testing.T) {
 	}
 }
 
-// FuzzMatch: a message that is not a header alone matches only if it repeats the ID and the
-// question.
+// FuzzMatch: a message that consists of more than a header matches only if it repeats the ID and
+// the question.
 func FuzzMatch(f *testing.F) {
 	q := mustQuestion(f, "x.example", dns.TypeA).Pack(Options{EDNS: true, Mix: true})
 	copy(q.Packet, "id") // the same ID in every process

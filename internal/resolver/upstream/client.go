@@ -31,8 +31,8 @@ const (
 	// defaultRounds is how often a server is tried at most in one lookup.
 	defaultRounds = 2
 	// MaxInflight bounds the sockets of queries that are open at the same time. (A probe has a
-	// socket in addition.) The number of milter sessions does not bound them, because queries may
-	// go on after their message.
+	// socket in addition.) The number of milter sessions does not bound these sockets, because a
+	// query may go on after its message has ended.
 	MaxInflight = 512
 	// maxRestarts bounds the questions of one lookup. A lookup asks a further question if an alias
 	// chain goes on outside the answer.
@@ -151,8 +151,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 // list returns the servers that are asked now, in the configured order.
 func (c *Client) list() []*server { return *c.servers.Load() }
 
-// Close ends the work in the background and waits for it. It does not end lookups. Their contexts
-// do that.
+// Close ends the work in the background and waits for it. It does not end lookups: a lookup ends
+// when its context ends.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.closed = true

@@ -8,16 +8,16 @@ import (
 	"syscall"
 )
 
-// maxReserved is how many file descriptors are kept for sockets to DNS servers. Connections of MTAs
-// may take all other descriptors, and their messages cannot be judged without DNS. With this
+// maxReserved is how many file descriptors are reserved for sockets to DNS servers. Connections of
+// MTAs may take all other descriptors, and their messages cannot be judged without DNS. With this
 // reserve, a few queries at a time are still possible.
 const maxReserved = 8
 
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// reserve is a dialer that keeps file descriptors in reserve. It frees one only if a socket cannot
-// be opened otherwise. A descriptor that is freed earlier could be taken by the next connection of
-// an MTA.
+// reserve is a dialer that keeps file descriptors in reserve. It frees a descriptor only if a
+// socket cannot be opened otherwise. A descriptor that is freed earlier could be taken by the next
+// connection of an MTA.
 type reserve struct {
 	next dialer
 

@@ -18,7 +18,7 @@ const (
 	// send more.
 	readSize = 4096
 	// maxStrays bounds the packets that are read for one answer. A server sends one packet. Further
-	// packets may be a forger's guesses. So few guesses have practically no chance, and reading
+	// packets may be a forger's guesses. So few guesses are very unlikely to succeed, and reading
 	// them costs less than a lookup.
 	maxStrays = 256
 	// memory is how long the client remembers that a server does not know EDNS, or
@@ -63,7 +63,7 @@ func (c *Client) ask(ctx context.Context, s *server, q dnswire.Question) (dnswir
 
 // put sends a query and returns the answer. It uses TLS if the server is configured for it.
 // Otherwise it uses UDP, and then TCP if the answer did not fit or may be forged. Each transport
-// may take the client's timeout.
+// may take as long as the client's timeout.
 func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.Reply, *dns.Error) {
 	buf := c.buffers.Get().(*[]byte)
 	defer c.buffers.Put(buf)

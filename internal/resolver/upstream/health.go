@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// After maxFailures missing or useless answers in a row, a server is asked after the others,
-	// until it gives a good answer again. A single failure may be the fault of the name.
+	// After maxFailures missing or useless answers in a row, a server is asked after the other
+	// servers, until it gives a good answer again. A single failure may be the fault of the name.
 	maxFailures = 5
 	// slack is part of the bound on a server's smoothed time, which is twice the time of the
 	// fastest server plus slack. A server above this bound is asked after the faster ones. The
 	// slack keeps the configured order if the differences are small.
 	slack = 50 * time.Millisecond
 	// sampleEvery is how often a server that is not asked first gets a question as well, so that
-	// its time is known. A server that failed gets such a question every retryEvery, so that it can
-	// become good again.
+	// its time is known. A server that failed gets such a question at intervals of retryEvery, so
+	// that it can become good again.
 	sampleEvery = 30 * time.Second
 	retryEvery  = 5 * time.Second
 	// probePause is the least time between two probes of a server. While the server does not
@@ -113,8 +113,8 @@ func (h *health) overdue(took time.Duration) {
 	}
 }
 
-// unreachable records a probe that began at begin and had no answer. The server is then down,
-// unless it has answered anything since begin.
+// unreachable records a probe that had no answer. The probe began at the time "begin". The server
+// is then down, unless it has answered anything since begin.
 func (h *health) unreachable(begin time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,8 +169,8 @@ func (h *health) beginSample(now time.Duration) bool {
 }
 
 // order returns the servers in the order in which they are asked: by standing, then as configured.
-// Servers that are down are left out. If all are down, all are returned, because a question then
-// shows as well as a probe whether a server is back.
+// Servers that are down are left out. If all are down, all are returned, because a question can
+// then show that a server answers again, as a probe can.
 func (c *Client) order() []*server {
 	type ranked struct {
 		*server
@@ -203,7 +203,7 @@ func (c *Client) order() []*server {
 	return out
 }
 
-// sample measures servers that have not answered for a while, in the background. It sends them q,
+// sample measures, in the background, servers that have not answered for a while. It sends them q,
 // which the lookup itself sends to the server "first".
 func (c *Client) sample(first *server, q dnswire.Question) {
 	servers := c.list()

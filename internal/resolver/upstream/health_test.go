@@ -95,8 +95,8 @@ func (f *fleet) ask(c *Client) (server string, took time.Duration) {
 	return strings.TrimSuffix(strings.TrimPrefix(a.Server, "192.0.2."), ":53"), time.Since(begin)
 }
 
-// TestDeadServer: a dead server costs one slow query. After that it only gets probes, at growing
-// intervals. When it is back, it is asked first again.
+// TestDeadServer: a dead server makes only one query slow. After that it only gets probes, at
+// growing intervals. When it is back, it is asked first again.
 func TestDeadServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -193,7 +193,7 @@ func TestServerOfNoUse(t *testing.T) {
 }
 
 // TestUnusableAnswersAreAnswers: after a permanent failure, no other server is asked. Names with
-// such failures do not count against the server, however many an attacker publishes.
+// such failures do not count against the server, even if an attacker publishes many such names.
 func TestUnusableAnswersAreAnswers(t *testing.T) {
 	for _, hedge := range []time.Duration{0, time.Second} {
 		synctest.Test(t, func(t *testing.T) {

@@ -31,7 +31,7 @@ const (
 // results lists every Result.
 var results = [...]Result{ResultNoError, ResultNoData, ResultNXDomain, ResultServFail, ResultRefused, ResultTimeout, ResultMalformed}
 
-// countedTypes are the types that have series of their own. The type 0 stands for all others.
+// countedTypes are the types that have series of their own. The type 0 stands for all other types.
 var countedTypes = [...]dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME, 0}
 
 // Metrics holds the series about the servers. A nil *Metrics counts nothing.

@@ -38,7 +38,7 @@ type stream struct {
 // pending is a query that waits for its answer.
 type pending struct {
 	dnswire.Query
-	answer chan answered // has room for one answer
+	answer chan answered // its buffer holds one answer
 }
 
 // answered is a message with the result of Match.
@@ -61,7 +61,7 @@ func (st *stream) closed() bool {
 	return st.err != nil
 }
 
-// close closes the connection and fails every query on it. Only the first reason is kept.
+// close closes the connection and fails every query on it. Only the first reason is stored.
 func (st *stream) close(why error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -74,7 +74,7 @@ func (st *stream) close(why error) {
 }
 
 // exchange sends q and waits for its answer. It may change the ID of q. The result "again" is true
-// if a new stream may succeed: this one had already ended, or it ends although it had worked
+// if a new stream may succeed: this stream had already ended, or it ends although it had worked
 // before.
 func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Duration) (wire []byte, m dnswire.Match, again bool, err error) {
 	answer, heard, err := st.register(q)
@@ -142,7 +142,7 @@ func (st *stream) send(packet []byte, timeout time.Duration) error {
 	return err
 }
 
-// suspect is called when a query had no answer in its whole time. heard is the number of messages
+// suspect is called when a query had no answer within its timeout. heard is the number of messages
 // that had been read when the query began. If no message was read since then, suspect closes the
 // stream, and the next query opens a new one.
 func (st *stream) suspect(heard int) {

@@ -321,8 +321,8 @@ func TestTLSOpening(t *testing.T) {
 	})
 }
 
-// TestTLSOverSockets asks over TLS and real sockets, with a long answer, a server that was not
-// written for these tests.
+// TestTLSOverSockets asks a server that was not written for these tests, over TLS and real sockets.
+// The answer is long.
 func TestTLSOverSockets(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	long := strings.Repeat("k", 255)
