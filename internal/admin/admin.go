@@ -34,8 +34,8 @@ type Options struct {
 	// certificates, basic authentication). If it is "", the server speaks plain HTTP.
 	WebConfig string
 	Gatherer  prometheus.Gatherer
-	// Ready returns nil while the daemon accepts messages, otherwise the reason why it does
-	// not.
+	// Ready returns nil if the daemon accepts messages and MTAs can find each of its
+	// sockets. Otherwise it returns the reason.
 	Ready  func() error
 	Logger *slog.Logger
 	// Handlers answer GET and HEAD requests at paths such as "/api/status". The answers

@@ -44,7 +44,8 @@ func (c *Client) Local() bool {
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// Get requests path with the parameters query, and decodes the JSON answer into to.
+// Get requests path with the parameters query, and decodes the JSON answer into the
+// value that `to` points to.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, to any) error {
 	u := *c.base
 	u.Path = strings.TrimSuffix(u.Path, "/") + path
@@ -59,7 +60,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, to any)
 	if err != nil {
 		var failed *url.Error
 		if errors.As(err, &failed) {
-			err = failed.Err // url.Error contains the URL, with the password
+			err = failed.Err // the text of url.Error contains the URL, and so the password
 		}
 		return fmt.Errorf("%w at %s: %w", ErrNoServer, u.Redacted(), err)
 	}

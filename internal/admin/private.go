@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// private protects a handler whose answers name senders and recipients. It limits the
-// number of requests at the same time, and forbids caches to keep an answer.
+// private protects a handler whose answers name senders and recipients. It limits how
+// many requests can run at the same time, and forbids caches to store an answer.
 //
 // It also protects the answers from web pages that are open in the operator's browser. A
 // page of another origin cannot read them, because the answers have no CORS fields. But the

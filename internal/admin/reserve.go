@@ -15,10 +15,11 @@ const maxReserved = 4
 // reserveWait is the longest time, in milliseconds, that awaited waits for a client.
 const reserveWait = 500
 
-// reserve is a listener that holds some file descriptors in reserve and uses them to accept
-// clients if no other descriptor is free. On Linux, accept fails at once if no descriptor
-// is free, even if no client connects. Therefore reserve gives up a descriptor only when a
-// client is waiting. Otherwise a connection of an MTA would take it.
+// reserve is a listener that holds some file descriptors in reserve and uses them to
+// accept clients if no other descriptor is free. On Linux, accept fails at once if no
+// descriptor is free, even if no client connects. Therefore reserve gives up a
+// descriptor only when a client is waiting. If it gave up a descriptor earlier, a
+// connection of an MTA would take that descriptor.
 type reserve struct {
 	*net.TCPListener
 	epoll int // becomes readable when a client waits to be accepted

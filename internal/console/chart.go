@@ -42,8 +42,8 @@ type rect struct {
 	X, W, Y, H float64
 }
 
-// span is a period that a chart can show. The field slots is the number of bars. The field
-// width is how many samples of the history each bar covers.
+// span is a period that a chart can show. `slots` is the number of bars. `width` is how
+// many samples of the history each bar covers.
 type span struct {
 	Word, Label, Bar string
 	slots, width     int
@@ -105,7 +105,7 @@ type share struct {
 	Class   string
 	Count   int64
 	Percent float64
-	Start   float64 // sum of the percentages of the shares before this one, where its part of the bar begins
+	Start   float64 // percentage where the part of the bar begins: the sum of the earlier shares
 }
 
 // shares returns the results whose count is not zero, the largest count first.

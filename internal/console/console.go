@@ -23,8 +23,8 @@ import (
 	"sekimori/internal/status"
 )
 
-// csp is the content security policy. A page may load the style, script, icon and data of
-// this server, and nothing else. No other page may show it in a frame.
+// csp is the content security policy. A page may load the style, script, icon and data
+// of this server, and nothing else. No other page may show this page in a frame.
 const csp = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -137,8 +137,8 @@ type problem struct {
 	Hint string
 }
 
-// page returns a handler that makes the page called name. body returns the data of the
-// page. If body returns a problem, the problem is shown instead.
+// page returns a handler that makes the page called name. `body` returns the data of the
+// page. If `body` returns a problem, the problem is shown instead.
 func (c *Console) page(name, title string, body func(*http.Request, *status.Status) (any, *problem)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := view{Page: name, Title: title, Now: c.o.Now()}

@@ -102,8 +102,8 @@ func (b *bench) get(t *testing.T, target string) *httptest.ResponseRecorder {
 	return w
 }
 
-// shows checks the status code of the answer, and that the answer contains each text. A
-// text that begins with "!" must not occur.
+// shows checks the status code of the answer, and that the answer contains each text. If
+// a text begins with "!", the rest of it must not occur.
 func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 	t.Helper()
 	w := b.get(t, target)
@@ -217,8 +217,8 @@ func TestDecisions(t *testing.T) {
 	b.shows(t, "/decision?id=x", 404, "admin.recent")
 }
 
-// TestPages checks that a page shows at most maxRows decisions, and that the next page goes
-// on with the decision after the last.
+// TestPages checks that a page shows at most maxRows decisions, and that the next page
+// begins with the decision that follows.
 func TestPages(t *testing.T) {
 	b := newBench(t)
 	for i := range maxRows + 5 {

@@ -55,9 +55,9 @@ func parseSearch(q url.Values) (search, *problem) {
 	return s, nil
 }
 
-// matches reports whether the search selects the decision d. Text selects a decision with
-// this queue ID, explanation ID or client address. It also selects a decision whose author
-// domain is this domain or a subdomain of it.
+// matches reports whether the search selects the decision d. If s.Text is not "", it
+// must be the queue ID, the explanation ID or the client address of d, or the author
+// domain of d must be s.Text or a subdomain of it.
 func (s *search) matches(d *recent.Entry) bool {
 	if s.Verdict != "" && s.Verdict != d.Verdict.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
 		return false
@@ -113,7 +113,7 @@ type one struct {
 }
 
 // decision shows the newest decision with the given queue ID or explanation ID. If the
-// parameter at is given, it shows the decision that was made at that time.
+// request has the parameter "at", it shows the decision that was made at that time.
 func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 	ring := c.o.Decisions()
 	if ring == nil {

@@ -14,7 +14,7 @@ import (
 func funcs() template.FuncMap {
 	return template.FuncMap{
 		"safe":    func(v any) string { return printable.Value(fmt.Sprint(v)) },
-		"visible": printable.Text, // keeps line breaks; safe does not
+		"visible": printable.Text, // keeps line breaks; the function "safe" does not
 		"num":     number, "percent": percent, "dur": duration, "seconds": seconds, "bytes": octets,
 		"clock": clock, "stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 		"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "nano": time.Time.UnixNano,
@@ -35,8 +35,9 @@ func number(n int64) string {
 	return s
 }
 
-// percent formats a percentage: as "<0.1 %" below 0.1, as ">99.9 %" between 99.9 and 100,
-// with one decimal below 10, and else without decimals.
+// percent formats a percentage. A positive value below 0.1 becomes "<0.1 %", and a value
+// between 99.9 and 100 becomes ">99.9 %". Other positive values below 10 get one
+// decimal, and all other values get none.
 func percent(p float64) string {
 	switch {
 	case p > 0 && p < 0.1:
@@ -49,7 +50,8 @@ func percent(p float64) string {
 	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
 }
 
-// duration formats d in its largest unit, or from a minute on in its two largest units.
+// duration formats d in its two largest units, or in one unit if d is shorter than a
+// minute.
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:

@@ -48,8 +48,8 @@ func (c counts) sum() (n int64) {
 	return n
 }
 
-// sample is the number of messages by verdict, from the start of the daemon until the time
-// in the field at.
+// sample is the number of messages by verdict, from the start of the daemon until the
+// time in the field `at`.
 type sample struct {
 	at     time.Time
 	counts counts
@@ -59,7 +59,7 @@ type sample struct {
 type history struct {
 	mu      sync.Mutex
 	samples []sample // oldest first, at most maxSamples
-	taken   int      // how many samples were added, including those that were removed again
+	taken   int      // how many samples were added, including samples that were removed later
 }
 
 func newHistory() *history { return &history{samples: make([]sample, 0, maxSamples)} }
@@ -81,10 +81,10 @@ type bar struct {
 	counts   counts
 }
 
-// bars returns the last bars of a chart, at most n, the oldest first. Each bar covers as
-// many samples as the parameter width says. The newest bar ends at the sample now. The
-// newest and the oldest bar may cover less time than the others. If the history is short,
-// there are fewer than n bars.
+// bars returns the last bars of a chart, at most n, the oldest first. Each bar covers
+// `width` samples. The newest bar ends at the sample `now`. The newest and the oldest
+// bar may cover less time than the others. If the history is short, there are fewer than
+// n bars.
 func (h *history) bars(now sample, n, width int) []bar {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -92,9 +92,9 @@ func (h *history) bars(now sample, n, width int) []bar {
 	from, until := now, now
 	for i := len(h.samples) - 1; i >= 0 && len(out) < n; i-- {
 		from = h.samples[i]
-		// A bar begins at each sample whose number, counted from the first sample ever
-		// added, is a multiple of width. Therefore an older bar keeps its limits when
-		// samples are added.
+		// A bar begins at each sample whose number, counted from the first sample ever added, is
+		// a multiple of width. Therefore an older bar keeps its first and last sample when
+		// further samples are added.
 		if (h.taken-len(h.samples)+i)%width == 0 || i == 0 {
 			out = append(out, bar{from.at, until.at, until.counts.minus(from.counts)})
 			until = from

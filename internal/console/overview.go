@@ -16,7 +16,7 @@ type overview struct {
 	DNS        mechanism
 	HitRate    float64 // percentage of the lookups that the DNS cache answered
 	Lookups    int64   // number of lookups in the DNS cache
-	Over       []share // lookups that were refused because the message had used up its budget, by mechanism
+	Over       []share // for each mechanism, lookups that were refused because the message had used up its budget
 	Rejected   []share
 	Deviations []share
 	Sessions   float64 // open sessions, in percent of the largest allowed number

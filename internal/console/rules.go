@@ -8,7 +8,8 @@ import (
 	"sekimori/internal/status"
 )
 
-// soon is how long before its end a rule is marked as ending soon.
+// soon is the time before the end of a rule in which the page marks the rule as ending
+// soon.
 const soon = 14 * 24 * time.Hour
 
 // ruleRow is the row for one rule of policy.overrides.
@@ -24,7 +25,7 @@ type ruleRow struct {
 
 type overrides struct {
 	Rules  []ruleRow
-	Shadow []status.Series // counts for the pairs of verdicts in which the candidate policy decided differently
+	Shadow []status.Series // number of messages for each pair of different verdicts
 }
 
 func (c *Console) overrides(_ *http.Request, s *status.Status) (any, *problem) {

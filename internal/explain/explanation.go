@@ -1,6 +1,6 @@
-// Package explain says in words why a message got its decision. First comes one line with
-// the verdict and its reason. Sections follow with each SPF term, each signature, each
-// DMARC record that was looked up, and the edits.
+// Package explain says in words why a message got its decision. First comes one line
+// with the verdict and its reason. Then come sections about each SPF term, each
+// signature, each DMARC record that was looked up, and the edits.
 //
 // The package explains decisions that the daemon remembers, for the console and for
 // "sekimori explain --queue-id". It also explains stored messages, and decides on them with
@@ -29,9 +29,9 @@ type Explanation struct {
 	Evaluation *msgauth.Evaluation `json:"evaluation,omitempty"`
 	Session    *msgauth.Session    `json:"session,omitempty"`
 	Envelope   *msgauth.Envelope   `json:"envelope,omitempty"`
-	// Shadow has the verdict of the policy in effect and the verdict of the candidate
-	// policy, before the consent of the recipients was considered. It is absent if there is
-	// no candidate.
+	// Shadow has the verdicts of the policy in effect and of the candidate policy, as they
+	// were before the consent of the recipients was considered. Shadow is absent if there is
+	// no candidate policy.
 	Shadow *judge.Comparison `json:"shadow,omitempty"`
 	// Edits are the changes to the message, in the order in which they are made. They are
 	// absent for a message that the daemon remembers.

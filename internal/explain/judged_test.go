@@ -91,8 +91,9 @@ func TestLikeTheDaemon(t *testing.T) {
 	}
 }
 
-// TestTime checks that a message is judged as of the time when it was received from the
-// client. Older Received fields must not matter, because the sender can write them.
+// TestTime checks that a message is judged with the time of its receipt from the client
+// as the current time. Older Received fields must not matter, because the sender can
+// write them.
 func TestTime(t *testing.T) {
 	field := func(client, by, date string) string {
 		return fmt.Sprintf("Received: from x (x [%s])\r\n\tby %s (Postfix) with ESMTP id A; %s\r\n", client, by, date)

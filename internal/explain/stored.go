@@ -30,13 +30,13 @@ type Stored struct {
 	Recipients   []string
 	Login        string // user name, if the client logged in
 	TrustedHosts []dns.Name
-	// Time is the time as of which the message is judged. If it is zero, the time of
-	// receipt in a Received field is used, or the current time if there is none.
+	// Time is the time that the checks use as the current time. If it is zero, they use the
+	// time of receipt in a Received field, or the real time if no Received field has a date.
 	Time time.Time
 }
 
-// Judge lets j decide on the message, and explains the decision. trace must be the resolver
-// of j's verifier, because Judge takes the lookups from it.
+// Judge lets j decide on the message, and explains the decision. trace must be the
+// resolver of j's verifier, because Judge takes the lookups from `trace`.
 func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*Explanation, error) {
 	header, body := message.Parse(o.Message)
 	m, source, err := o.find(header, j.Trusts)
@@ -67,9 +67,9 @@ func (o *Stored) Judge(ctx context.Context, j *judge.Judge, trace *dns.Trace) (*
 	return x, nil
 }
 
-// find returns the message as the MTA received it. source says in words which time the
-// message is judged as of. If no time is known, m.Time is zero, and source says "now" and
-// why.
+// find returns the message as the MTA received it. `source` says in words which time the
+// checks use as the current time. If no time is known, m.Time is zero, and `source` says
+// "now" and why.
 func (o *Stored) find(h message.Header, trusted func(netip.Addr) bool) (m judge.Message, source string, err error) {
 	m = judge.Message{
 		Session:  msgauth.Session{Client: o.Client.Unmap(), HELO: o.HELO},

@@ -26,8 +26,8 @@ type Section struct {
 }
 
 // Line is one statement of an explanation. Its text is printable ASCII; other characters
-// are quoted. Only the line that shows our Authentication-Results field may hold line ends,
-// and letters in UTF-8.
+// are quoted. The exception is the line that shows our Authentication-Results field,
+// which may hold line ends and letters in UTF-8.
 type Line struct {
 	Depth int // depth of indentation, from 0
 	Text  string
@@ -152,7 +152,8 @@ func (r *Explanation) verdict(p *printer) {
 }
 
 // shadow prints the verdict of the candidate policy. If the consent of the recipients
-// changed the verdict of the policy in effect, it also prints the verdict before that.
+// changed the verdict of the policy in effect, it also prints the verdict that this
+// policy would otherwise have given.
 func (r *Explanation) shadow(p *printer) {
 	if r.Shadow == nil {
 		return

@@ -58,8 +58,8 @@ func TestNotEvaluated(t *testing.T) {
 }
 
 // TestNoClient checks the text for a message without a client address, such as mail that
-// was created on the host itself. It must not show the text "invalid IP", which Go prints
-// for such an address.
+// was created on the host itself. The text must not contain "invalid IP", which Go
+// prints for such an address.
 func TestNoClient(t *testing.T) {
 	ring := recent.New(recent.Options{Entries: 1})
 	ring.Decided(&judge.Decision{Envelope: msgauth.Envelope{MailFrom: "<ann@here.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
@@ -135,8 +135,8 @@ func TestSections(t *testing.T) {
 	}
 }
 
-// TestMissing checks that missing answers are explained in words, and that the text says
-// which policy is known without them.
+// TestMissing checks that missing answers of DNS are explained in words, and that the
+// text names the DMARC policy if it is known although answers are missing.
 func TestMissing(t *testing.T) {
 	d := reject()
 	d.Verdict.Reason, d.Evaluation.DMARC.Result, d.Evaluation.DMARC.Enforcing = policy.ReasonTempError, dmarc.ResultTempError, dmarc.PolicyReject

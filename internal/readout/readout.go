@@ -1,5 +1,5 @@
-// Package readout reads the values of Prometheus metrics of this process. With it a page
-// can show numbers that a package only exposes as metrics.
+// Package readout reads the values of Prometheus metrics of this process. A page can
+// then show numbers that a package exposes only as metrics.
 package readout
 
 import (

@@ -15,7 +15,7 @@ import (
 // Limits for one request and its answer.
 const (
 	maxValueBytes = 512 // octets of a parameter; a domain name has at most 253
-	maxLimit      = 500 // largest value of the parameter limit
+	maxLimit      = 500 // largest value of the parameter "limit"
 	defaultLimit  = 20
 	// maxAnswerBytes limits the entries of one answer, in octets of memory. The limit is
 	// needed because an answer is encoded as a whole before it is sent.
@@ -27,7 +27,7 @@ type Answer struct {
 	// Decisions are the decisions that match the query, the newest first.
 	Decisions []*Entry `json:"decisions"`
 	// More says that further decisions match but were left out, because of the parameter
-	// limit or because the answer was too large.
+	// "limit" or because the answer was too large.
 	More bool `json:"more"`
 }
 

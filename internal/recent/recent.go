@@ -2,10 +2,10 @@
 // daemon for the decision on a message, by the queue id or by the explanation ID that a
 // sender quotes from a bounce.
 //
-// The package keeps a copy of each decision, and limits the size of the copy. The original
-// could not be kept, because its texts may be parts of the message's header, which would
-// then stay in memory as a whole. The sender chooses the size of the header. A copy is
-// encoded as JSON only when a client asks for it.
+// The package keeps a copy of each decision, and limits the size of the copy. It does
+// not keep the original, because the texts of the original may share memory with the
+// message's header. The whole header would then stay in memory, and the sender chooses
+// its size. A copy is encoded as JSON only when a client asks for it.
 package recent
 
 import (
@@ -51,9 +51,9 @@ type Entry struct {
 	// that was not evaluated.
 	Took    time.Duration  `json:"took_ns"`
 	Verdict policy.Verdict `json:"verdict"`
-	// Shadow has the verdict of the policy in effect and the verdict of the candidate
-	// policy, before the consent of the recipients was considered. It is absent if there is
-	// no candidate.
+	// Shadow has the verdicts of the policy in effect and of the candidate policy, as they
+	// were before the consent of the recipients was considered. Shadow is absent if there is
+	// no candidate policy.
 	Shadow *judge.Comparison `json:"shadow,omitempty"`
 	// Evaluation has the results of all checks. It is absent for a message that was skipped
 	// or over a limit.

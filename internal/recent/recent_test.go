@@ -140,8 +140,8 @@ func fill(v reflect.Value, depth int) {
 	}
 }
 
-// octets returns the memory taken by everything that can be reached from v, in octets. It
-// calls text with each string.
+// octets returns the memory taken by everything that can be reached from v, in octets.
+// It calls `text` with each string.
 func octets(v reflect.Value, text func(string)) (n int) {
 	switch v.Kind() {
 	case reflect.String:

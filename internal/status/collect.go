@@ -26,8 +26,8 @@ type Options struct {
 	Running func() (policy.Mode, Config)
 	// Limits returns the limits in effect.
 	Limits func() Limits
-	// Ready returns nil while the daemon accepts messages, otherwise the reason why it does
-	// not.
+	// Ready returns nil if the daemon accepts messages and MTAs can find each of its
+	// sockets. Otherwise it returns the reason.
 	Ready      func() error
 	Messages   func() telemetry.Counts
 	DNS        func() resolver.Counts
@@ -140,7 +140,8 @@ func troubles(m *telemetry.Counts, dropped int, w *blind.Watch) []Series {
 	return out
 }
 
-// rules returns one series for each rule with its number of hits, even if that is zero.
+// rules returns one series for each rule with its number of hits, even if that number is
+// zero.
 func rules(hits map[string]int64) []Series {
 	out := []Series{}
 	for _, id := range slices.Sorted(maps.Keys(hits)) {

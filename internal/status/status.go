@@ -1,5 +1,6 @@
-// Package status collects numbers about the running daemon and shows them on one page. The
-// package that counts something also provides the number, and exposes it as a metric.
+// Package status collects numbers about the running daemon and shows them on one page.
+// The numbers come from the packages that count them. Those packages also expose the
+// numbers as metrics.
 package status
 
 import (
@@ -18,7 +19,8 @@ type Status struct {
 	GoVersion string        `json:"go_version"`
 	Started   time.Time     `json:"started"`
 	Uptime    time.Duration `json:"uptime_ns"`
-	// NotReady says why the daemon accepts no messages. It is "" if it accepts them.
+	// NotReady says why the daemon accepts no messages, or why MTAs cannot find one of its
+	// sockets. It is "" if the daemon is ready.
 	NotReady string   `json:"not_ready,omitempty"`
 	Mode     string   `json:"mode"` // enforce or monitor
 	Config   Config   `json:"config"`
@@ -29,8 +31,8 @@ type Status struct {
 	Messages map[string]int64 `json:"messages"`
 	// Wait is how long MTAs waited for the reply at the end of a message.
 	Wait Timing `json:"end_of_message"`
-	// Deviations counts messages that were not treated as the author's DMARC policy asks,
-	// by the reason that an RFC 9990 report gives.
+	// Deviations counts messages that were not treated as the author's DMARC policy asks.
+	// The keys are the reasons that a report of RFC 9990 gives.
 	Deviations map[string]int64 `json:"dmarc_overrides"`
 	Results    Results          `json:"results"`
 	DNS        DNS              `json:"dns"`
@@ -39,12 +41,13 @@ type Status struct {
 	// Blind lists the kinds of information that the daemon cannot see now, in the words of
 	// the metric sekimori_blind.
 	Blind []string `json:"blind"`
-	// MTALacks counts connections of MTAs that did not offer a feature, by the feature.
+	// MTALacks has, for each feature, the number of MTA connections that did not offer the
+	// feature.
 	MTALacks map[string]int64 `json:"mta_lacks"`
 	// Rules says for each rule of policy.overrides how many messages it decided.
 	Rules []Series `json:"rules"`
-	// Shadow counts messages by pairs of verdicts: that of the policy in effect, and that
-	// of the candidate policy (the settings below shadow:).
+	// Shadow counts messages by two verdicts: the verdict of the policy in effect, and the
+	// verdict of the candidate policy (the settings below "shadow" in the configuration).
 	Shadow []Series `json:"shadow"`
 }
 
@@ -64,7 +67,7 @@ type Sessions struct {
 	Rejected map[string]int64 `json:"rejected"`  // refused connections, by reason
 }
 
-// Limits are the configured limits, which a reader can compare with the numbers.
+// Limits are the configured limits, for comparison with the current numbers.
 type Limits struct {
 	MaxSessions   int           `json:"max_sessions"`
 	HeaderFields  int           `json:"header_fields"` // largest number of header fields of a message
@@ -79,8 +82,9 @@ type Timing struct {
 	Mean  float64 `json:"mean_seconds"` // 0 if there were no events
 }
 
-// Results counts the results of each mechanism, by the word that its RFC uses for a result.
-// Only messages that were evaluated are counted.
+// Results counts the results of each mechanism. The keys are the label values of the
+// metrics, which are words of the RFCs in most cases. Only messages that were evaluated
+// are counted.
 type Results struct {
 	SPFMailFrom map[string]int64 `json:"spf_mailfrom"`
 	SPFHELO     map[string]int64 `json:"spf_helo"`
@@ -92,7 +96,7 @@ type Results struct {
 }
 
 // Name returns the field Address, or the field Place if Address is "". A daemon that is
-// older than this program does not tell addresses.
+// older than this program may not send addresses.
 func (s Server) Name() string {
 	if s.Address == "" {
 		return s.Place
@@ -113,8 +117,8 @@ type DNS struct {
 	Servers []Server         `json:"servers"`
 	Queries map[string]int64 `json:"queries"` // queries to servers, by result
 	Time    Timing           `json:"query_time"`
-	// BudgetExceeded counts lookups that were refused because the message had used up its
-	// share of lookups, by mechanism.
+	// BudgetExceeded counts, for each mechanism, lookups that were refused because the
+	// message had used up its share of lookups.
 	BudgetExceeded map[string]int64 `json:"budget_exceeded"`
 	Cache          Cache            `json:"cache"`
 }

@@ -69,8 +69,8 @@ func (s *Status) Text(out io.Writer) error {
 	return err
 }
 
-// differing lists the pairs of different verdicts that occurred: the policy in effect
-// decided one way, and the candidate policy another way.
+// differing returns the series of s.Shadow whose count is not zero and whose two
+// verdicts differ.
 func (s *Status) differing() []Series {
 	return slices.DeleteFunc(slices.Clone(s.Shadow), func(one Series) bool {
 		return one.Value == 0 || one.Labels["live"] == one.Labels["shadow"]
@@ -94,7 +94,7 @@ func words(list []string) string {
 	return printable.Value(strings.Join(list, ", "))
 }
 
-// counts returns the counters that are not zero as one text, the largest first.
+// counts returns a text with the counters that are not zero, the largest first.
 func counts(m map[string]int64) string {
 	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(k string) bool { return m[k] == 0 })
 	slices.SortStableFunc(keys, func(a, b string) int { return int(max(-1, min(1, m[b]-m[a]))) })

@@ -26,14 +26,14 @@ const maxKnownAuthors = 4096
 // authorDomains counts author domains by published policy without storing their names.
 //
 // A sender can write any name into From, and can publish records for any number of names
-// below its own domain. Therefore authorDomains counts only registered domains (by the
-// public suffix list of the build). The registered domain, or a name below it, must also
-// have a DMARC record, an SPF record or a DKIM key in DNS.
+// below its own domain. Therefore authorDomains counts only registered domains, which it
+// finds with the public suffix list in the program. The registered domain, or a name
+// below it, must also have a DMARC record, an SPF record or a DKIM key in DNS.
 type authorDomains struct {
 	windows []*distinct.Window // one for each element of publishedPolicies
 	// known remembers the registered domains of author domains, because a search in the
-	// suffix list takes ten times as long. Each element is a hash of an author domain. Its
-	// last octet is replaced by the length of the registered domain.
+	// suffix list takes ten times as long. Each element is a hash of an author domain. The
+	// last octet of the hash is replaced by the length of the registered domain.
 	known [maxKnownAuthors]atomic.Uint64
 	seed  maphash.Seed
 }

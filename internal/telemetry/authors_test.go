@@ -34,7 +34,7 @@ func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
 	return e
 }
 
-// but applies change to e and returns e.
+// but applies `change` to e and returns e.
 func but(e *msgauth.Evaluation, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 	change(e)
 	return e
@@ -112,7 +112,7 @@ func TestAuthorDomainsAreRegistered(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
 	for i := range 2 * maxKnownAuthors {
-		for _, below := range []string{"evil.co.uk", "github.io"} { // github.io is a suffix of the private section of the list
+		for _, below := range []string{"evil.co.uk", "github.io"} { // github.io is in the private section of the suffix list
 			name := dns.Name(fmt.Sprintf("n%d.%s", i, below))
 			m.Decided(decided(from(name, name, dmarc.PolicyReject), policy.Verdict{}), 0)
 		}

@@ -63,7 +63,8 @@ func values[K comparable](s *counters[K]) map[K]int64 {
 	return sums(s, func(k K) K { return k })
 }
 
-// sums groups the counters in s by the result of by, and returns the sum of each group.
+// sums groups the counters in s by the result of the function `by`, and returns the sum
+// of each group.
 func sums[K, R comparable](s *counters[K], by func(K) R) map[R]int64 {
 	out := map[R]int64{}
 	for k, counter := range *s.known.Load() {

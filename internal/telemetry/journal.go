@@ -19,8 +19,8 @@ var priorities = [...]struct {
 	prefix string
 }{{slog.LevelError, "<3>"}, {slog.LevelWarn, "<4>"}, {slog.LevelInfo, "<6>"}, {slog.Level(-1 << 31), "<7>"}}
 
-// isJournal reports whether out is connected to the journal. systemd names that stream in
-// JOURNAL_STREAM (systemd.exec(5)).
+// isJournal reports whether `out` is connected to the journal. systemd names the stream
+// of the journal in JOURNAL_STREAM (systemd.exec(5)).
 func isJournal(out io.Writer) bool {
 	file, ok := printable.Unwrap(out).(*os.File)
 	if !ok {
@@ -34,20 +34,20 @@ func isJournal(out io.Writer) bool {
 	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// Say writes text, which may have several lines, to out. If out is the journal, each line
-// begins with the prefix for the level.
+// Say writes a text, which may have several lines, to `out`. If `out` is the journal,
+// each line begins with the prefix for the level.
 func Say(out io.Writer, level slog.Level, text string) {
 	text = strings.TrimSuffix(text, "\n") + "\n"
 	if isJournal(out) {
 		p := prefix(level)
 		text = p + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+p) + "\n"
 	}
-	_, _ = io.WriteString(out, text) // the error could only be reported to out
+	_, _ = io.WriteString(out, text) // the error could only be reported to `out`
 }
 
 func prefix(level slog.Level) string { return priorities[rank(level)].prefix }
 
-// rank returns the index in priorities for the level.
+// rank returns the index in `priorities` for the level.
 func rank(level slog.Level) int {
 	for i, p := range priorities {
 		if level >= p.least {
@@ -65,9 +65,9 @@ type prefixed struct {
 
 func (p prefixed) Write(record []byte) (int, error) { return p.to.write(p.prefix, record) }
 
-// leveled is a handler for the journal. It consists of one handler for each priority. The
-// handlers differ in their output, which adds the prefix, because an output does not know
-// the level of a record.
+// leveled is a handler for the journal. It consists of one handler for each priority.
+// Each handler has an output of its own, which adds the prefix. One output would not be
+// enough, because an output does not know the level of a record.
 type leveled [len(priorities)]slog.Handler
 
 func newLeveled(to *LogWriter, handler func(io.Writer) slog.Handler) *leveled {

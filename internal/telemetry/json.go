@@ -11,8 +11,9 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// jsonHandler is slog.JSONHandler with a faster way to write the records of messages. That
-// way needs no slog.Attr, and its output is octet for octet the output of slog.JSONHandler.
+// jsonHandler is slog.JSONHandler with a faster way to write the records of messages.
+// The faster way needs no slog.Attr, and its output is octet for octet the output of
+// slog.JSONHandler.
 type jsonHandler struct {
 	*slog.JSONHandler
 	out   io.Writer
@@ -30,9 +31,9 @@ func newJSONHandler(out io.Writer, o *slog.HandlerOptions) *jsonHandler {
 // lineSize is the first capacity of a line in octets. An ordinary record is shorter.
 const lineSize = 1024
 
-// write writes the record that fill adds, and returns true. If a string of the record needs
-// escapes, write writes nothing and returns false. The caller then lets slog write the
-// record.
+// write writes a record with the attributes that `fill` adds, and returns true. If a
+// string of the record needs escapes, write writes nothing and returns false. The caller
+// then lets slog write the record.
 func (h *jsonHandler) write(at time.Time, msg string, fill func(record)) bool {
 	l := h.lines.Get().(*jsonLine)
 	l.odd = false
@@ -53,7 +54,7 @@ func (h *jsonHandler) write(at time.Time, msg string, fill func(record)) bool {
 }
 
 // maxLineKept is the largest line that is kept for reuse, in octets. A sender can make a
-// line longer with many signatures.
+// longer line with many signatures.
 const maxLineKept = 8 << 10
 
 func (l *jsonLine) reusable() bool { return cap(l.b) <= maxLineKept }
@@ -75,8 +76,8 @@ func (l *jsonLine) str(key, value string) {
 	l.quoted(value)
 }
 
-// quoted adds s in quotes. If s holds characters other than printable ASCII, or characters
-// that JSON escapes, quoted adds nothing and sets the field odd.
+// quoted adds s in quotes. If s holds characters other than printable ASCII, or
+// characters that JSON escapes, quoted adds nothing and sets the field `odd`.
 func (l *jsonLine) quoted(s string) {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

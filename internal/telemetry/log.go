@@ -28,7 +28,7 @@ const pause = 10 * time.Millisecond
 // concurrent use.
 type LogWriter struct {
 	out     io.Writer
-	journal bool // out is the journal, so each record gets a prefix for its level
+	journal bool // `out` is the journal, so each record gets a prefix for its level
 
 	mu      sync.Mutex
 	wake    *sync.Cond
@@ -40,7 +40,7 @@ type LogWriter struct {
 	done    chan struct{} // closed when the background writer has ended
 }
 
-// NewLogWriter returns a LogWriter that writes to out. The caller must call Close.
+// NewLogWriter returns a LogWriter that writes to `out`. The caller must call Close.
 func NewLogWriter(out io.Writer) *LogWriter {
 	w := &LogWriter{out: out, journal: isJournal(out), hurry: make(chan struct{}, 1), done: make(chan struct{})}
 	w.wake = sync.NewCond(&w.mu)
@@ -146,9 +146,9 @@ func (w *LogWriter) run() {
 	}
 }
 
-// NewLogger returns a logger that writes to out. format is "json" or "text". level is
-// "debug", "info", "warn" or "error". out must be safe for concurrent use, as a LogWriter
-// is.
+// NewLogger returns a logger that writes to `out`. `format` is "json" or "text". `level`
+// is "debug", "info", "warn" or "error". `out` must be safe for concurrent use, as a
+// LogWriter is.
 func NewLogger(out io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {

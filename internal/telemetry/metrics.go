@@ -31,8 +31,8 @@ var durationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .2
 // so a table of the results has no gaps.
 var spfResults = []spf.Result{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.SoftFail, spf.TempError, spf.PermError}
 
-// Metrics holds the series of the daemon, except the series about DNS, which package
-// resolver has.
+// Metrics holds the series of the daemon, except the series about DNS, which are in
+// package resolver.
 type Metrics struct {
 	messages        *counters[string]
 	messageDuration prometheus.Histogram
@@ -77,8 +77,9 @@ type Metrics struct {
 	panics           *counters[string]
 }
 
-// New creates Metrics and registers all series with reg. Series that alerts use exist from
-// the start with the value 0, because an alert cannot evaluate a series that is absent.
+// New creates Metrics and registers all series with reg. The series that alerts read
+// have the value 0 from the start, because an alert cannot evaluate a series that is
+// absent.
 func New(reg prometheus.Registerer) *Metrics {
 	b := builder{reg}
 	m := &Metrics{
@@ -134,7 +135,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-// The values of the label use of spf_ahead_total.
+// The values of the label "use" of the series spf_ahead_total.
 const (
 	aheadNeeded   = "needed"
 	aheadUnneeded = "unneeded"
@@ -203,8 +204,8 @@ func (m *Metrics) Decided(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// evaluated counts a message that was evaluated. took is how long the MTA waited at the end
-// of the message.
+// evaluated counts a message that was evaluated. `took` is how long the MTA waited at
+// the end of the message.
 func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.Duration) {
 	m.messageDuration.Observe(took.Seconds())
 	m.stageDuration.with("eom").Observe(took.Seconds())
@@ -257,8 +258,7 @@ func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
 	}
 }
 
-// chainWord returns the word for the status of an ARC chain that the log and the metrics
-// use.
+// chainWord returns the status of an ARC chain as the log and the metrics write it.
 func chainWord(s arc.Status) string {
 	if s == arc.NotEvaluated {
 		return "not_evaluated"
@@ -287,8 +287,8 @@ func alignedBy(d dmarc.Evaluation) string {
 	return "neither"
 }
 
-// algorithmLabel returns the label value for an algorithm. Any unknown name gets the value
-// "other", because a sender can write any text into a=.
+// algorithmLabel returns the label value for an algorithm. Any unknown name gets the
+// value "other", because a sender can write any text into the tag "a=".
 func algorithmLabel(a string) string {
 	switch a {
 	case "rsa-sha256", "ed25519-sha256", "rsa-sha1":

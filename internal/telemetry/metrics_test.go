@@ -24,8 +24,8 @@ import (
 	"sekimori/internal/spf"
 )
 
-// message returns an evaluation that holds mark in every text that becomes a value of the
-// log and that a sender can choose.
+// message returns an evaluation. Each text in it that a sender can choose and that the
+// log shows contains `mark`.
 func message(mark string, bits int) *msgauth.Evaluation {
 	return &msgauth.Evaluation{
 		Session:  msgauth.Session{Client: netip.MustParseAddr("192.0.2.1"), HELO: mark, ClientName: mark},

@@ -19,8 +19,8 @@ func (m *Metrics) RulesLoaded(rules []policy.Rule) {
 	}
 }
 
-// countUndecided counts a message that was decided although an answer that the decision
-// needs was missing.
+// countUndecided counts a message if it was decided although a needed answer was
+// missing.
 func (m *Metrics) countUndecided(v *policy.Verdict) {
 	if len(v.Missing) > 0 {
 		first := v.Missing[0]
@@ -42,8 +42,9 @@ func (m *Metrics) countSteering(v *policy.Verdict) {
 	}
 }
 
-// compared writes a log record if the candidate policy gives another verdict than the
-// policy in effect, or the same verdict for another reason.
+// compared writes a log record if the verdict of the candidate policy differs from the
+// verdict of the policy in effect. A verdict also differs if only its reason, its rule
+// or its DMARC disposition is different.
 func (r Records) compared(e *msgauth.Evaluation, c *judge.Comparison) {
 	live, shadow := &c.Live, &c.Candidate
 	if live.Action == shadow.Action && live.Reason == shadow.Reason && live.Rule == shadow.Rule && live.Disposition == shadow.Disposition {

@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/trait"
 )
 
-// compared returns a decision with the verdict live, and with the verdict of a candidate
-// policy.
+// compared returns a decision with the verdict `live`, and with the verdict `candidate`
+// of a candidate policy.
 func compared(live, candidate policy.Verdict) *judge.Decision {
 	d := decided(message("x", 0), live)
 	d.Shadow = &judge.Comparison{Live: live, Candidate: candidate}

@@ -35,8 +35,8 @@ func maskLocalPart(address string) string {
 }
 
 // maskText replaces the local parts of all addresses in a text, for example in an error
-// that quotes a header field. A local part is the text before an "@", back to the last
-// white space, bracket, quote or separator.
+// that quotes a header field. The text between an "@" and the last white space, bracket,
+// quote or separator before it is taken as a local part.
 func maskText(s string) string {
 	if !strings.Contains(s, "@") {
 		return s
@@ -54,7 +54,8 @@ func maskText(s string) string {
 	}
 }
 
-// Masker is an observer. It masks each decision and passes the result to the observer To.
+// Masker is an observer. It masks each decision and passes the result to the observer
+// `To`.
 type Masker struct {
 	To interface {
 		Decided(d *judge.Decision, took time.Duration)

@@ -28,8 +28,9 @@ type record interface {
 	signatures(key string, value []dkim.Signature)
 }
 
-// evaluated adds the attributes for a message that was evaluated: first the queue id, then
-// identities, results, policy, verdict and times. Results have the words of the RFCs.
+// evaluated adds the attributes for a message that was evaluated: first the queue id,
+// then identities, results, policy, verdict and times. Results are written in the words
+// of the RFCs.
 func evaluated(r record, d *judge.Decision, took time.Duration) {
 	e, v := d.Evaluation, &d.Verdict
 	r.str("queue_id", clip(e.Envelope.QueueID))
@@ -138,8 +139,8 @@ func (r Records) Decided(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// write writes a record with the attributes that fill adds. It writes nothing if the level
-// of the log is above info.
+// write writes a record with the attributes that `fill` adds. It writes nothing if the
+// level of the log is above info.
 func (r Records) write(msg string, fill func(record)) {
 	ctx := context.Background()
 	h := r.Log.Handler()

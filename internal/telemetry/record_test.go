@@ -148,8 +148,8 @@ func TestLineKept(t *testing.T) {
 	}
 }
 
-// TestNothingRaw checks both formats of the log. Text of a sender must not put characters
-// into the log that control a terminal, and must not add a line.
+// TestNothingRaw checks both formats of the log. Text of a sender must not put
+// characters that control a terminal into the log, and must not add a line.
 func TestNothingRaw(t *testing.T) {
 	hostile := "x\x1b[2J\x07\x7f\r\nforged=\"1\"\u0085\u009b31m\u202e\u2066\u2028\ufeff\U000e0041\xff\x9b"
 	for _, format := range []string{"json", "text"} {

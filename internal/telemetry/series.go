@@ -14,7 +14,7 @@ import (
 // There are few different values of K, so the map stays small.
 type series[K comparable, M any] struct {
 	resolve func(K) M
-	mu      sync.Mutex // held while known is replaced
+	mu      sync.Mutex // held while `known` is replaced
 	known   atomic.Pointer[map[K]M]
 }
 
@@ -27,8 +27,8 @@ func newSeries[K comparable, M any](resolve func(K) M) *series[K, M] {
 	return s
 }
 
-// with returns the metric for these label values. If the metric does not exist, with
-// creates it, and it is exposed from then on.
+// with returns the metric for these label values. It creates the metric if there is
+// none. The metric is exposed from then on.
 func (s *series[K, M]) with(values K) M {
 	if m, ok := (*s.known.Load())[values]; ok {
 		return m

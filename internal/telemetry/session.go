@@ -6,10 +6,11 @@ import (
 	"sekimori/internal/milter"
 )
 
-// The components for panics outside of the evaluators, as label values.
+// The label values for components, other than the evaluators, in which a panic can
+// occur.
 const (
 	PanicMilter   = "milter"   // in a callback of a milter session
-	PanicResolver = "resolver" // in a DNS query behind the cache
+	PanicResolver = "resolver" // in a DNS query that the cache could not answer
 	PanicConsent  = "consent"  // in the lookup of a recipient's consent
 )
 

@@ -42,9 +42,9 @@ func ownText(v reflect.Value) (text string, ok bool) {
 }
 
 // inWords returns a value in words. A struct or map is written as key=value pairs. The
-// elements of a list are separated by commas, or by semicolons if they are structs or maps.
-// top is false for a value within another value. Such a text is quoted if it could be read
-// as more than one value.
+// elements of a list are separated by commas, or by semicolons if they are structs or
+// maps. top is false for a value within another value. The text of such a value is
+// quoted if it could be read as more than one value.
 func inWords(v reflect.Value, top bool) string {
 	if text, ok := ownText(v); ok {
 		return word(text, top)
