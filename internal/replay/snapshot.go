@@ -37,6 +37,9 @@ const (
 	syncInterval = time.Second
 )
 
+// errClosed says that a question came after Close.
+var errClosed = errors.New("replay: DNS snapshot is closed")
+
 // Snapshot is a file of DNS answers, and a resolver that answers from the file. If the file does
 // not have an answer, the Snapshot asks another resolver and appends the answer to the file. All
 // lines of the file are JSON: the first is a header, and each of the others is an answer. Temporary
@@ -52,6 +55,7 @@ type Snapshot struct {
 	mu      sync.Mutex
 	known   map[question]*snapshotLine
 	calls   map[question]*call // the questions that are not answered yet
+	closed  bool               // Close was called; nothing is asked any more
 	file    *os.File
 	synced  time.Time
 	use     Use
@@ -255,6 +259,11 @@ func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 		return l.answer()
 	}
 	c := s.calls[q]
+	if c == nil && s.closed {
+		// A check that looks ahead may still ask for a message that has ended.
+		s.mu.Unlock()
+		return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ, Err: errClosed}
+	}
 	if c == nil {
 		c = &call{done: make(chan struct{})}
 		s.calls[q] = c
@@ -359,6 +368,9 @@ func newSnapshotLine(q question, answer dns.Answer, err error) *snapshotLine {
 // the run had. If the run was interrupted, Close ends the questions instead of waiting. An error
 // says why the snapshot is not complete.
 func (s *Snapshot) Close(interrupted bool) (Use, error) {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	if interrupted {
 		s.end()
 	}

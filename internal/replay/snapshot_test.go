@@ -254,3 +254,15 @@ func FuzzSnapshot(f *testing.F) {
 		}
 	})
 }
+
+// TestAskedAfterClose checks that a question after Close fails at once and asks nobody.
+func TestAskedAfterClose(t *testing.T) {
+	z := nameserver.Zone(t, zoneText())
+	s := open(t, filepath.Join(t.TempDir(), "dns.jsonl"), z)
+	closed(t, s)
+	_, err := s.Lookup(t.Context(), "bank.example", dns.TypeTXT)
+	var failed *dns.Error
+	if !errors.As(err, &failed) || failed.Kind != dns.KindCanceled || len(z.Queries()) != 0 {
+		t.Errorf("%v; asked %q", err, z.Queries())
+	}
+}
