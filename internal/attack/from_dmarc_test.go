@@ -75,7 +75,7 @@ var dmarcGames = []struct {
 		"\"v=DMARC1; p=reject\"", "v.attacker.example", "<x@attacker.example>", "reject", 0},
 	{"psd=n at a child ends the walk there", "_dmarc.v.attacker.example TXT \"v=DMARC1; p=reject; psd=n\"", "v.attacker.example", "<x@attacker.example>",
 		"reject", 0},
-	{"strict alignment: the parent is no pass", `_dmarc.v.attacker.example TXT "v=DMARC1; p=reject; aspf=s; adkim=s"`, "v.attacker.example",
+	{"strict alignment: a pass of the parent does not count", `_dmarc.v.attacker.example TXT "v=DMARC1; p=reject; aspf=s; adkim=s"`, "v.attacker.example",
 		"<x@attacker.example>", "reject", 0},
 	{"relaxed alignment: the parent is", `_dmarc.v.attacker.example TXT "v=DMARC1; p=reject"`, "v.attacker.example", "<x@attacker.example>", "accept pass", 0},
 	{"aspf misspelt", `_dmarc.v.attacker.example TXT "v=DMARC1; p=reject; aspf=strict"`, "v.attacker.example", "<x@attacker.example>", "accept pass", 0},

@@ -123,7 +123,7 @@ var verdictCases = []struct {
 		log:     []string{"verdict", "quarantine", "applied", "quarantine", "disposition", "quarantine"},
 	},
 	{
-		name: "through a mailing list", why: "RFC 9989 §7.4: p=reject alone is no reason to reject what looks like indirect mail",
+		name: "through a mailing list", why: "RFC 9989 §7.4: p=reject alone must not lead to a reject of what looks like indirect mail",
 		client: spoofer, envelope: "@plain.example",
 		message: func(t *testing.T) []byte {
 			m := signed(t, mail{from: "letter@news.example"}.bytes(), "news.example", "s1")

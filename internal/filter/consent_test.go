@@ -111,7 +111,7 @@ func TestConsentLenient(t *testing.T) {
 		{name: "an answer that does not come", raw: spoof, to: []string{"<in@x>", "<never@x>"}, label: "mixed recipients", consent: policy.Consent{In: 1, Out: 1}},
 		{name: "p=none", raw: fmt.Sprintf(mail, "hobby.example"), to: []string{"<in@x>", "<out@x>"}, label: "dmarc=fail (tag: dmarc_policy_none)",
 			consent: policy.Consent{In: 1, Out: 1}},
-		{name: "DNS trouble is no reason to defer", raw: fmt.Sprintf(mail, "silent.example"), to: []string{"<in@x>", "<out@x>"},
+		{name: "a DNS failure does not defer the message", raw: fmt.Sprintf(mail, "silent.example"), to: []string{"<in@x>", "<out@x>"},
 			o:       judge.Judge{Policy: policy.Config{TempErrorUnknown: policy.TempFail}},
 			label:   "dmarc=temperror (mixed recipients: tempfail where consented, tag where opted out, tag for all: temperror, not decided: policy timeout)",
 			consent: policy.Consent{In: 1, Out: 1}},

@@ -187,7 +187,7 @@ func (s *Source) add(r Record) {
 }
 
 // source returns the best evidence of the host that handed the message over. A seal or a signature
-// of the author's own domain is no evidence, because another host may have forwarded the message
+// of the author's own domain is not evidence, because another host may have forwarded the message
 // after it was sealed or signed.
 func (r *Record) source() (key, bool) {
 	if r.ARCSealer != "" && !related(r.ARCSealer, r.Author) {

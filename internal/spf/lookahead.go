@@ -23,6 +23,8 @@ type lookAhead struct {
 	e   *evaluation // lookAhead reads only the fields that do not change during the check
 	ctx context.Context
 
+	following sync.WaitGroup // the calls of follow that run in the background
+
 	mu        sync.Mutex
 	left      int // questions that may still be added
 	underWay  int // questions without an answer
@@ -48,7 +50,8 @@ type question struct {
 
 // beginAhead begins to look ahead, if Args.LookAhead allows it and the resolver can
 // ask early. It asks for the record of domain, which every check needs. The caller must
-// call end when the check is over. end gives up the questions that have no answer yet.
+// call end when the check is over. end gives up the questions that have no answer yet,
+// and waits for the goroutines that wait for these answers.
 func (e *evaluation) beginAhead(domain dns.Name) (end func()) {
 	if e.args.LookAhead <= 0 || !e.resolver.Expect(e.ctx, domain, dns.TypeTXT) {
 		return func() {}
@@ -58,6 +61,7 @@ func (e *evaluation) beginAhead(domain dns.Name) (end func()) {
 	return func() {
 		cancel()
 		e.check.Ahead, e.check.Unneeded = e.ahead.end()
+		e.ahead.following.Wait() // after end, so that no other call of follow begins
 	}
 }
 
@@ -129,7 +133,8 @@ func (l *lookAhead) askNext() {
 		q.begun = true
 		l.underWay++
 		l.e.resolver.Expect(l.ctx, q.name, q.typ)
-		go l.follow(*q)
+		asked := *q
+		l.following.Go(func() { l.follow(asked) })
 	}
 }
 

@@ -55,7 +55,7 @@ const (
 	ClientUnknown Trait = "client_unknown"
 
 	// Bulk: the message says that it went to many recipients (Precedence: bulk or junk), as
-	// newsletters do. Newsletters come directly, so the trait is no evidence for indirect mail.
+	// newsletters do. Newsletters come directly, so the trait is not evidence for indirect mail.
 	Bulk Trait = "bulk"
 	// RewrittenFrom: a display name in From contains " via ", as in "Ann via Gardeners". Lists
 	// write such a name when they replace the author's address in From by their own. DMARC then
