@@ -156,13 +156,13 @@ func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 		e.trace(Step{Domain: domain, Outcome: OutcomeError, Detail: h.problem, Depth: depth})
 		return "", h
 	}
-	found := recordTexts(ans)
+	text, n := recordText(ans)
 	switch {
-	case len(found) == 0:
+	case n == 0:
 		h = &halt{result: None, reason: ReasonNoRecord, problem: fmt.Sprintf("%s has no SPF record (%s)", domain, ans.Status)}
-	case len(found) > 1:
-		h = &halt{result: PermError, reason: ReasonMultipleRecords, problem: fmt.Sprintf("%s has %d SPF records", domain, len(found))}
-	case len(found[0]) > MaxRecordLen:
+	case n > 1:
+		h = &halt{result: PermError, reason: ReasonMultipleRecords, problem: fmt.Sprintf("%s has %d SPF records", domain, n)}
+	case len(text) > MaxRecordLen:
 		h = &halt{result: PermError, reason: ReasonRecordTooLong,
 			problem: fmt.Sprintf("%s has an SPF record over %d octets", domain, MaxRecordLen)}
 	}
@@ -171,20 +171,24 @@ func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 		return "", h
 	}
 	if depth == 0 {
-		e.check.Record = found[0]
+		e.check.Record = text
 	}
-	e.trace(Step{Domain: domain, Outcome: OutcomeRecord, Detail: found[0], Depth: depth})
-	return found[0], nil
+	e.trace(Step{Domain: domain, Outcome: OutcomeRecord, Detail: text, Depth: depth})
+	return text, nil
 }
 
-// recordTexts returns the TXT records of an answer that are SPF records (RFC 7208 §4.5).
-func recordTexts(ans dns.Answer) (texts []string) {
+// recordText returns the SPF record in an answer for TXT (RFC 7208 §4.5), and how many
+// SPF records the answer has. With more than one, text is the first.
+func recordText(ans dns.Answer) (text string, n int) {
 	for _, r := range ans.Records {
 		if isRecord(r.Text) {
-			texts = append(texts, r.Text)
+			if n == 0 {
+				text = r.Text
+			}
+			n++
 		}
 	}
-	return texts
+	return text, n
 }
 
 // redirect evaluates the redirect modifier (RFC 7208 §6.1).

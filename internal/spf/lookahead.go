@@ -209,8 +209,8 @@ func (l *lookAhead) follow(q question) {
 	defer func() { _ = recover() }()
 	ans, err := l.e.resolver.Lookup(l.ctx, q.name, q.typ)
 	var rec *Record
-	if texts := recordTexts(ans); q.typ == dns.TypeTXT && len(texts) == 1 {
-		rec, _ = ParseRecord(texts[0])
+	if text, n := recordText(ans); q.typ == dns.TypeTXT && n == 1 {
+		rec, _ = ParseRecord(text)
 	}
 	l.mu.Lock()
 	l.underWay--
