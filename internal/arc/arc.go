@@ -79,14 +79,13 @@ type Result struct {
 	// Instance is the number of the set that failed. It is 0 if nothing failed or
 	// no single set is to blame.
 	Instance int `json:"instance,omitempty"`
-	// Signature says why a signature of the set with the number Instance does not
-	// verify. A DNS failure makes the chain fail too (RFC 8617 §5.2.1). Signature
-	// then begins with "dns_".
+	// Signature is set if the chain failed because of a signature in the set
+	// Instance. It says why that signature does not verify. It begins with "dns_" if
+	// the key could not be looked up; the chain fails then too (RFC 8617 §5.2.1).
 	Signature dkim.Reason `json:"signature,omitempty"`
-	// OldestPass is the number of a set. The ARC-Message-Signatures of this set and
-	// of all newer sets verify; that of the next older set does not, or was not
-	// checked. OldestPass is 0 if the ARC-Message-Signatures of all sets verify (RFC
-	// 8617 §5.2 step 5). It has a meaning only if Status is Pass.
+	// OldestPass is the number of the oldest set from which on every
+	// ARC-Message-Signature verifies, or 0 if those of all sets verify (RFC 8617
+	// §5.2 step 5). It has a meaning only if Status is Pass.
 	OldestPass int `json:"oldest_pass"`
 	// Sets are in the order of their instances. The list is empty if the structure
 	// of the chain is broken. The sets are authentic only if Status is Pass.

@@ -198,7 +198,7 @@ func checkFormat(t *testing.T, f Field, got string) {
 		t.Errorf("AppendFormat wrote %q", again)
 	}
 	want := f.clean()
-	parsed.UTF8 = want.UTF8 // Parse does not see that UTF8 was set if the field is all ASCII
+	parsed.UTF8 = want.UTF8 // if the field is all ASCII, Parse cannot know whether UTF8 was set
 	if !reflect.DeepEqual(parsed, want) {
 		t.Errorf("Parse(Format(x)) != x:\n%#v\n%#v\n%q", parsed, want, got)
 	}
@@ -214,8 +214,8 @@ func checkFormat(t *testing.T, f Field, got string) {
 		(strings.Count(results, ";") != max(len(want.Results), 1) || strings.ContainsAny(results, `\`)) {
 		t.Errorf("%d semicolons for %d results: %q", strings.Count(results, ";"), len(want.Results), got)
 	}
-	// A program that removes comments and quoted-strings finds the same results. That program, too,
-	// sees as many semicolons as results.
+	// A program that first removes comments and quoted-strings finds the same results, because it
+	// sees as many semicolons as there are results.
 	if n := strings.Count(outside(got), ";"); n != max(len(want.Results), 1) {
 		t.Errorf("%d semicolons outside quotes for %d results: %q", n, len(want.Results), got)
 	}

@@ -123,6 +123,6 @@ func withoutComment(line string) string {
 	return line
 }
 
-// quotedLen is how many octets of a line or of a server's answer an error
-// quotes.
+// quotedLen is the maximum length, in octets, of a quotation in an error. Errors
+// quote a line of a file or a server's answer.
 const quotedLen = 80

@@ -109,7 +109,7 @@ func (m *socketmap) lookup(ctx context.Context, key string) (c policy.Class, fou
 	}
 	reply, err := m.exchange(ctx, key)
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return "", false, context.Canceled // the message has ended; this is not a failure of the server, so note is not called
+		return "", false, context.Canceled // the message has ended; this does not count as a failure of the server
 	}
 	answered := err == nil
 	if answered {

@@ -92,9 +92,8 @@ func (h *history) bars(now sample, n, width int) []bar {
 	from, until := now, now
 	for i := len(h.samples) - 1; i >= 0 && len(out) < n; i-- {
 		from = h.samples[i]
-		// A bar begins at each sample whose number, counted from the first sample ever added, is
-		// a multiple of width. Therefore an older bar keeps its first and last sample when
-		// further samples are added.
+		// Samples are numbered from the first that was ever added. A bar begins at each multiple
+		// of width. So a new sample does not move the limits of older bars.
 		if (h.taken-len(h.samples)+i)%width == 0 || i == 0 {
 			out = append(out, bar{from.at, until.at, until.counts.minus(from.counts)})
 			until = from

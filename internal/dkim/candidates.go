@@ -177,8 +177,8 @@ func (c *candidates) search(signed digest) bool {
 	size := 0
 	for slot, value := range c.message.index.signedValues(c.pending) {
 		size += len(value)
-		// A value that has two spaces here began with a space: the MTA removes only
-		// one, and package milter puts one back.
+		// If a value has two spaces here, it is known to have begun with a space,
+		// because the MTA removes only one space and package milter puts one back.
 		if slot < 64 && strings.HasPrefix(value, " ") && !strings.HasPrefix(value, "  ") {
 			slots = append(slots, slot)
 		}

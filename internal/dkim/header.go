@@ -19,7 +19,7 @@ import (
 type fieldIndex struct {
 	header message.Header
 	seed   maphash.Seed // random, so that nobody can craft header names that collide in the table
-	table  []int32      // by hash: 1 + index into names, or 0 if free; its length is a power of two, and at least half of it is free
+	table  []int32      // hash table: 1 + index into names, 0 for a free place; the length is a power of two, and at least half is free
 	names  []indexedName
 	above  []int32 // by index into header: the next field of the same name further up, or none
 	next   []int32 // by index into names: the field of this name that choose takes next, or none

@@ -35,8 +35,8 @@ func (m *Message) init(h message.Header, c *Cache) {
 // Header returns the header given to NewVerifier.
 func (m *Message) Header() message.Header { return m.index.header }
 
-// Named returns the positions in the header of the fields called name, given
-// in lower case, the topmost first.
+// Named returns where in the header the fields called name are, beginning with
+// the topmost. The name must be in lower case.
 func (m *Message) Named(name string) []int { return m.index.appendNamed(nil, name) }
 
 // Count returns how many fields are called name.

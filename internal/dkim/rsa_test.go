@@ -176,7 +176,7 @@ func FuzzRSA(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	small := signer.PublicRSA(1024, 3) // with the exponent 3 a forgery is a cube root, which the fuzzer may find
+	small := signer.PublicRSA(1024, 3) // with the exponent 3 the fuzzer may forge a signature by computing a cube root
 	keys := []*rsa.PublicKey{&key.PublicKey, small}
 	em := encodePKCS1(sha256.Sum256([]byte("x")), 128)
 	f.Add([]byte("x"), em, true)

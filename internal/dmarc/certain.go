@@ -20,8 +20,8 @@ import (
 // certain.
 const maxSupposed = 3
 
-// supposed has one record for each way in which the record of a name can change
-// the outcome of a tree walk. nil means that the name has no record.
+// supposed lists what the record at a name can be, as far as it makes a difference
+// to a tree walk. nil means that the name has no record.
 var supposed = [...]*Record{nil, {PSD: PSDUnknown}, {PSD: PSDNo}, {PSD: PSDYes}}
 
 // sameOrganization reports whether a and b have the same Organizational Domain. p

@@ -243,8 +243,9 @@ func spawner() chan func() {
 	return work
 }
 
-// start starts cmd on the thread of spawner. A parent-death signal set in cmd is therefore sent
-// when this process ends, for whatever reason.
+// start starts cmd on the thread of spawner, which lives as long as this process. Linux sends a
+// parent-death signal when the thread that started the program ends. On any other thread the
+// program might be killed too early.
 func (s *suite) start(cmd *exec.Cmd) error {
 	done := make(chan error)
 	s.spawn <- func() { done <- cmd.Start() }

@@ -204,9 +204,9 @@ func TestOutline(t *testing.T) {
 	}
 }
 
-// TestFlood checks that a message with more than label.MaxForged results in our name is
-// refused in monitor mode too, because deleting them would take the MTA too long. The
-// number of other fields does not matter.
+// TestFlood checks that a message with more than label.MaxForged forged results (fields
+// that bear our authserv-id) is refused in monitor mode too, because the MTA would take
+// too long to delete so many fields. The number of other fields does not matter.
 func TestFlood(t *testing.T) {
 	for _, tt := range []struct {
 		name, field string

@@ -37,9 +37,9 @@ func lines(header []client.Field) string {
 
 const forged = "A-R: evil1\nSubject: x\na-r: evil2\nA-R: evil3\nX-Other: keep\n\nbody\n"
 
-// TestDeletionsThenInsertions checks that edits refer to the fields as they arrived, in whatever
-// order they are made. MTAs renumber the fields after each deletion or insertion, which caused
-// CVE-2022-48521.
+// TestDeletionsThenInsertions checks that the index in an edit always means the field that had this
+// index when the message arrived. The MTA renumbers the fields after each deletion or insertion,
+// so an earlier edit could otherwise change the meaning of a later one (CVE-2022-48521).
 func TestDeletionsThenInsertions(t *testing.T) {
 	for _, tc := range []struct {
 		why  string

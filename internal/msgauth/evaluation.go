@@ -60,7 +60,7 @@ func (e *Evaluation) AuthorScope() dns.Name {
 type Cost struct {
 	Lookups  int           `json:"lookups"`
 	Exceeded int           `json:"exceeded,omitempty"` // lookups that failed because the lookup limit or the message's time was used up
-	NoRoom   int           `json:"no_room,omitempty"`  // the part of Exceeded that ran out of time after the stage had to wait for a slot
+	NoRoom   int           `json:"no_room,omitempty"`  // how many of Exceeded failed because the stage had to wait too long for a slot
 	DNS      time.Duration `json:"dns_ns"`             // summed over all lookups, also those that ran at the same time
 	Elapsed  time.Duration `json:"elapsed_ns"`         // wall time; much of it passes while the message is still arriving
 	// Ahead is how many questions SPF asked early, and Unneeded is how many of them it

@@ -30,11 +30,11 @@ type Options struct {
 	DMARC  dmarc.Options
 	// Receiver is this host's name, the value of SPF's macro %{r}.
 	Receiver dns.Name
-	// Grace bounds the waiting for results that cannot change the verdict, once DMARC's result is
-	// certain. The SPF check of HELO always is such a result. If DMARC passes, the other
-	// identifiers, their alignment and iprev are such results as well. A result that does not come
-	// in time is a temporary error. The grace does not apply to ARC, because a chain whose keys are
-	// missing would be reported as failed. 0 means DefaultGrace; a negative value means no time.
+	// Grace is the maximum time to wait, once DMARC's result is certain, for results that are
+	// shown but cannot change the verdict. These are the SPF check of HELO and, if DMARC passes,
+	// also iprev, the other identifiers and their alignment. A result that takes longer becomes a
+	// temporary error. The grace does not apply to ARC: if the keys of a chain were missing, the
+	// chain would be reported as failed. 0 means DefaultGrace; a negative value means no time.
 	Grace time.Duration
 	// LookAhead starts lookups early that would otherwise run one after the other: all names of a
 	// DMARC tree walk at the same time, and the address of the client's probable name at the same

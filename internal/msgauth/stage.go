@@ -26,8 +26,9 @@ type stage struct {
 	queued  atomic.Bool  // a lookup of this stage had to wait for a slot that other messages held
 
 	mu sync.Mutex
-	// kept holds the answers that the first run found before an answer was missing. They are
-	// already counted in used. Lookup and Peek return them before they ask the resolver.
+	// kept holds answers of the first run, which ended when it needed an answer that was not in
+	// the cache. The second run takes them from here: Lookup and Peek look here before they ask
+	// the resolver. The answers are already counted in used.
 	kept []dns.Answer
 
 	elapsed    time.Duration // time from begin to end of the evaluator; set when it has ended

@@ -117,7 +117,7 @@ func marked(s string, limit int, utf8OK bool) string {
 		return s
 	}
 	var b strings.Builder
-	cut := 0 // length of the whole characters that leave space for cutMark
+	cut := 0 // where to cut b if the text is too long, so that cutMark still fits
 	for i := 0; i < len(s); {
 		r, size := rune(s[i]), 1
 		if r >= utf8.RuneSelf {

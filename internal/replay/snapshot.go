@@ -28,9 +28,9 @@ const (
 	// maxSnapshotLine limits the length of a line of the file, in octets. An answer has at most 64
 	// KiB as a DNS message.
 	maxSnapshotLine = 1 << 20
-	// askTimeout limits the time of a question, because a question continues after the message that
-	// asked it has given up. The time is enough to ask three servers twice each, with dns.timeout
-	// for each try.
+	// askTimeout limits the time of a question. A question goes on even if the message that asked
+	// it no longer waits. The time is enough to ask three servers twice each, with dns.timeout for
+	// each try.
 	askTimeout = 15 * time.Second
 	// syncInterval is the time between two syncs of the file to disk. A crash of the system loses
 	// the answers after the last sync.

@@ -108,7 +108,7 @@ type Slot struct {
 	pools   [mostPools]*Pool // the pools of the field sources; those after the pool in which the request waits are not known yet
 	need    int
 	have    int           // number of slots held: one in each of pools[:have]
-	ready   chan struct{} // closed when have reaches need; nil if Take did not have to wait
+	ready   chan struct{} // closed when all slots are held (have == need); nil if Take did not have to wait
 	place   *list.Element // the request's element in a queue of pools[have]; nil if it does not wait
 	queued  *atomic.Bool
 }

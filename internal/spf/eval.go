@@ -198,9 +198,8 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	switch {
 	case h != nil:
 	case matchesNothing(noMatch):
-		// There is no usable name, so the record counts as a record without redirect,
-		// and the result is neutral. For a local part that is not ASCII, RFC 8616 §4 says
-		// that the term matches nothing.
+		// A mechanism with such a name would match nothing. For redirect this means that
+		// the record counts as one without redirect, so the result is neutral.
 		step.Outcome, step.Detail = OutcomeNoMatch, noMatch
 		e.trace(step)
 		return verdict{result: Neutral, mechanism: "default"}, nil

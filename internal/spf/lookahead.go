@@ -16,9 +16,9 @@ import (
 // time of its longest chain (the record, an include, a record below the include) and
 // not the sum of all its terms.
 //
-// The evaluation may not need an early question, because an earlier term matches or
-// ends the check. So the number of early questions is bounded, and none is asked for
-// the terms that follow a term that matches without DNS.
+// An early question may turn out to be unnecessary, because an earlier term matches or
+// ends the check. So the number of early questions is bounded. If a term matches
+// without DNS, lookAhead asks nothing for the terms after it.
 type lookAhead struct {
 	e   *evaluation // lookAhead reads only the fields that do not change during the check
 	ctx context.Context

@@ -75,9 +75,9 @@ const (
 	nothingOwned  = "the name is too long, and the client alone chose the part that is left (RFC 7208 section 7.3)"
 )
 
-// matchesNothing reports whether an include or redirect with the problem noMatch
-// counts as a term that does not match. With any other problem an include or
-// redirect ends the check with permerror.
+// matchesNothing reports whether the problem noMatch makes an include or redirect a
+// term that does not match (RFC 8616 §4, RFC 7208 §7.3). With any other problem an
+// include or redirect ends the check with permerror.
 func matchesNothing(noMatch string) bool { return noMatch == nonASCIILocal || noMatch == nothingOwned }
 
 // countedTarget counts a term with DNS lookups and expands its domain-spec to the

@@ -19,9 +19,10 @@ import (
 // show only the part beside the address, or a first author "Doe" without an address, or the raw
 // field. But none of them can show another domain if the field has only one.
 //
-// Such a field is therefore accepted on these conditions. There is one "@", also when the encoded
-// words are decoded, and this "@" belongs to an address in angle brackets at the end of the field.
-// There are no backslashes and no group with an end, and the domain is written in ASCII.
+// Such a field is therefore accepted on these conditions. It has exactly one "@", and decoding the
+// encoded words adds none. This "@" belongs to an address in angle brackets at the end of the
+// field, and the domain of the address is written in ASCII. The field has no backslash, and no
+// group that is closed by a semicolon.
 //
 // As an exception, the name may have further at signs, as in "Sarah @ Acme". Each of them must be
 // at the beginning of the name or after white space. No dot, encoded word or special character may

@@ -55,8 +55,8 @@ const esc = 0x1b
 // unreadable stands for octets that are not a character of their own.
 const unreadable = "\ufffd"
 
-// opaque reports whether the octets of a text in this charset say nothing about the characters in
-// it. That is the case for UTF-7 (also in the form of IMAP), for BOCU-1, and for Python codecs that
+// opaque reports whether an ASCII octet of a text in this charset may stand for another character.
+// That is the case for UTF-7 (also in the form of IMAP), for BOCU-1, and for Python codecs that
 // decode escapes.
 func opaque(charset string) bool {
 	name := plainName(charset)

@@ -189,8 +189,8 @@ func (c *Client) Servers() []string {
 	return out
 }
 
-// Show makes the metrics show c's servers. Before this call they may show the servers of a Client
-// that was made later and is not in use.
+// Show makes the metrics show c's servers. A reload makes a new Client, whose servers the metrics
+// show from then on. If the reload then fails, Show of the old Client undoes this.
 func (c *Client) Show() { c.metrics.watch(c) }
 
 // Lookup implements [dns.Resolver]. If an alias chain goes on outside the answer, Lookup asks

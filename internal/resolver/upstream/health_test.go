@@ -215,7 +215,7 @@ func TestUnusableAnswersAreAnswers(t *testing.T) {
 }
 
 // TestSlowServer: a server that is much slower than another one loses its place until it is fast
-// again. Until then it only gets samples, for which no lookup waits.
+// again. Until then it only gets some copies of questions, and no lookup waits for its answers.
 func TestSlowServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)

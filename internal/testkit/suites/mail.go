@@ -81,9 +81,12 @@ func DKIM(tb testing.TB, name string) []DKIMCase {
 	return withMessages(tb, file, slices.Concat(doc.Cases, doc.Milter))
 }
 
-// Judge compares the results of a message's signatures with the case. If the case allows pass and
-// also other results, any result is right. Otherwise a pass must be in got if and only if the case
-// expects pass. If the case expects only temperror, a temperror must be in got.
+// Judge compares got, the results of a message's signatures, with the case. There are three kinds
+// of cases:
+//   - The case expects pass or another result: Judge accepts everything.
+//   - The case expects only pass: got must contain a pass.
+//   - The case does not expect pass: got must not contain one. If the case expects only temperror,
+//     got must contain a temperror.
 func (c DKIMCase) Judge(got []string) error {
 	wanted := slices.Contains(c.Expect, "pass")
 	open := wanted && len(c.Expect) > 1
