@@ -41,6 +41,7 @@ var worldly = map[string]string{
 	"internal/milter/wire":      "reads from connections",
 	"internal/dns/zone":         "serves a zone over UDP and TCP",
 	"internal/term":             "asks whether a file is a terminal",
+	"internal/mtaconf":          "runs postconf and reads sendmail.cf",
 	"internal/resolver/dnswire": "draws the ID of a query at random",
 }
 

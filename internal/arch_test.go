@@ -48,6 +48,7 @@ var floors = map[string]floor{
 	"internal/distinct":       words,
 	"internal/readout":        words,
 	"internal/slots":          words,
+	"internal/mtaconf":        words,
 	"internal/blind":          parts,
 	"internal/milter":         words,
 	"internal/milter/client":  words,

@@ -1,0 +1,205 @@
+package mtaconf
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Milter is one element of smtpd_milters or non_smtpd_milters.
+type Milter struct {
+	Network string // "unix" or "inet"
+	Address string // a path, or HOST:PORT
+	// Options has the settings that the form in braces gives to this milter alone, such as
+	// default_action, connect_timeout, command_timeout, content_timeout and protocol.
+	Options map[string]string
+}
+
+// String returns the milter's address in the form in which Postfix writes it.
+func (m Milter) String() string { return m.Network + ":" + m.Address }
+
+// Milters reads the value of smtpd_milters or non_smtpd_milters. An element is an address or has
+// the form { address, name = value, … }.
+func Milters(value string) ([]Milter, error) {
+	items, err := split(value)
+	if err != nil {
+		return nil, err
+	}
+	var out []Milter
+	for _, item := range items {
+		m, err := parseMilter(item)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func parseMilter(item string) (Milter, error) {
+	m := Milter{Options: map[string]string{}}
+	address := item
+	if inner, ok := unbrace(item); ok {
+		parts, err := split(inner)
+		if err != nil {
+			return m, err
+		}
+		if len(parts) == 0 {
+			return m, errors.New("mtaconf: a milter in braces has no address; write { unix:/PATH, default_action = … }")
+		}
+		address = parts[0]
+		if err := m.set(parts[1:]); err != nil {
+			return m, err
+		}
+	}
+	var ok bool
+	if m.Network, m.Address, ok = ParseAddress(address); !ok {
+		return m, fmt.Errorf("mtaconf: %q is not the address of a milter; write unix:/PATH or inet:HOST:PORT", address)
+	}
+	return m, nil
+}
+
+// set reads settings of the forms "name=value", "name = value" and "{ name = value }".
+func (m *Milter) set(parts []string) error {
+	text := ""
+	for _, part := range parts {
+		if inner, ok := unbrace(part); ok {
+			name, value, _ := strings.Cut(inner, "=")
+			m.Options[strings.TrimSpace(name)] = strings.TrimSpace(value)
+			continue
+		}
+		// The comma between the settings is gone, so "name", "=" and "value" are joined until they
+		// are one setting.
+		text += part
+		if name, value, ok := strings.Cut(text, "="); ok && value != "" {
+			m.Options[name], text = value, ""
+		}
+	}
+	if text != "" {
+		return fmt.Errorf("mtaconf: %q in the braces of a milter is not a setting; write name = value", text)
+	}
+	return nil
+}
+
+// split cuts a list at commas and white space, but not within braces.
+func split(list string) ([]string, error) {
+	var out []string
+	depth, start := 0, -1
+	for i, r := range list {
+		separator := strings.ContainsRune(", \t\r\n", r)
+		switch {
+		case depth == 0 && separator:
+			if start >= 0 {
+				out, start = append(out, list[start:i]), -1
+			}
+			continue
+		case r == '{':
+			depth++
+		case r == '}':
+			depth--
+		}
+		if depth < 0 {
+			return nil, errors.New("mtaconf: a list has a '}' without a '{'; remove it")
+		}
+		if start < 0 {
+			start = i
+		}
+	}
+	if depth > 0 {
+		return nil, errors.New("mtaconf: a list has a '{' without a '}'; add it")
+	}
+	if start >= 0 {
+		out = append(out, list[start:])
+	}
+	return out, nil
+}
+
+func unbrace(s string) (string, bool) {
+	if !strings.HasPrefix(s, "{") || !strings.HasSuffix(s, "}") {
+		return "", false
+	}
+	return strings.TrimSpace(s[1 : len(s)-1]), true
+}
+
+// ParseAddress reads an address as Postfix, Sendmail and the key "listen" of sekimori write it:
+// unix:PATH, local:PATH, inet:HOST:PORT, inet6:[HOST]:PORT, inet:PORT@HOST. It returns "unix" and
+// the path, or "inet" and HOST:PORT.
+func ParseAddress(s string) (network, address string, ok bool) {
+	scheme, rest, _ := strings.Cut(s, ":")
+	switch strings.ToLower(scheme) {
+	case "unix", "local":
+		return "unix", rest, rest != ""
+	case "inet", "inet6":
+	default:
+		return "", "", false
+	}
+	if port, host, ok := strings.Cut(rest, "@"); ok {
+		return "inet", net.JoinHostPort(strings.Trim(host, "[]"), port), port != ""
+	}
+	host, port, err := net.SplitHostPort(rest)
+	if err != nil || port == "" {
+		return "", "", false
+	}
+	return "inet", net.JoinHostPort(host, port), true
+}
+
+// units are the letters that may follow a number in a time.
+var units = map[byte]time.Duration{
+	's': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour,
+}
+
+// maxDuration bounds a time that is read, so that sums of times do not overflow.
+const maxDuration = 10 * 365 * 24 * time.Hour
+
+// Duration reads a time such as "30s", "1h30m" or "300", as Postfix and Sendmail write it. unit is
+// the unit of a number without a letter.
+func Duration(s string, unit time.Duration) (time.Duration, error) {
+	bad := fmt.Errorf("mtaconf: %q is not a time; write a number with s, m, h, d or w", s)
+	var sum time.Duration
+	for rest := s; rest != "" || s == ""; {
+		end := 0
+		for end < len(rest) && rest[end] >= '0' && rest[end] <= '9' {
+			end++
+		}
+		n, err := strconv.ParseInt(rest[:end], 10, 64)
+		if err != nil {
+			return 0, bad
+		}
+		one := unit
+		if rest = rest[end:]; rest != "" {
+			known := false
+			if one, known = units[rest[0]]; !known {
+				return 0, bad
+			}
+			rest = rest[1:]
+		}
+		if one > 0 && n > int64((maxDuration-sum)/one) {
+			return 0, bad
+		}
+		sum += time.Duration(n) * one
+	}
+	return sum, nil
+}
+
+// Networks reads the value of mynetworks. The second result has the elements that are not addresses
+// or networks, such as "!192.0.2.1", "/etc/postfix/networks" and "cidr:/etc/postfix/networks". They
+// are returned as they were written, because only Postfix knows what they stand for.
+func Networks(value string) (networks []netip.Prefix, others []string) {
+	for _, item := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
+		plain := strings.NewReplacer("[", "", "]", "").Replace(item)
+		if a, err := netip.ParseAddr(plain); err == nil {
+			networks = append(networks, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		if n, err := netip.ParsePrefix(plain); err == nil {
+			networks = append(networks, n.Masked())
+			continue
+		}
+		others = append(others, item)
+	}
+	return networks, others
+}
