@@ -27,8 +27,8 @@ const (
 	exitUsage  = 2
 )
 
-// errUnexpected is the error of a run in which messages were not answered as expected.
-var errUnexpected = errors.New("not every message was answered as expected")
+// errUnexpected is the error of a run in which messages were not sent, or not answered as expected.
+var errUnexpected = errors.New("not every message was sent and answered as expected")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -79,6 +79,10 @@ that address and no other, and to trust no network but 127.0.0.1. For sekimori:
 To size a host, look at "CPU/message" with your own mix of sizes and
 signatures. If you need messages/s, run milterload on other cores (taskset).
 
+With --rate, messages are sent at fixed times, whether earlier ones have been
+answered or not, and their times are measured from then. So a pause of the
+milter shows in every message that had to wait for it.
+
 With --idle, milterload sends no mail. It prints how much memory one more
 connection takes that waits for its client.
 
@@ -89,8 +93,8 @@ A mix is a list of kinds with weights, such as rsa=70,none=30; a single kind
 needs no weight. With several --milter, each message goes through all of them in turn,
 as with several smtpd_milters.
 
-Exit codes: 0 if every message was answered as expected, 1 if not, 2 for wrong
-use.`
+Exit codes: 0 if every message was answered as expected (with --rate: and sent),
+1 if not, 2 for wrong use.`
 
 // settings are the values of the flags.
 type settings struct {
@@ -121,10 +125,12 @@ func newCommand() *cobra.Command {
 	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages on one connection")
 	f.IntVar(&s.run.Messages, "messages", 0, "messages to send; 0 goes through the corpus once, or until --duration")
 	f.DurationVar(&s.run.Duration, "duration", 0, "end after this time; 0 for no limit")
+	f.Float64Var(&s.run.Rate, "rate", 0, "messages a second, sent at fixed times; 0 sends as fast as the milter answers")
 	f.IntVar(&s.run.Warmup, "warmup", 0, "messages sent before measuring begins, for no longer than three times --duration")
 	f.DurationVar(&s.run.Timeout, "timeout", 30*time.Second, "how long the MTA waits for one answer")
 	f.DurationVar(&s.run.RoundTrip, "smtp-rtt", 0, "time between two commands of an SMTP client; 0 sends a message in one burst")
 	f.IntSliceVar(&s.run.PIDs, "pid", nil, "processes whose CPU and memory is reported, with their descendants")
+	f.BoolVar(&s.run.SystemCalls, "syscalls", false, "count system calls and context switches of --pid (by perf, as root; takes CPU time)")
 	f.StringVar(&s.watch, "watch", "", "address of the milter's metrics (http://127.0.0.1:8892/metrics): goroutines, descriptors and "+
 		"memory are sampled, and once more 15 s after the load")
 	f.DurationVar(&s.every, "watch-every", time.Minute, "time between samples of --watch")

@@ -65,6 +65,8 @@ func TestRun(t *testing.T) {
 		{"a bad mix", []string{"--sizes", "a=b"}, exitUsage, "", "not a weight"},
 		{"idle connections without a process", []string{"--idle", "10"}, exitUsage, "", "its processes"},
 		{"idle connections", append([]string{"--milter", milter, "--idle", "10", "--pid", strconv.Itoa(os.Getpid())}, small...), exitDone, "per connection", ""},
+		{"a rate", append([]string{"--milter", milter, "--rate", "500"}, small...), exitDone, "0 not sent", ""},
+		{"a negative rate", append([]string{"--milter", milter, "--rate", "-1"}, small...), exitUsage, "", "messages a second"},
 		{"an unknown check", []string{"--check", "most"}, exitUsage, "", "none of all"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -90,7 +92,7 @@ func TestHelpDocumentsEveryFlag(t *testing.T) {
 	if code := run(t.Context(), []string{"--help"}, &stdout, &stderr); code != exitDone {
 		t.Fatalf("code %d: %s", code, &stderr)
 	}
-	for _, want := range []string{"--dns-delay", "--dns-loss", "--allow-remote", "--pid", "--json", "--zipf", "--seed", "--smtp-rtt", "--idle", "Exit codes"} {
+	for _, want := range []string{"--dns-delay", "--dns-loss", "--allow-remote", "--pid", "--json", "--zipf", "--seed", "--smtp-rtt", "--idle", "--rate", "--syscalls", "Exit codes"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help lacks %s", want)
 		}

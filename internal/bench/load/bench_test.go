@@ -79,14 +79,14 @@ func warmStation(b testing.TB, o traffic.Options) *runner {
 		b.Fatal(err)
 	}
 	r := &runner{corpus: corpus, o: Options{Milters: []Target{target}, Connections: 2, Check: CheckAll}}
-	r.phase(b.Context(), int64(min(corpus.Messages(), 200)), 0)
+	r.phase(b.Context(), int64(min(corpus.Messages(), 200)), 0, 0)
 	return r
 }
 
 // send sends n messages and checks that each is answered as expected.
 func (r *runner) send(b testing.TB, n int) {
 	b.Helper()
-	t := r.phase(b.Context(), int64(n), 0)
+	t := r.phase(b.Context(), int64(n), 0, 0)
 	if t.err != nil || t.messages != int64(n) {
 		b.Errorf("%d of %d messages: %v", t.messages, n, t.err)
 	}

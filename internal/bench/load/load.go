@@ -47,8 +47,14 @@ type Options struct {
 	// Duration is the time after which the run ends even if not all messages have been sent. 0
 	// means no limit.
 	Duration time.Duration
-	// Warmup is the number of messages that are sent before the measurement begins. If Duration is
-	// not 0, the warm-up ends after three times Duration at the latest.
+	// Rate is the number of messages that are sent in a second, at times that do not depend on the
+	// answers. If it is 0, each connection sends its next message as soon as the last one is
+	// answered. All times of a message are then measured from the time at which it was due. So a
+	// message that had to wait for a free connection shows its whole delay, which would otherwise
+	// be hidden ("coordinated omission").
+	Rate float64
+	// Warmup is the number of messages that are sent before the measurement begins, without regard
+	// to Rate. If Duration is not 0, the warm-up ends after three times Duration at the latest.
 	Warmup  int
 	Timeout time.Duration // for one read or write
 	// RoundTrip is the time between two commands of the SMTP client. The run waits this long after
@@ -59,12 +65,18 @@ type Options struct {
 	// PIDs are the server processes whose resources are measured, together with all their
 	// descendants.
 	PIDs []int
+	// SystemCalls makes the run count the system calls and context switches of these processes. The
+	// program perf counts them, which takes some CPU time of the processes.
+	SystemCalls bool
 	// Queries returns the number of questions that the name server has received so far. It may be
 	// nil.
 	Queries func() int64
 }
 
-const maxConnections = 10_000
+const (
+	maxConnections = 10_000
+	maxRate        = 1_000_000 // messages a second
+)
 
 // Validate returns an error if the options are invalid.
 func (o Options) Validate() error {
@@ -75,6 +87,10 @@ func (o Options) Validate() error {
 		return fmt.Errorf("load: %d connections; 1 to %d", o.Connections, maxConnections)
 	case o.Messages < 0, o.Warmup < 0, o.Duration < 0, o.RoundTrip < 0:
 		return errors.New("load: messages, warm-up, duration and round trip cannot be negative")
+	case !(o.Rate >= 0 && o.Rate <= maxRate): // also true for NaN
+		return fmt.Errorf("load: %g messages a second; 0 to %d", o.Rate, maxRate)
+	case o.SystemCalls && len(o.PIDs) == 0:
+		return errors.New("load: system calls can be counted only of given processes")
 	}
 	if !slices.Contains([]Check{CheckAll, CheckResults, CheckSafe, CheckNone}, o.Check) {
 		return fmt.Errorf("load: %q is none of %s, %s, %s, %s", o.Check, CheckAll, CheckResults, CheckSafe, CheckNone)
@@ -90,7 +106,7 @@ func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 	}
 	r := &runner{corpus: c, o: o}
 	if o.Warmup > 0 {
-		warm := r.phase(ctx, int64(o.Warmup), 3*o.Duration)
+		warm := r.phase(ctx, int64(o.Warmup), 3*o.Duration, 0)
 		if warm.messages == 0 && warm.err != nil {
 			return nil, warm.err
 		}
@@ -102,22 +118,19 @@ func Run(ctx context.Context, c *traffic.Corpus, o Options) (*Summary, error) {
 			limit = math.MaxInt64
 		}
 	}
-	before, err := sampleProcesses(o.PIDs)
+	m, err := startMeter(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	queries := r.queries()
-	start := time.Now()
-	t := r.phase(ctx, limit, o.Duration)
-	took := time.Since(start)
-	after, err := sampleProcesses(o.PIDs)
+	t := r.phase(ctx, limit, o.Duration, o.Rate)
+	used, err := m.stop()
 	if err != nil {
 		return nil, fmt.Errorf("%w (did a server end?)", err)
 	}
 	if t.messages == 0 && t.err != nil {
 		return nil, t.err
 	}
-	return newSummary(t, took, before, after, r.queries()-queries, o), nil
+	return newSummary(t, used, o), nil
 }
 
 // runner sends the corpus. The warm-up and the measurement are two phases; the measurement
@@ -128,34 +141,22 @@ type runner struct {
 	next   atomic.Int64 // number of sessions that have been started
 }
 
-func (r *runner) queries() int64 {
-	if r.o.Queries == nil {
-		return 0
-	}
-	return r.o.Queries()
-}
-
 // phase sends messages until limit messages have been started or duration is over. It returns what
 // its connections counted and measured together.
-func (r *runner) phase(ctx context.Context, limit int64, duration time.Duration) *tally {
-	if duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, duration)
-		defer cancel()
-	}
-	var begun atomic.Int64
-	take := func() bool { return ctx.Err() == nil && begun.Add(1) <= limit }
+func (r *runner) phase(ctx context.Context, limit int64, duration time.Duration, rate float64) *tally {
+	s := newSchedule(ctx, limit, duration, rate)
 	tallies := make([]*tally, r.o.Connections)
 	var work sync.WaitGroup
 	for i := range tallies {
 		tallies[i] = newTally()
-		work.Go(func() { r.worker(take, tallies[i]) })
+		work.Go(func() { r.worker(s, tallies[i]) })
 	}
 	work.Wait()
 	sum := tallies[0]
 	for _, t := range tallies[1:] {
 		sum.merge(t)
 	}
+	sum.unsent = s.unsent()
 	return sum
 }
 
@@ -163,25 +164,28 @@ func (r *runner) phase(ctx context.Context, limit int64, duration time.Duration)
 // would connect without end to a server that is gone.
 const maxFailures = 20
 
-// worker runs one session after another. take reserves one message of the phase. It returns false
-// if the phase is over.
-func (r *runner) worker(take func() bool, t *tally) {
-	for t.errors < maxFailures && take() {
+// worker runs one session after another until the schedule has no more messages.
+func (r *runner) worker(s *schedule, t *tally) {
+	for t.errors < maxFailures {
+		due, ok := s.next()
+		if !ok {
+			return
+		}
 		sessions := r.corpus.Sessions
-		s := sessions[int((r.next.Add(1)-1)%int64(len(sessions)))]
-		start := time.Now()
-		if err := r.session(s, take, t); err != nil {
+		session := sessions[int((r.next.Add(1)-1)%int64(len(sessions)))]
+		if err := r.session(session, due, s, t); err != nil {
 			t.errors++
 			t.err = err
 			continue
 		}
-		t.session.add(time.Since(start))
+		t.session.add(time.Since(due))
 	}
 }
 
-// session runs one session and sends its messages. The caller has already called take for the first
-// message.
-func (r *runner) session(s traffic.Session, take func() bool, t *tally) (err error) {
+// session runs one session and sends its messages. The first message is due at the given time.
+// The schedule says when the others are due.
+func (r *runner) session(session traffic.Session, due time.Time, s *schedule, t *tally) (err error) {
+	t.late.add(time.Since(due))
 	c, err := dial(r.o.Milters, r.o.Timeout, r.o.RoundTrip)
 	if err != nil {
 		return err
@@ -191,15 +195,22 @@ func (r *runner) session(s traffic.Session, take func() bool, t *tally) (err err
 			err = e
 		}
 	}()
-	if err := c.begin(s); err != nil {
+	if err := c.begin(session); err != nil {
 		return err
 	}
-	for i := range s.Messages {
-		if i > 0 && !take() {
-			return nil
+	for i := range session.Messages {
+		if i > 0 {
+			var ok bool
+			if due, ok = s.next(); !ok {
+				return nil
+			}
+			t.late.add(time.Since(due))
 		}
-		m := &s.Messages[i]
-		start := time.Now()
+		m := &session.Messages[i]
+		start := due
+		if r.o.Rate == 0 {
+			start = time.Now()
+		}
 		got, wait, err := c.send(m)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -238,6 +239,10 @@ func TestOptionsRefused(t *testing.T) {
 		"negative":          {Milters: target, Check: CheckAll, Connections: 1, Messages: -1},
 		"an unknown check":  {Milters: target, Check: "some", Connections: 1},
 		"a past round trip": {Milters: target, Check: CheckAll, Connections: 1, RoundTrip: -1},
+		"a negative rate":   {Milters: target, Check: CheckAll, Connections: 1, Rate: -1},
+		"no rate":           {Milters: target, Check: CheckAll, Connections: 1, Rate: math.NaN()},
+		"no such rate":      {Milters: target, Check: CheckAll, Connections: 1, Rate: 2 * maxRate},
+		"nobody's calls":    {Milters: target, Check: CheckAll, Connections: 1, SystemCalls: true},
 	} {
 		if _, err := Run(t.Context(), &traffic.Corpus{}, o); err == nil {
 			t.Errorf("%s is taken", why)

@@ -8,17 +8,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// clockTick is the unit of the times in /proc/PID/stat: USER_HZ is 100 on Linux. The kernel cuts
-// user time and system time to whole ticks, so their sum may be too small by up to two ticks.
-const clockTick = 10 * time.Millisecond
+	"golang.org/x/sys/unix"
+)
 
 // usage is what processes have used so far.
 type usage struct {
 	cpu  time.Duration
 	peak int64 // octets; the sum of the VmHWM of the processes
 	rss  int64
+	// calls and switches are the system calls and context switches. They are counted only if
+	// Options.SystemCalls is set.
+	calls, switches int64
 }
 
 // sampleProcesses returns the sum of what pids and all their descendants have used.
@@ -96,15 +97,25 @@ func statFields(path string) ([]string, error) {
 	return fields, nil
 }
 
+// cpuTime returns the CPU time of a process in user and system mode, to the nanosecond. (The times
+// in /proc/PID/stat are in ticks of 10 ms, which is too coarse for a short run at a low rate.)
+func cpuTime(pid int) (time.Duration, error) {
+	const schedulerClock = 2                 // CPUCLOCK_SCHED
+	clock := int32(^pid)<<3 | schedulerClock // what clock_getcpuclockid(3) returns
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		return 0, fmt.Errorf("load: CPU time of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
 func sampleProcess(pid int) (usage, error) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	fields, err := statFields(filepath.Join(dir, "stat"))
+	cpu, err := cpuTime(pid)
 	if err != nil {
 		return usage{}, err
 	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	u := usage{cpu: time.Duration(user+system) * clockTick}
+	u := usage{cpu: cpu}
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	status, err := os.ReadFile(filepath.Join(dir, "status"))
 	if err != nil {
 		return usage{}, fmt.Errorf("load: process: %w", err)

@@ -89,6 +89,10 @@ func TestProcesses(t *testing.T) {
 	if err != nil || u.peak < u.rss || u.rss < 1<<20 {
 		t.Errorf("%+v %v", u, err)
 	}
+	later, err := sampleProcesses([]int{os.Getpid()})
+	if err != nil || later.cpu <= u.cpu || later.cpu-u.cpu > time.Second {
+		t.Errorf("%v after %v: the work of one sample, which is far below 10 ms, must show", later.cpu, u.cpu)
+	}
 }
 
 func TestSummary(t *testing.T) {
@@ -105,9 +109,10 @@ func TestSummary(t *testing.T) {
 		}
 		tally.count(good, got, CheckAll)
 	}
-	o := Options{PIDs: []int{1}}
-	r := newSummary(tally, 2*time.Second, usage{cpu: time.Second}, usage{cpu: 1500 * time.Millisecond, peak: 7e6, rss: 6e6}, 25, o)
-	if r.PerSecond != 50 || r.DNSPerMessage != 0.25 || r.Mismatches != 10 || r.OK() || r.Server.CPUPerMessage != 5 || r.Server.PeakBytes != 7e6 {
+	r := newSummary(tally, used{
+		time: 2 * time.Second, server: usage{cpu: 500 * time.Millisecond, calls: 300, peak: 7e6, rss: 6e6}, queries: 25, measured: true,
+	}, Options{})
+	if r.PerSecond != 50 || r.DNSPerMessage != 0.25 || r.Mismatches != 10 || r.OK() || r.Server.CPUPerMessage != 5 || r.Server.CallsPerMessage != 3 || r.Server.PeakBytes != 7e6 {
 		t.Errorf("%+v %+v", r, r.Server)
 	}
 	if l := r.EndOfMessage; l.P50 < 49 || l.P50 > 51 || l.P95 < 93 || l.P95 > 97 || l.Max != 100 {

@@ -16,7 +16,9 @@ import (
 type tally struct {
 	messages, errors      int64
 	err                   error // the error of the last session that failed
+	unsent                int64 // messages that were due and could not be sent
 	eom, message, session histogram
+	late                  histogram // how long after the time when it was due a message began
 	verdicts              map[pair]int64
 }
 
@@ -42,6 +44,7 @@ func (t *tally) merge(o *tally) {
 	t.eom.merge(&o.eom)
 	t.message.merge(&o.message)
 	t.session.merge(&o.session)
+	t.late.merge(&o.late)
 	for p, n := range o.verdicts {
 		t.verdicts[p] += n
 	}
@@ -53,10 +56,13 @@ type Summary struct {
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"messages_per_second"`
 	// EndOfMessage is how long the MTA waited for the answer to the end of the message. Message is
-	// the time from MAIL to that answer. Session is the time from connecting to QUIT.
+	// the time from MAIL to that answer. Session is the time from connecting to QUIT. With a rate,
+	// Message and Session begin when the message was due.
 	EndOfMessage Latency `json:"end_of_message"`
 	Message      Latency `json:"message"`
 	Session      Latency `json:"session"`
+	// Schedule is nil if there was no rate.
+	Schedule *Schedule `json:"schedule,omitempty"`
 	// Server is nil if Options.PIDs was empty.
 	Server *Server `json:"server,omitempty"`
 	// DNSQueries is the number of questions that the name server received during the measurement.
@@ -72,6 +78,15 @@ type Summary struct {
 	Samples []Sample `json:"samples,omitempty"`
 }
 
+// Schedule says how well a run with a rate kept its schedule.
+type Schedule struct {
+	Rate float64 `json:"rate"` // messages a second that should have been sent
+	// Late is how long after the time when it was due a message began. If it is more than a few
+	// milliseconds, all connections were busy, or this host has too little processor time.
+	Late   Latency `json:"late"`
+	Unsent int64   `json:"unsent"` // messages that were due before the run ended and were not sent
+}
+
 // Latency has quantiles of a distribution of times, in milliseconds.
 type Latency struct {
 	P50 float64 `json:"p50_ms"`
@@ -84,6 +99,9 @@ type Latency struct {
 type Server struct {
 	CPUSeconds    float64 `json:"cpu_seconds"`
 	CPUPerMessage float64 `json:"cpu_per_message_ms"`
+	// The system calls and context switches of a message are 0 if they were not counted.
+	CallsPerMessage    float64 `json:"system_calls_per_message,omitempty"`
+	SwitchesPerMessage float64 `json:"context_switches_per_message,omitempty"`
 	// PeakBytes is the sum of the peak memory (VmHWM) of all processes. A peak counts from the
 	// start of its process. Memory that several processes share is counted once for each of them.
 	PeakBytes int64 `json:"peak_memory_bytes"`
@@ -98,20 +116,24 @@ type Verdict struct {
 	OK       bool            `json:"ok"`
 }
 
-func newSummary(t *tally, took time.Duration, before, after usage, queries int64, o Options) *Summary {
+func newSummary(t *tally, u used, o Options) *Summary {
+	messages := float64(max(t.messages, 1))
 	r := &Summary{
-		Messages: t.messages, Seconds: took.Seconds(), PerSecond: float64(t.messages) / took.Seconds(),
+		Messages: t.messages, Seconds: u.time.Seconds(), PerSecond: float64(t.messages) / u.time.Seconds(),
 		EndOfMessage: latency(&t.eom), Message: latency(&t.message), Session: latency(&t.session),
-		DNSQueries: queries, DNSPerMessage: float64(queries) / float64(max(t.messages, 1)), Errors: t.errors,
+		DNSQueries: u.queries, DNSPerMessage: float64(u.queries) / messages, Errors: t.errors,
 	}
 	if t.err != nil {
 		r.LastError = t.err.Error()
 	}
-	if len(o.PIDs) > 0 {
-		cpu := after.cpu - before.cpu
+	if o.Rate > 0 {
+		r.Schedule = &Schedule{Rate: o.Rate, Late: latency(&t.late), Unsent: t.unsent}
+	}
+	if u.measured {
 		r.Server = &Server{
-			CPUSeconds: cpu.Seconds(), CPUPerMessage: milliseconds(cpu) / float64(max(t.messages, 1)),
-			PeakBytes: after.peak, RSSBytes: after.rss,
+			CPUSeconds: u.server.cpu.Seconds(), CPUPerMessage: milliseconds(u.server.cpu) / messages,
+			CallsPerMessage: float64(u.server.calls) / messages, SwitchesPerMessage: float64(u.server.switches) / messages,
+			PeakBytes: u.server.peak, RSSBytes: u.server.rss,
 		}
 	}
 	for p, n := range t.verdicts {
@@ -132,23 +154,32 @@ func latency(h *histogram) Latency {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// OK reports whether there were messages, all outcomes were accepted by the check and no session
-// failed.
-func (r *Summary) OK() bool { return r.Errors == 0 && r.Mismatches == 0 && r.Messages > 0 }
+// OK reports whether there were messages, all outcomes were accepted by the check, no session
+// failed, and every message that was due was sent.
+func (r *Summary) OK() bool {
+	return r.Errors == 0 && r.Mismatches == 0 && r.Messages > 0 && (r.Schedule == nil || r.Schedule.Unsent == 0)
+}
 
 // Print writes the summary as text.
 func (r *Summary) Print(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(format string, args ...any) { fmt.Fprintf(tw, format+"\n", args...) }
 	row("messages\t%d in %.2f s\t%.0f/s", r.Messages, r.Seconds, r.PerSecond)
-	for _, l := range []struct {
-		name string
-		l    Latency
-	}{{"end of message", r.EndOfMessage}, {"message", r.Message}, {"session", r.Session}} {
-		row("%s\tp50 %.2f ms\tp95 %.2f ms\tp99 %.2f ms\tmax %.2f ms", l.name, l.l.P50, l.l.P95, l.l.P99, l.l.Max)
+	times := func(name string, l Latency) {
+		row("%s\tp50 %.2f ms\tp95 %.2f ms\tp99 %.2f ms\tmax %.2f ms", name, l.P50, l.P95, l.P99, l.Max)
+	}
+	times("end of message", r.EndOfMessage)
+	times("message", r.Message)
+	times("session", r.Session)
+	if s := r.Schedule; s != nil {
+		times("began late", s.Late)
+		row("schedule\t%g/s\t%d not sent", s.Rate, s.Unsent)
 	}
 	if s := r.Server; s != nil {
 		row("server\t%.3f ms CPU/message\tpeak %.1f MB\tnow %.1f MB", s.CPUPerMessage, float64(s.PeakBytes)/1e6, float64(s.RSSBytes)/1e6)
+		if s.CallsPerMessage > 0 {
+			row("\t%.1f system calls/message\t%.1f context switches/message", s.CallsPerMessage, s.SwitchesPerMessage)
+		}
 	}
 	row("DNS\t%d queries\t%.3f/message", r.DNSQueries, r.DNSPerMessage)
 	row("errors\t%d\t%s", r.Errors, r.LastError)
