@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"regexp"
 	"runtime"
 	"runtime/debug"
 
@@ -84,7 +85,11 @@ func (b builder) histograms(name, help, label string) *series[string, prometheus
 func RegisterRuntime(reg prometheus.Registerer, version string) {
 	info := builder{reg}.gaugeVec("build_info", "Version of the running program.", "version", "goversion", "revision")
 	info.WithLabelValues(version, runtime.Version(), Revision()).Set(1)
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	goRuntime := collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{
+		// What lives after a collection, and the CPU time that collections take.
+		Matcher: regexp.MustCompile("^(/gc/heap/live:bytes|/cpu/classes/gc/total:cpu-seconds)$"),
+	}))
+	reg.MustRegister(goRuntime, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
 // Revision returns the commit from which the program was built. It returns "" if the build
