@@ -58,8 +58,8 @@ func parseSearch(q url.Values) (search, *problem) {
 // matches reports whether the search selects the decision d. If s.Text is not "", it
 // must be the queue ID, the explanation ID or the client address of d, or the author
 // domain of d must be s.Text or a subdomain of it.
-func (s *search) matches(d *recent.Entry) bool {
-	if s.Verdict != "" && s.Verdict != d.Verdict.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
+func (s *search) matches(d *recent.Head) bool {
+	if s.Verdict != "" && s.Verdict != d.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
 		return false
 	}
 	return s.Text == "" || s.Text == d.QueueID || strings.EqualFold(s.Text, d.ID) ||
@@ -88,17 +88,10 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 		return nil, p
 	}
 	f := found{Search: s, Verdicts: policy.Actions, All: s.Text == "" && s.Verdict == ""}
-	all, _ := ring.Search(recent.Query{})
-	for _, d := range all {
-		if !s.matches(d) {
-			continue
-		}
-		if len(f.Rows) == maxRows {
-			last := strconv.FormatInt(f.Rows[maxRows-1].Time.UnixNano(), 10)
-			f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "before": {last}}.Encode()
-			break
-		}
-		f.Rows = append(f.Rows, d)
+	var more bool
+	if f.Rows, more = ring.Find(s.matches, maxRows); more {
+		last := strconv.FormatInt(f.Rows[maxRows-1].Time.UnixNano(), 10)
+		f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "before": {last}}.Encode()
 	}
 	return f, nil
 }
@@ -125,23 +118,23 @@ func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 	if err != nil && query == (recent.Query{}) {
 		return nil, &problem{http.StatusBadRequest, "Which decision?", "Choose one from the list of decisions, or search for its queue ID."}
 	}
-	matches, _ := ring.Search(query)
-	for _, d := range matches {
-		if err == nil && d.Time.UnixNano() != at {
-			continue
+	matches, _ := ring.Find(func(h *recent.Head) bool {
+		return query.Matches(h) && (err != nil || h.Time.UnixNano() == at)
+	}, 1)
+	if len(matches) == 0 {
+		return nil, &problem{
+			http.StatusNotFound, "This decision is no longer remembered.",
+			"The daemon remembers as many decisions as admin.recent says. The log has all of them.",
 		}
-		x := explain.Remembered(d)
-		o := one{Entry: d, Summary: x.Summary, Sections: x.Sections()}
-		switch {
-		case d.Evaluation != nil:
-			o.HELO, o.MailFrom = d.Evaluation.Session.HELO, d.Evaluation.Envelope.MailFrom
-		case d.Session != nil && d.Envelope != nil:
-			o.HELO, o.MailFrom = d.Session.HELO, d.Envelope.MailFrom
-		}
-		return o, nil
 	}
-	return nil, &problem{
-		http.StatusNotFound, "This decision is no longer remembered.",
-		"The daemon remembers as many decisions as admin.recent says. The log has all of them.",
+	d := matches[0]
+	x := explain.Remembered(d)
+	o := one{Entry: d, Summary: x.Summary, Sections: x.Sections()}
+	switch {
+	case d.Evaluation != nil:
+		o.HELO, o.MailFrom = d.Evaluation.Session.HELO, d.Evaluation.Envelope.MailFrom
+	case d.Session != nil && d.Envelope != nil:
+		o.HELO, o.MailFrom = d.Session.HELO, d.Envelope.MailFrom
 	}
+	return o, nil
 }

@@ -51,16 +51,15 @@ func (r *Ring) Handler() http.Handler {
 
 func (r *Ring) answer(q Query) Answer {
 	a := Answer{Decisions: []*Entry{}}
-	found, more := r.Search(q)
 	size := 0
-	for _, d := range found {
-		if size += d.weight; size > maxAnswerBytes {
+	for o := range r.each(q.Matches) {
+		size += o.weight
+		if q.Limit > 0 && len(a.Decisions) == q.Limit || size > maxAnswerBytes {
 			a.More = true
-			return a
+			break
 		}
-		a.Decisions = append(a.Decisions, d)
+		a.Decisions = append(a.Decisions, o.entry())
 	}
-	a.More = more
 	return a
 }
 

@@ -2,13 +2,14 @@
 // daemon for the decision on a message, by the queue id or by the explanation ID that a
 // sender quotes from a bounce.
 //
-// The package keeps a copy of each decision, and limits the size of the copy. It does
-// not keep the original, because the texts of the original may share memory with the
-// message's header. The whole header would then stay in memory, and the sender chooses
-// its size. A copy is encoded as JSON only when a client asks for it.
+// The package keeps a compact copy of each decision, and limits its size. It does not keep
+// the original, because the texts of the original may share memory with the message's
+// header. The whole header would then stay in memory, and the sender chooses its size. The
+// values are made again, and encoded as JSON, only when a client asks for them.
 package recent
 
 import (
+	"iter"
 	"net/netip"
 	"strings"
 	"sync"
@@ -23,14 +24,24 @@ import (
 const (
 	// MaxEntries is the largest number of entries that a Ring can hold.
 	MaxEntries = 100_000
-	// maxBytes limits the memory of all entries of a Ring, in octets. About five thousand
+	// maxBytes limits the memory of all entries of a Ring, in octets. About thirty thousand
 	// ordinary decisions fit.
-	maxBytes = 64 << 20
-	// maxDecisionBytes limits the copy of one decision, in octets. An ordinary decision
-	// takes less than 8 KiB. With many signatures and long SPF records, a sender could make
-	// a decision a hundred times larger.
+	maxBytes = 32 << 20
+	// maxDecisionBytes limits the values of one decision, in octets. Those of an ordinary
+	// decision take less than 8 KiB. With many signatures and long SPF records, a sender could
+	// make a decision a hundred times larger.
 	maxDecisionBytes = 64 << 10
 )
+
+// Head is the part of an Entry by which entries are found.
+type Head struct {
+	Time         time.Time
+	QueueID      string
+	ID           string
+	Client       netip.Addr
+	AuthorDomain dns.Name
+	Action       policy.Action // of the verdict
+}
 
 // Entry is the copy of a judge.Decision that a Ring keeps. It does not contain the edits,
 // because an edit can hold the Subject, which is content of the message.
@@ -63,8 +74,6 @@ type Entry struct {
 	Envelope *msgauth.Envelope `json:"envelope,omitempty"`
 	// Truncated says that long texts or lists were cut, to keep the entry small.
 	Truncated bool `json:"truncated,omitempty"`
-
-	weight int // approximate size in memory, in octets
 }
 
 // Options are the options of a Ring.
@@ -74,15 +83,15 @@ type Options struct {
 }
 
 // Ring keeps the last decisions. If the Ring is full, a new decision replaces the oldest.
-// Ring is a filter.Observer, and is safe for concurrent use. Decisions are copied and
-// encoded without the lock. The lock is held only while pointers to entries are stored or
-// read.
+// Ring is a filter.Observer, and is safe for concurrent use. Decisions are written and read
+// without the lock. The lock is held only while the slots are changed or copied.
 type Ring struct {
-	now func() time.Time
-	cut *cutter
+	now      func() time.Time
+	codecs   *codecs
+	encoders sync.Pool // of *encoder
 
 	mu    sync.Mutex
-	slots []*Entry // used as a circle: after the last slot comes the first
+	slots []string // what seal returned; used as a circle: after the last slot comes the first
 	next  int      // index of the slot for the next entry
 	count int
 	bytes int
@@ -93,42 +102,30 @@ func New(o Options) *Ring {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Ring{now: o.Now, cut: newCutter(), slots: make([]*Entry, max(1, min(o.Entries, MaxEntries)))}
+	r := &Ring{now: o.Now, codecs: newCodecs(), slots: make([]string, max(1, min(o.Entries, MaxEntries)))}
+	r.encoders.New = func() any { return newEncoder(r.codecs) }
+	return r
 }
 
 // Decided implements filter.Observer.
 func (r *Ring) Decided(d *judge.Decision, took time.Duration) {
-	c := r.cut.begin()
-	e := &Entry{QueueID: c.text(d.Envelope.QueueID), Client: d.Session.Client}
-	if d.Evaluation != nil {
-		e.Took, e.AuthorDomain = took, dns.Name(c.text(string(d.Evaluation.From.AuthorDomain)))
-	}
-	e.Verdict = c.verdict(d.Verdict)
-	if d.Shadow != nil {
-		e.Shadow = &judge.Comparison{Live: c.verdict(d.Shadow.Live), Candidate: c.verdict(d.Shadow.Candidate)}
-	}
-	if d.Evaluation != nil {
-		e.Evaluation = new(cutCopy(c, *d.Evaluation))
-	} else {
-		e.Session, e.Envelope = new(cutCopy(c, d.Session)), new(cutCopy(c, d.Envelope))
-	}
-	r.add(e, c)
+	e := r.encoders.Get().(*encoder)
+	sealed := e.seal(d, r.now(), took)
+	// After a panic the encoder is not used again.
+	r.encoders.Put(e)
+	r.add(sealed)
 }
 
-func (r *Ring) add(e *Entry, c *cut) {
-	e.Time, e.ID, e.Mode, e.Truncated, e.weight = r.now(), e.Verdict.ID, policy.Monitor, c.truncated, c.used
-	if e.Verdict.Enforced {
-		e.Mode = policy.Enforce
-	}
+func (r *Ring) add(sealed string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.count == len(r.slots) {
 		r.forgetOldest()
 	}
-	r.slots[r.next] = e
+	r.slots[r.next] = sealed
 	r.next = (r.next + 1) % len(r.slots)
 	r.count++
-	for r.bytes += e.weight; r.bytes > maxBytes; {
+	for r.bytes += len(sealed); r.bytes > maxBytes; {
 		r.forgetOldest()
 	}
 }
@@ -137,16 +134,16 @@ func (r *Ring) add(e *Entry, c *cut) {
 // not be empty.
 func (r *Ring) forgetOldest() {
 	i := (r.next - r.count + len(r.slots)) % len(r.slots)
-	r.bytes -= r.slots[i].weight
-	r.slots[i] = nil
+	r.bytes -= len(r.slots[i])
+	r.slots[i] = ""
 	r.count--
 }
 
-// newestFirst returns all entries, the newest first.
-func (r *Ring) newestFirst() []*Entry {
+// newestFirst returns all entries as seal returned them, the newest first.
+func (r *Ring) newestFirst() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]*Entry, r.count)
+	out := make([]string, r.count)
 	for i := range out {
 		out[i] = r.slots[(r.next-1-i+len(r.slots))%len(r.slots)]
 	}
@@ -162,24 +159,38 @@ type Query struct {
 	Limit   int // largest number of entries to return; 0 means all
 }
 
-func (q Query) matches(d *Entry) bool {
-	return (q.QueueID == "" || q.QueueID == d.QueueID) &&
-		(q.ID == "" || strings.EqualFold(q.ID, d.ID)) &&
-		(q.Author == "" || q.Author == d.AuthorDomain) &&
-		(!q.Client.IsValid() || q.Client.Unmap() == d.Client.Unmap())
+// Matches reports whether q selects the entry with this Head.
+func (q *Query) Matches(h *Head) bool {
+	return (q.QueueID == "" || q.QueueID == h.QueueID) &&
+		(q.ID == "" || strings.EqualFold(q.ID, h.ID)) &&
+		(q.Author == "" || q.Author == h.AuthorDomain) &&
+		(!q.Client.IsValid() || q.Client.Unmap() == h.Client.Unmap())
 }
 
 // Search returns the entries that match q, the newest first. more is true if q.Limit left
-// out further entries. The caller must not change the entries, because they are shared.
-func (r *Ring) Search(q Query) (found []*Entry, more bool) {
-	for _, d := range r.newestFirst() {
-		if !q.matches(d) {
-			continue
-		}
-		if q.Limit > 0 && len(found) == q.Limit {
+// out further entries.
+func (r *Ring) Search(q Query) (found []*Entry, more bool) { return r.Find(q.Matches, q.Limit) }
+
+// Find is as Search, with the entries for which the function match returns true. limit is
+// the largest number of entries to return; 0 means all. An entry takes up to 64 KiB.
+func (r *Ring) Find(match func(*Head) bool, limit int) (found []*Entry, more bool) {
+	for o := range r.each(match) {
+		if limit > 0 && len(found) == limit {
 			return found, true
 		}
-		found = append(found, d)
+		found = append(found, o.entry())
 	}
 	return found, false
+}
+
+// each returns the entries for which the function match returns true, the newest first. Only
+// their heads are read yet.
+func (r *Ring) each(match func(*Head) bool) iter.Seq[*opened] {
+	return func(yield func(*opened) bool) {
+		for _, sealed := range r.newestFirst() {
+			if o := open(r.codecs, sealed); match(&o.head) && !yield(o) {
+				return
+			}
+		}
+	}
 }

@@ -234,8 +234,8 @@ func TestRingIsBounded(t *testing.T) {
 		t.Errorf("%d slots", len(r.slots))
 	}
 	large := evaluation("Q", "bank.example", "192.0.2.1")
-	for range 60 {
-		large.Envelope.Recipients = append(large.Envelope.Recipients, strings.Repeat("r", 1000))
+	for i := range 60 {
+		large.Envelope.Recipients = append(large.Envelope.Recipients, fmt.Sprint(i, strings.Repeat("r", 1000)))
 	}
 	for i := range 2000 {
 		large.Envelope.QueueID = fmt.Sprint("Q", i)
@@ -249,8 +249,10 @@ func TestRingIsBounded(t *testing.T) {
 	}
 	found, _ := r.Search(Query{})
 	sum := 0
+	for _, sealed := range r.newestFirst() {
+		sum += len(sealed)
+	}
 	for i, d := range found {
-		sum += d.weight
 		if want := fmt.Sprint("Q", 1999-i); d.QueueID != want {
 			t.Fatalf("place %d is %s, want %s", i, d.QueueID, want)
 		}
@@ -274,14 +276,4 @@ func TestConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func BenchmarkEvaluated(b *testing.B) {
-	r := New(Options{Entries: 2000})
-	e := evaluation("4dQZ7x2wJ1z9sP", "bank.example", "192.0.2.1")
-	e.MailFrom = spf.Check{Result: spf.Pass, Record: "v=spf1 include:_spf.bank.example -all", Trace: make([]spf.Step, 8)}
-	b.ReportAllocs()
-	for b.Loop() {
-		r.Decided(decided(e, policy.Verdict{ID: "AB12"}), 0)
-	}
 }

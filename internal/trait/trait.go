@@ -8,8 +8,11 @@
 package trait
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -183,6 +186,21 @@ func (s Set) MarshalJSON() ([]byte, error) {
 		out = fmt.Appendf(out, "%q:%t", t, s.Has(t))
 	}
 	return append(out, '}'), nil
+}
+
+// AppendBinary appends the set in a form that only the same program can read.
+func (s Set) AppendBinary(b []byte) ([]byte, error) {
+	return binary.AppendUvarint(b, uint64(s.bits)), nil
+}
+
+// UnmarshalBinary reads what AppendBinary appended.
+func (s *Set) UnmarshalBinary(data []byte) error {
+	bits, n := binary.Uvarint(data)
+	if n != len(data) || n == 0 || bits > math.MaxUint32 {
+		return errors.New("trait: not a set that this program wrote")
+	}
+	s.bits = uint32(bits)
+	return nil
 }
 
 // UnmarshalJSON reads the output of MarshalJSON. It ignores traits that the table does not have.

@@ -72,3 +72,24 @@ func TestSetJSON(t *testing.T) {
 		t.Error("a JSON array was read as a set")
 	}
 }
+
+// TestSetBinary checks that UnmarshalBinary reads what AppendBinary wrote, and nothing else.
+func TestSetBinary(t *testing.T) {
+	for n := range len(Held()) {
+		var set, back Set
+		set.Add(Held()[:n]...)
+		data, err := set.AppendBinary(nil)
+		if err == nil {
+			err = back.UnmarshalBinary(data)
+		}
+		if err != nil || back != set {
+			t.Errorf("%v became %v (%v)", set, back, err)
+		}
+	}
+	for _, data := range []string{"", "\x80", "\x01\x02", "\xff\xff\xff\xff\xff\x01"} {
+		var set Set
+		if set.UnmarshalBinary([]byte(data)) == nil {
+			t.Errorf("%q was read", data)
+		}
+	}
+}

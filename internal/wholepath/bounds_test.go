@@ -186,7 +186,7 @@ var bounds = []bound{
 	{"msgauth.maxReserve", "2s", "time", "the part of dns.message_budget that is reserved for alignment", "", "msgauth.TestSilentKeyIsNoWayOut"},
 	{"recent.MaxEntries", "100000", "decisions", "recent.maxBytes bounds the memory that they take", "admin.recent", "recent.TestRingIsBounded"},
 	{"recent.maxAnswerBytes", "4194304", "octets of memory", "an answer is encoded in one piece", "", "recent.TestAnswerIsBounded"},
-	{"recent.maxBytes", "67108864", "octets", "of all decisions that are remembered", "", "recent.TestRingIsBounded"},
+	{"recent.maxBytes", "33554432", "octets", "of all decisions that are remembered", "", "recent.TestRingIsBounded"},
 	{"recent.maxDecisionBytes", "65536", "octets", "signatures and traces of one message could take 100 times as much", "", "recent.TestDecisionIsBounded"},
 	{"recent.maxElements", "200", "elements of a list", "SPF traces of honest domains are shorter", "", "recent.TestDecisionIsBounded"},
 	{"recent.maxLimit", "500", "decisions of an answer", "a person reads them", "", "recent.TestHandler"},

@@ -146,7 +146,7 @@
 //	msgauth.maxReserve                  2s        time                                -                     the part of dns.message_budget that is reserved for alignment
 //	recent.MaxEntries                   100000    decisions                           admin.recent          recent.maxBytes bounds the memory that they take
 //	recent.maxAnswerBytes               4194304   octets of memory                    -                     an answer is encoded in one piece
-//	recent.maxBytes                     67108864  octets                              -                     of all decisions that are remembered
+//	recent.maxBytes                     33554432  octets                              -                     of all decisions that are remembered
 //	recent.maxDecisionBytes             65536     octets                              -                     signatures and traces of one message could take 100 times as much
 //	recent.maxElements                  200       elements of a list                  -                     SPF traces of honest domains are shorter
 //	recent.maxLimit                     500       decisions of an answer              -                     a person reads them
