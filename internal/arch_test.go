@@ -49,7 +49,7 @@ var floors = map[string]floor{
 	"internal/readout":        words,
 	"internal/slots":          words,
 	"internal/mtaconf":        words,
-	"internal/blind":          parts,
+	"internal/topology":       parts,
 	"internal/milter":         words,
 	"internal/milter/client":  words,
 	"internal/milter/sockets": words,
@@ -159,19 +159,19 @@ var sameFloor = map[string][]string{
 	"internal/received":        {"internal/msgauth"},   // it reads a Session and an Envelope of msgauth
 	"internal/config":          {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
 	"internal/config/strict":   {"internal/printable"}, // it quotes lines of a file in errors
-	// Package status shows the counts of packages blind, resolver and telemetry; its tests also use
+	// Package status shows the counts of packages topology, resolver and telemetry; its tests also use
 	// judge and upstream.
-	"internal/status": {"internal/blind", "internal/judge", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
+	"internal/status": {"internal/topology", "internal/judge", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
 	// Package explain explains a Decision with its edits, and reads the Decisions that package
 	// recent kept.
 	"internal/explain": {"internal/judge", "internal/label", "internal/recent"},
 	"internal/recent":  {"internal/judge"}, // it keeps Decisions of package judge
 	// Package filter translates milter events into a Case and edits into milter replies, and tells
-	// package blind what it sees.
-	"internal/filter": {"internal/blind", "internal/judge", "internal/label"},
-	// Package telemetry counts and logs Decisions and what package blind noticed; its tests make a
+	// package topology what it sees.
+	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},
+	// Package telemetry counts and logs Decisions and what package topology noticed; its tests make a
 	// Decision with edits.
-	"internal/telemetry": {"internal/blind", "internal/judge", "internal/label"},
+	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},

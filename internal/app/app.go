@@ -18,13 +18,13 @@ import (
 	"time"
 
 	"sekimori/internal/admin"
-	"sekimori/internal/blind"
 	"sekimori/internal/config"
 	"sekimori/internal/console"
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
 	"sekimori/internal/resolver"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/topology"
 )
 
 // adminStop is how long Stop waits for HTTP requests to the admin address that are being
@@ -39,7 +39,7 @@ type App struct {
 	logOut     *telemetry.LogWriter
 	logTo      *telemetry.Switch
 	metrics    *telemetry.Metrics
-	blind      *blind.Watch
+	topology   *topology.Watch
 	unknown    *telemetry.UnknownClients
 	dnsMetrics *resolver.Metrics
 	filter     *filter.Filter
@@ -68,6 +68,8 @@ type App struct {
 	stopping bool
 	reload   Reloading // the outcome of the last reload
 	since    time.Time // when current came into effect
+	// monitorSince is when the daemon came into monitor mode. It is zero in mode enforce.
+	monitorSince time.Time
 }
 
 // New makes the daemon and binds its addresses. It serves nothing before Start. If a step fails,
@@ -118,8 +120,8 @@ func (a *App) openLog(cfg config.Log) (undo func() error, err error) {
 func (a *App) registerMetrics() (err error) {
 	telemetry.RegisterRuntime(a.o.Registry, a.o.Version)
 	a.metrics = telemetry.New(a.o.Registry)
-	a.blind = blind.New(a.log)
-	telemetry.RegisterBlind(a.o.Registry, a.blind)
+	a.topology = topology.New(a.log)
+	telemetry.RegisterTopology(a.o.Registry, a.topology)
 	a.unknown = &telemetry.UnknownClients{Log: a.log}
 	a.logOut.CountDropped(a.o.Registry)
 	a.dnsMetrics, err = resolver.NewMetrics(a.o.Registry)

@@ -43,7 +43,7 @@ func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelop
 	return res
 }
 
-// warned returns the values of the key "what" in those log records whose message is msg, separated
+// warned returns the values of the key "kind", else "what", in those log records whose message is msg, separated
 // by spaces. Each record must be a warning.
 func warned(t *testing.T, log *logs.Buffer, msg string) string {
 	t.Helper()
@@ -52,7 +52,10 @@ func warned(t *testing.T, log *logs.Buffer, msg string) string {
 		if r["level"] != "WARN" {
 			t.Errorf("%v", r)
 		}
-		kinds = append(kinds, fmt.Sprint(r["what"]))
+		if r["kind"] == nil {
+			r["kind"] = r["what"]
+		}
+		kinds = append(kinds, fmt.Sprint(r["kind"]))
 	}
 	return strings.Join(kinds, " ")
 }
@@ -69,16 +72,19 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 		trusted string // a trusted network in addition to the defaults
 		ip      func(i int) string
 		offer   client.Offer
-		seen    string // the word for what the daemon cannot see, as its warning names it
+		seen    string // the kind of the problem, as the daemon's warning names it
 		series  string
+		date    string // the field Date of every message, or ""
 		lacks   string // the features that the MTA does not offer, as the warnings of the daemon name them
 	}{
-		{"one private address", "", func(int) string { return "172.17.0.1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
-		{"one private IPv6 address", "", func(int) string { return "fd00::1" }, whole, "private_clients", `sekimori_blind{what="private_clients"} 1`, ""},
-		{"everybody is trusted", "0.0.0.0/0", public, whole, "all_trusted", `sekimori_blind{what="all_trusted"} 1`, ""},
-		{"a proxy on this host", "", func(int) string { return "127.0.0.1" }, whole, "all_trusted", `sekimori_blind{what="all_trusted"} 1`, ""},
-		{"public clients", "", public, whole, "", `sekimori_blind{what="private_clients"} 0`, ""},
-		{"an MTA that can do little", "", public, bare, "", `sekimori_mta_lacks_total{what="leading_space"} 200`,
+		{"one private address", "", func(int) string { return "172.17.0.1" }, whole, "private_clients", `sekimori_topology_problem{kind="private_clients"} 1`, "", ""},
+		{"one private IPv6 address", "", func(int) string { return "fd00::1" }, whole, "private_clients", `sekimori_topology_problem{kind="private_clients"} 1`, "", ""},
+		{"everybody is trusted", "0.0.0.0/0", public, whole, "all_trusted", `sekimori_topology_problem{kind="all_trusted"} 1`, "", ""},
+		{"a proxy on this host", "", func(int) string { return "127.0.0.1" }, whole, "all_trusted", `sekimori_topology_problem{kind="all_trusted"} 1`, "", ""},
+		{"public clients", "", public, whole, "", `sekimori_topology_problem{kind="private_clients"} 0`, "", ""},
+		{"a clock that is wrong", "", public, whole, "clock_off", `sekimori_topology_problem{kind="clock_off"} 1`,
+			"Date: Thu, 1 Jan 2015 00:00:00 +0000\r\n", ""},
+		{"an MTA that can do little", "", public, bare, "", `sekimori_mta_lacks_total{what="leading_space"} 200`, "",
 			"change_header quarantine leading_space macros"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
@@ -88,20 +94,21 @@ func TestFieldNegotiationAndTopology(t *testing.T) {
 				cfg.Trusted.Networks = append(cfg.Trusted.Networks, config.Network{Prefix: netip.MustParsePrefix(tc.trusted)})
 			}
 			a, log, stop := running(t, cfg)
+			raw := "From: x@evil.example\r\n" + tc.date + "\r\nx\r\n"
 			for i := range 200 {
-				session(t, a, tc.ip(i), tc.offer, client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte("From: x@evil.example\r\n\r\nx\r\n"))
+				session(t, a, tc.ip(i), tc.offer, client.Envelope{From: "<x@evil.example>", To: []string{"<r@here.example>"}}, []byte(raw))
 			}
 			if got := web.Get(t, "http://"+a.AdminAddr()+"/metrics"); !strings.Contains(got, tc.series+"\n") {
 				t.Errorf("metrics lack %s", tc.series)
 			}
-			shown := strings.ReplaceAll(`"blind":["`+tc.seen+`"]`, `""`, "")
+			shown := strings.ReplaceAll(`"topology":["`+tc.seen+`"]`, `""`, "")
 			if got := web.Get(t, "http://"+a.AdminAddr()+StatusPath); !strings.Contains(got, shown) {
 				t.Errorf("status lacks %s", shown)
 			}
 			if err := stop(); err != nil {
 				t.Error(err)
 			}
-			if got := warned(t, log, "the daemon cannot see what it should"); got != tc.seen {
+			if got := warned(t, log, "the set-up around the daemon has a problem"); got != tc.seen {
 				t.Errorf("warned of %q", got)
 			}
 			if got := warned(t, log, "the MTA does not offer all that is needed"); got != tc.lacks {

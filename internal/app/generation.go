@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/recent"
 	"sekimori/internal/resolver"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/topology"
 )
 
 // generation is one configuration with everything that was made from it to handle messages. A
@@ -81,7 +82,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	}
 	g.recent = newRecent(cfg, old)
 	g.options = filter.Options{
-		Judge: newJudge(cfg, verifier, g.rules, shadow), Blind: a.blind,
+		Judge: newJudge(cfg, verifier, g.rules, shadow), Topology: a.topology,
 		Observers: append(g.observers(a.metrics, logger), a.unknown),
 		Retired:   func() { a.retiring.Go(func() { a.unwind(&g.steps) }) },
 	}
@@ -212,6 +213,13 @@ func (a *App) commit(c *change) {
 	a.server.Set(milter.Settings{Limits: l, ReplyAt: a.filter.ReplyAt(), OnPanic: filter.OnPanic(c.generation.rules)})
 	a.current = c.generation
 	a.since = a.o.Now()
+	switch {
+	case c.generation.rules.Mode != policy.Monitor:
+		a.monitorSince = time.Time{}
+	case a.monitorSince.IsZero():
+		a.monitorSince = a.since
+	}
+	a.topology.Set(topology.FewDescriptors, a.descriptorAdvice(cfg) != "")
 
 	kept := map[*socket]bool{}
 	for _, s := range c.sockets {

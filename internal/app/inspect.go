@@ -77,7 +77,7 @@ func (a *App) whereProfiled(h http.Handler) http.Handler {
 func (a *App) status() *status.Status {
 	return status.Collect(status.Options{
 		Version: a.o.Version, Revision: telemetry.Revision(), Started: a.began, Running: a.inEffect, Ready: a.Ready,
-		Messages: a.metrics.Counts, DNS: a.dnsMetrics.Counts, LogDropped: a.logOut.Dropped, Blind: a.blind, Now: a.o.Now,
+		Messages: a.metrics.Counts, DNS: a.dnsMetrics.Counts, LogDropped: a.logOut.Dropped, Topology: a.topology, Now: a.o.Now,
 		Limits: func() status.Limits {
 			c := a.generation().cfg
 			return status.Limits{

@@ -13,6 +13,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/milter/sockets"
+	"sekimori/internal/topology"
 )
 
 // socket is one entry of the key listen, with its bound listeners.
@@ -68,7 +69,8 @@ func (s *socket) close() error {
 // watchEvery is how often the daemon checks the files of its unix sockets.
 const watchEvery = 5 * time.Second
 
-// watchSockets logs unix sockets whose files are lost, until Stop begins.
+// watchSockets logs unix sockets whose files are lost, until Stop begins. It also looks at how long
+// the daemon has been in monitor mode.
 func (a *App) watchSockets() {
 	var logged []*socket
 	tick := time.NewTicker(watchEvery)
@@ -77,10 +79,23 @@ func (a *App) watchSockets() {
 		select {
 		case <-tick.C:
 			logged = a.logLost(logged)
+			a.topology.Set(topology.SocketLost, len(logged) > 0)
+			a.topology.Set(topology.LongMonitor, a.monitoring() >= topology.LongTime)
 		case <-a.stopped:
 			return
 		}
 	}
+}
+
+// monitoring returns how long the daemon has been in monitor mode, or 0 in mode enforce. A reload
+// that keeps the mode makes no difference.
+func (a *App) monitoring() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.monitorSince.IsZero() {
+		return 0
+	}
+	return a.o.Now().Sub(a.monitorSince)
 }
 
 // logLost returns the unix sockets whose files are lost. It logs those that are not in logged.

@@ -19,17 +19,17 @@ func TestFieldPostfixProxyFilter(t *testing.T) {
 			m.post(t, peer{"x.y.example", "192.0.2.99", "x.y.example"}, "u@a.example", to, mail{from: "u@a.example"}.bytes()).accepted(t)
 			run.inbox.wait(t, to)
 		}
-		r := m.record(t, "the daemon cannot see what it should", "what", "nothing_evaluated")
+		r := m.record(t, "the set-up around the daemon has a problem", "kind", "nothing_evaluated")
 		if r["level"] != "WARN" || r["transactions"] != 5.0 {
 			t.Errorf("%s: %v", m.name, r)
 		}
 		if n := m.metric(t, "sekimori_transactions_without_message_total"); n != 5 {
 			t.Errorf("%s: %v transactions are counted", m.name, n)
 		}
-		if n := m.metric(t, `sekimori_blind{what="nothing_evaluated"}`); n != 1 {
-			t.Errorf("%s: sekimori_blind is %v", m.name, n)
+		if n := m.metric(t, `sekimori_topology_problem{kind="nothing_evaluated"}`); n != 1 {
+			t.Errorf("%s: sekimori_topology_problem is %v", m.name, n)
 		}
-		if code, out, errs := sekimori(t, "status", "--admin", "http://"+m.admin); code != 0 || !strings.Contains(out, "cannot see     nothing_evaluated\n") {
+		if code, out, errs := sekimori(t, "status", "--admin", "http://"+m.admin); code != 0 || !strings.Contains(out, "set-up         nothing_evaluated\n") {
 			t.Errorf("%s: status says\n%s%s", m.name, out, errs)
 		}
 	}

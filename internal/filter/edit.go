@@ -22,7 +22,7 @@ func (s *session) edit(d *judge.Decision, m *milter.Modifier) {
 	case err != nil:
 		d.Verdict = policy.Unlabelled(d.Verdict, err)
 	case left:
-		s.o.Blind.ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
+		s.o.Topology.ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
 		d.Verdict = policy.Forged(d.Verdict, s.self.ID)
 	}
 }

@@ -8,21 +8,21 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sekimori/internal/blind"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/policy"
 	"sekimori/internal/smtp"
+	"sekimori/internal/topology"
 )
 
 // Options are the settings of one generation (one load of the configuration), and the
 // observers of its messages. Judge is required.
 type Options struct {
 	Judge *judge.Judge
-	// Blind is told what the filter cannot see or do, for example that the MTA offers no
+	// Topology is told what the filter cannot see or do, for example that the MTA offers no
 	// quarantine. It may be nil.
-	Blind *blind.Watch
+	Topology *topology.Watch
 	// Observers are told of every decision. They must not block.
 	Observers []Observer
 	// Retired is called once, when Swap has replaced these options and no session uses them
@@ -108,6 +108,7 @@ func (e *edition) identity(mta string) *label.Identity {
 		return i
 	}
 	i := e.Judge.Label.Identity(mta)
+	e.Topology.Named(e.Judge.Label.AuthServID, mta)
 	e.last.Store(i)
 	return i
 }

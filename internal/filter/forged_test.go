@@ -9,13 +9,13 @@ import (
 	"testing"
 
 	"sekimori/internal/authres"
-	"sekimori/internal/blind"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/topology"
 )
 
 // forgedResult is a field with a result in our name, written by the sender.
@@ -337,8 +337,8 @@ func TestNoDeletions(t *testing.T) {
 				continue // the message is refused because it has more than 20 header fields
 			}
 			var log strings.Builder
-			watch := blind.New(slog.New(slog.NewTextHandler(&log, nil)))
-			addr, seen := serveBlind(t, nameserver.Zone(t, zoneText),
+			watch := topology.New(slog.New(slog.NewTextHandler(&log, nil)))
+			addr, seen := serveWatched(t, nameserver.Zone(t, zoneText),
 				judge.Judge{TrustAuthenticated: true, Label: label.Settings{Verdict: true}, Policy: policy.Config{Mode: mode}}, milter.Limits{MaxHeaderFields: 20}, watch)
 			s := open(t, addr, "203.0.113.1", "h.example", client.Offer{Version: 6, Actions: 1, Protocol: 0x1fffff})
 			s.c.SetMacro("{auth_authen}", tt.user)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"sekimori/internal/authres"
-	"sekimori/internal/blind"
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
 	"sekimori/internal/message"
@@ -19,6 +18,7 @@ import (
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/topology"
 )
 
 // recorder is an observer that keeps the decisions.
@@ -45,18 +45,18 @@ func (r *recorder) Decided(d *judge.Decision, _ time.Duration) {
 // serve runs the filter behind a real milter server.
 func serve(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits) (addr string, seen *recorder) {
 	t.Helper()
-	return serveBlind(t, r, j, limits, nil)
+	return serveWatched(t, r, j, limits, nil)
 }
 
-// serveBlind is serve with a blind.Watch, which is told what the filter cannot see.
-func serveBlind(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits, watch *blind.Watch) (addr string, seen *recorder) {
+// serveWatched is serve with a topology.Watch, which is told what the filter cannot see.
+func serveWatched(t *testing.T, r dns.Resolver, j judge.Judge, limits milter.Limits, watch *topology.Watch) (addr string, seen *recorder) {
 	t.Helper()
 	seen = &recorder{}
 	j.Verifier = msgauth.NewVerifier(r, msgauth.Options{Budget: 2 * time.Second})
 	if j.Label.HostName == "" {
 		j.Label.AuthServID = id
 	}
-	o := Options{Judge: &j, Blind: watch, Observers: []Observer{seen}}
+	o := Options{Judge: &j, Topology: watch, Observers: []Observer{seen}}
 	s := milter.New(milter.Options{NewSession: New(o).NewSession})
 	s.Set(milter.Settings{Limits: limits, ReplyAt: New(o).ReplyAt()})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -3,17 +3,18 @@ package filter
 import (
 	"context"
 	"errors"
+	netmail "net/mail"
 	"slices"
 	"strings"
 	"time"
 
-	"sekimori/internal/blind"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/smtp"
+	"sekimori/internal/topology"
 )
 
 // session is one connection of the MTA, which is one SMTP session of a client. The client's
@@ -34,31 +35,32 @@ type session struct {
 // transaction is one message.
 type transaction struct {
 	judge.Case
-	rcpts int  // number of accepted recipients
-	data  bool // the DATA command has arrived
-	ended bool // the end of the message has arrived, or a limit was crossed
+	rcpts int    // number of accepted recipients
+	data  bool   // the DATA command has arrived
+	ended bool   // the end of the message has arrived, or a limit was crossed
+	date  string // the first field Date
 }
 
 // Connect implements milter.Session.
 func (s *session) Connect(c milter.Connect) milter.Reply {
-	s.o.Blind.Connected(c.Addr.Addr())
-	s.o.Blind.Negotiated(s.conn.LocalAddr(), s.conn.RemoteAddr(), lacks(s.conn))
+	s.o.Topology.Connected(c.Addr.Addr())
+	s.o.Topology.Negotiated(s.conn.LocalAddr(), s.conn.RemoteAddr(), lacks(s.conn))
 	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname, NoLeadingSpace: !s.conn.HasLeadingSpace()}
 	s.begin()
 	return milter.Continue
 }
 
 // lacks lists the abilities that the MTA does not offer on the connection c.
-func lacks(c *milter.Conn) (list []blind.Lack) {
+func lacks(c *milter.Conn) (list []topology.Lack) {
 	for _, one := range [...]struct {
 		offered bool
-		lack    blind.Lack
+		lack    topology.Lack
 	}{
-		{c.HasAction(milter.ActionAddHeader), blind.LackAdd},
-		{c.HasAction(milter.ActionChangeHeader), blind.LackChange},
-		{c.HasAction(milter.ActionQuarantine), blind.LackQuarantine},
-		{c.HasLeadingSpace(), blind.LackLeadingSpace},
-		{c.HasAction(milter.ActionAskMacros), blind.LackMacros},
+		{c.HasAction(milter.ActionAddHeader), topology.LackAdd},
+		{c.HasAction(milter.ActionChangeHeader), topology.LackChange},
+		{c.HasAction(milter.ActionQuarantine), topology.LackQuarantine},
+		{c.HasLeadingSpace(), topology.LackLeadingSpace},
+		{c.HasAction(milter.ActionAskMacros), topology.LackMacros},
 	} {
 		if !one.offered {
 			list = append(list, one.lack)
@@ -155,6 +157,9 @@ func (s *session) Data() milter.Reply {
 func (s *session) Header(name, value string) milter.Reply {
 	if t := s.current; t != nil {
 		t.Header(name, value)
+		if t.date == "" && strings.EqualFold(name, "Date") {
+			t.date = value
+		}
 	}
 	return milter.Continue
 }
@@ -186,6 +191,9 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	t.ended = true
 	s.nameMessage(t)
 	s.identify()
+	if date, err := netmail.ParseDate(strings.TrimSpace(t.date)); err == nil {
+		s.o.Topology.Dated(date, begin)
+	}
 	d := t.Finish(ctx)
 	monitor := s.o.Judge.Policy.Mode == policy.Monitor
 	switch cause := context.Cause(ctx); {
@@ -213,7 +221,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 // tell passes the decision to the observers. took is the time since the end of the message
 // arrived, or 0 (see Observer).
 func (s *session) tell(d *judge.Decision, took time.Duration) {
-	s.o.Blind.Message(d.Session.Client, d.Skipped == policy.ReasonTrusted, d.Skipped == "")
+	s.o.Topology.Message(d.Session.Client, d.Skipped == policy.ReasonTrusted, d.Skipped == "")
 	for _, o := range s.o.Observers {
 		o.Decided(d, took)
 	}
@@ -242,7 +250,7 @@ func (s *session) Abort() {
 	if t := s.current; t != nil {
 		t.Close()
 		if t.rcpts > 0 && !t.ended {
-			s.o.Blind.Empty(t.data)
+			s.o.Topology.Empty(t.data)
 		}
 	}
 	s.current = nil

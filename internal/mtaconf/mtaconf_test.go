@@ -60,6 +60,8 @@ func TestDuration(t *testing.T) {
 		{"1h30m", 90 * time.Minute},
 		{"2d", 48 * time.Hour},
 		{"1w", 168 * time.Hour},
+		{"999h", maxDuration},
+		{"999h1s", -1},
 		{"", -1},
 		{"s", -1},
 		{"3x", -1},
@@ -254,6 +256,15 @@ func TestReadSendmail(t *testing.T) {
 	}
 	if _, err := ReadSendmail(filepath.Dir(file)); err == nil {
 		t.Error("a directory was read")
+	}
+	write(t, file, sendmailCF)
+	for size, fits := range map[int64]bool{maxFile: true, maxFile + 1: false} {
+		if err := os.Truncate(file, size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadSendmail(file); (err == nil) != fits {
+			t.Errorf("a file of %d octets: %v", size, err)
+		}
 	}
 	write(t, file, sendmailCF)
 	if s, err := ReadSendmail(file); err != nil || s.File != file || len(s.Filters) != 3 {

@@ -153,7 +153,7 @@ var units = map[byte]time.Duration{
 }
 
 // maxDuration bounds a time that is read, so that sums of times do not overflow.
-const maxDuration = 10 * 365 * 24 * time.Hour
+const maxDuration = 999 * time.Hour
 
 // Duration reads a time such as "30s", "1h30m" or "300", as Postfix and Sendmail write it. unit is
 // the unit of a number without a letter.

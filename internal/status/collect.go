@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"sekimori/internal/blind"
 	"sekimori/internal/policy"
 	"sekimori/internal/readout"
 	"sekimori/internal/resolver"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/topology"
 )
 
 // Options say where Collect gets the numbers. Each function may be called at any time. If a
@@ -32,7 +32,7 @@ type Options struct {
 	Messages   func() telemetry.Counts
 	DNS        func() resolver.Counts
 	LogDropped func() int       // returns the number of records that the log has lost
-	Blind      *blind.Watch     // may be nil
+	Topology   *topology.Watch  // may be nil
 	Now        func() time.Time // nil means time.Now
 }
 
@@ -64,8 +64,8 @@ func Collect(o Options) *Status {
 	s.Rules, s.Shadow = rules(m.RuleHits), shadow(m.Shadow)
 	s.DNS = dnsHealth(call(o.DNS))
 	s.DNS.BudgetExceeded = m.BudgetExceeded
-	s.Blind, s.MTALacks = cannotSee(o.Blind)
-	s.Trouble = troubles(&m, call(o.LogDropped), o.Blind)
+	s.Topology, s.MTALacks = problems(o.Topology)
+	s.Trouble = troubles(&m, call(o.LogDropped), o.Topology)
 	return s
 }
 
@@ -98,28 +98,28 @@ func dnsHealth(c resolver.Counts) DNS {
 	return d
 }
 
-// cannotSee returns the kinds of information that the daemon cannot see now (see
-// blind.Kind). It also returns, for each feature, the number of MTA connections that did
+// problems returns the problems of the set-up around the daemon (see
+// topology.Kind). It also returns, for each feature, the number of MTA connections that did
 // not offer the feature.
-func cannotSee(w *blind.Watch) (kinds []string, lacks map[string]int64) {
+func problems(w *topology.Watch) (kinds []string, lacks map[string]int64) {
 	kinds, lacks = []string{}, map[string]int64{}
 	if w == nil {
 		return kinds, lacks
 	}
-	for _, k := range blind.Kinds {
+	for _, k := range topology.Kinds {
 		if w.Holds(k) {
 			kinds = append(kinds, string(k))
 		}
 	}
 	slices.Sort(kinds)
-	for _, l := range blind.Lacks {
+	for _, l := range topology.Lacks {
 		lacks[string(l)] = w.Lacking(l)
 	}
 	return kinds, lacks
 }
 
 // troubles lists the counters that are zero in a healthy daemon, and are not zero now.
-func troubles(m *telemetry.Counts, dropped int, w *blind.Watch) []Series {
+func troubles(m *telemetry.Counts, dropped int, w *topology.Watch) []Series {
 	out := []Series{}
 	for _, family := range []struct {
 		name, label string

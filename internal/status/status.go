@@ -38,9 +38,9 @@ type Status struct {
 	DNS        DNS              `json:"dns"`
 	// Trouble lists the counters that are zero in a healthy daemon, and are not zero now.
 	Trouble []Series `json:"trouble"`
-	// Blind lists the kinds of information that the daemon cannot see now, in the words of
-	// the metric sekimori_blind.
-	Blind []string `json:"blind"`
+	// Topology lists the problems of the set-up around the daemon, in the words of the metric
+	// sekimori_topology_problem.
+	Topology []string `json:"topology"`
 	// MTALacks has, for each feature, the number of MTA connections that did not offer the
 	// feature.
 	MTALacks map[string]int64 `json:"mta_lacks"`

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/arc"
-	"sekimori/internal/blind"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
 	"sekimori/internal/judge"
@@ -29,6 +28,7 @@ import (
 	"sekimori/internal/resolver/upstream"
 	"sekimori/internal/spf"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/topology"
 )
 
 var started = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
@@ -57,11 +57,11 @@ func options() Options {
 	sessions.SessionRejected(milter.RejectReasons()[0])
 	sessions.ProtocolError(milter.ErrorKinds()[0])
 	sessions.Oversize(milter.OversizeHeaderBytes)
-	watch := blind.New(slog.New(slog.DiscardHandler))
+	watch := topology.New(slog.New(slog.DiscardHandler))
 	for range 200 {
 		watch.Empty(false)
 	}
-	watch.Negotiated(&net.TCPAddr{}, &net.TCPAddr{}, []blind.Lack{blind.LackLeadingSpace})
+	watch.Negotiated(&net.TCPAddr{}, &net.TCPAddr{}, []topology.Lack{topology.LackLeadingSpace})
 	watch.ForgedLeft(&net.TCPAddr{}, "4Q")
 	return Options{
 		Version: "v1", Revision: "c0ffee", Started: started, Ready: func() error { return errors.New("not taking messages") },
@@ -69,7 +69,7 @@ func options() Options {
 			return policy.Monitor, Config{Hash: "abc", Loaded: started, LastReloadOK: true}
 		},
 		Limits:   func() Limits { return Limits{MaxSessions: 10, Recipients: 5} },
-		Messages: m.Counts, Blind: watch, LogDropped: func() int { return 4 },
+		Messages: m.Counts, Topology: watch, LogDropped: func() int { return 4 },
 		DNS: func() resolver.Counts {
 			return resolver.Counts{
 				Counts: upstream.Counts{
@@ -91,7 +91,7 @@ func TestCollect(t *testing.T) {
 		got, want any
 	}{
 		{"program", []string{s.Version, s.Revision, s.GoVersion}, []string{"v1", "c0ffee", runtime.Version()}},
-		{"blind", s.Blind, []string{"nothing_evaluated"}},
+		{"topology", s.Topology, []string{"nothing_evaluated"}},
 		{"MTAs lack", s.MTALacks["leading_space"], int64(1)},
 		{"uptime", s.Uptime, 90 * time.Minute},
 		{"why it takes no messages", s.NotReady, "not taking messages"},
@@ -142,7 +142,7 @@ func TestText(t *testing.T) {
 		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
 		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror; 500ms on average; over budget: 6 spf", "3 softfail",
 		"192.0.2.53:53 up, 4ms; 192.0.2.54:53 silent", "87 % (7 of 8) hits",
-		"panics component=milter: 1", "cannot see     nothing_evaluated\n", "MTAs lack      1 leading_space\n", "override_rule_hits rule=forwarder-1: 0",
+		"panics component=milter: 1", "set-up         nothing_evaluated\n", "MTAs lack      1 leading_space\n", "override_rule_hits rule=forwarder-1: 0",
 		"shadow live=accept shadow=reject: 2",
 	} {
 		if !strings.Contains(b.String(), want) {

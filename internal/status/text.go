@@ -43,7 +43,7 @@ func (s *Status) Text(out io.Writer) error {
 	} {
 		line(m.label, "%s", counts(m.results))
 	}
-	line("cannot see", "%s", words(s.Blind))
+	line("set-up", "%s", words(s.Topology))
 	line("MTAs lack", "%s", counts(s.MTALacks))
 	line("DNS servers", "%s", servers(s.DNS.Servers))
 	line("DNS queries", "%s; %s on average; over budget: %s", counts(s.DNS.Queries), seconds(s.DNS.Time.Mean), counts(s.DNS.BudgetExceeded))
@@ -86,10 +86,10 @@ func (s Series) String() string {
 	return text + ": " + strconv.FormatInt(s.Value, 10)
 }
 
-// words joins the elements of Blind into one text.
+// words joins the elements of Topology into one text.
 func words(list []string) string {
 	if len(list) == 0 {
-		return "nothing missing"
+		return "no problem"
 	}
 	return printable.Value(strings.Join(list, ", "))
 }

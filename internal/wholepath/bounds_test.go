@@ -48,7 +48,6 @@ var bounds = []bound{
 	{"authres.maxTraceLen", "4096", "octets of Received-SPF", "other programs write under 1,000; a longer field counts as forged", "", "authres.TestClaimedSPF"},
 	{"authres.maxValueLen", "255", "octets of a value", "lines stay under 998 (RFC 5322 §2.1.1)", "", "wholepath.TestBoundResults"},
 	{"authres.maxWord", "1012", "octets of a word", "four times a domain name, because every octet may be escaped", "", "authres.TestClaimed"},
-	{"blind.maxMTAs", "256", "addresses of MTAs", "for each MTA, the log warns once about milter features that it does not offer", "", "blind.TestMTAs"},
 	{"config.maxAuthservID", "255", "octets", "a host name", "", "wholepath.TestBoundConfig"},
 	{"config.maxClockSkew", "24h0m0s", "time", "with a larger one, x= would mean nothing", "", "config.TestBadInput"},
 	{"config.maxConsentTimeout", "5s", "time", "Sendmail waits 10 s for the answer to RCPT", "", "config.TestBadInput"},
@@ -184,6 +183,9 @@ var bounds = []bound{
 	{"msgauth.maxARCLookups", "102", "DNS lookups of a message", "two for each of 50 sets", "", "msgauth.TestStageLookups"},
 	{"msgauth.maxIPRevLookups", "24", "DNS lookups of a message", "a PTR and the addresses of 10 names", "", "msgauth.TestStageLookups"},
 	{"msgauth.maxReserve", "2s", "time", "the part of dns.message_budget that is reserved for alignment", "", "msgauth.TestSilentKeyIsNoWayOut"},
+	{"mtaconf.maxDuration", "999h0m0s", "time", "sums of times must not overflow", "", "mtaconf.TestDuration"},
+	{"mtaconf.maxFile", "4194304", "octets of a sendmail.cf", "those of the m4 macros have 65,000", "", "mtaconf.TestReadSendmail"},
+	{"mtaconf.maxOutput", "4194304", "octets of postconf's output", "Postfix 3.7 prints 60,000", "", "mtaconf.TestPostconfFails"},
 	{"recent.MaxEntries", "100000", "decisions", "recent.maxBytes bounds the memory that they take", "admin.recent", "recent.TestRingIsBounded"},
 	{"recent.maxAnswerBytes", "4194304", "octets of memory", "an answer is encoded in one piece", "", "recent.TestAnswerIsBounded"},
 	{"recent.maxBytes", "33554432", "octets", "of all decisions that are remembered", "", "recent.TestRingIsBounded"},
@@ -241,6 +243,7 @@ var bounds = []bound{
 	{"telemetry.maxLogged", "256", "octets of a value", "a person reads the record, which is one line", "", "telemetry.TestRecord wholepath.TestBoundLog"},
 	{"telemetry.maxNativeBuckets", "160", "buckets", "more buckets would take more memory for each histogram", "", "telemetry.TestMetrics"},
 	{"telemetry.maxQueuedLog", "4194304", "octets", "a log reader that does not read must not stop mail", "", "telemetry.TestLogWriterNeverBlocks"},
+	{"topology.maxMTAs", "256", "addresses of MTAs", "for each MTA, the log warns once about milter features that it does not offer", "", "topology.TestMTAs"},
 }
 
 // limitName matches the names of constants that must be in the table bounds.

@@ -27,7 +27,6 @@
 //	authres.maxTraceLen                 4096      octets of Received-SPF              -                     other programs write under 1,000; a longer field counts as forged
 //	authres.maxValueLen                 255       octets of a value                   -                     lines stay under 998 (RFC 5322 §2.1.1)
 //	authres.maxWord                     1012      octets of a word                    -                     four times a domain name, because every octet may be escaped
-//	blind.maxMTAs                       256       addresses of MTAs                   -                     for each MTA, the log warns once about milter features that it does not offer
 //	config.maxAuthservID                255       octets                              -                     a host name
 //	config.maxClockSkew                 24h0m0s   time                                -                     with a larger one, x= would mean nothing
 //	config.maxConsentTimeout            5s        time                                -                     Sendmail waits 10 s for the answer to RCPT
@@ -144,6 +143,9 @@
 //	msgauth.maxARCLookups               102       DNS lookups of a message            -                     two for each of 50 sets
 //	msgauth.maxIPRevLookups             24        DNS lookups of a message            -                     a PTR and the addresses of 10 names
 //	msgauth.maxReserve                  2s        time                                -                     the part of dns.message_budget that is reserved for alignment
+//	mtaconf.maxDuration                 999h0m0s  time                                -                     sums of times must not overflow
+//	mtaconf.maxFile                     4194304   octets of a sendmail.cf             -                     those of the m4 macros have 65,000
+//	mtaconf.maxOutput                   4194304   octets of postconf's output         -                     Postfix 3.7 prints 60,000
 //	recent.MaxEntries                   100000    decisions                           admin.recent          recent.maxBytes bounds the memory that they take
 //	recent.maxAnswerBytes               4194304   octets of memory                    -                     an answer is encoded in one piece
 //	recent.maxBytes                     33554432  octets                              -                     of all decisions that are remembered
@@ -194,4 +196,5 @@
 //	telemetry.maxLogged                 256       octets of a value                   -                     a person reads the record, which is one line
 //	telemetry.maxNativeBuckets          160       buckets                             -                     more buckets would take more memory for each histogram
 //	telemetry.maxQueuedLog              4194304   octets                              -                     a log reader that does not read must not stop mail
+//	topology.maxMTAs                    256       addresses of MTAs                   -                     for each MTA, the log warns once about milter features that it does not offer
 package wholepath

@@ -3,16 +3,16 @@ package telemetry
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sekimori/internal/blind"
+	"sekimori/internal/topology"
 )
 
-// RegisterBlind registers the series about what the daemon cannot see (see package blind).
-func RegisterBlind(reg prometheus.Registerer, w *blind.Watch) {
+// RegisterTopology registers the series about the set-up around the daemon (see package topology).
+func RegisterTopology(reg prometheus.Registerer, w *topology.Watch) {
 	add := func(c prometheus.Collector) { reg.MustRegister(c) }
-	for _, k := range blind.Kinds {
+	for _, k := range topology.Kinds {
 		add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "blind", ConstLabels: prometheus.Labels{"what": string(k)},
-			Help: "1 while the daemon cannot see what it should.",
+			Namespace: namespace, Name: "topology_problem", ConstLabels: prometheus.Labels{"kind": string(k)},
+			Help: "1 while the set-up around the daemon has this problem.",
 		}, func() float64 {
 			if w.Holds(k) {
 				return 1
@@ -20,7 +20,7 @@ func RegisterBlind(reg prometheus.Registerer, w *blind.Watch) {
 			return 0
 		}))
 	}
-	for _, l := range blind.Lacks {
+	for _, l := range topology.Lacks {
 		add(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: namespace, Name: "mta_lacks_total", ConstLabels: prometheus.Labels{"what": string(l)},
 			Help: "Milter connections of MTAs that do not offer what is needed.",

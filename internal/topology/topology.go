@@ -1,20 +1,23 @@
-// Package blind notices that the MTA is connected to the daemon in a way that hides the client's
-// address or the message, or that the MTA does not offer a feature that the daemon needs. It counts
-// such events, logs warnings, and tells other packages what it has noticed. No decision depends on
-// it.
-package blind
+// Package topology notices problems of the set-up around the daemon: the MTA is connected in a way
+// that hides the client's address or the message, the MTA does not offer a feature that the daemon
+// needs, names or clocks do not agree. It counts such events, logs warnings, and tells other
+// packages what it has noticed. No decision depends on it.
+package topology
 
 import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/spf"
 )
 
-// Kind is one way in which the connection of the MTA hides clients or messages from the daemon.
+// Kind is a problem of the set-up around the daemon. It holds or it does not.
 type Kind string
 
 // The values of Kind.
@@ -27,10 +30,26 @@ const (
 	// NothingEvaluated: since the last evaluated message, there were several transactions in which
 	// a recipient was accepted, but the MTA sent the daemon no message.
 	NothingEvaluated Kind = "nothing_evaluated"
+	// ForeignName: authserv_id is configured and has no registered domain in common with the name
+	// of the MTA. Then readers of the results behind this MTA do not take them for its own.
+	ForeignName Kind = "foreign_name"
+	// ClockOff: the last messages, at least manyClients in a row, all had a Date that is more than
+	// clockTolerance before our clock, or all after it.
+	ClockOff Kind = "clock_off"
+	// FewDescriptors: the configuration can need more open files than the process may have.
+	FewDescriptors Kind = "few_descriptors"
+	// SocketLost: the file of a unix socket is gone, or another file has taken its place.
+	SocketLost Kind = "socket_lost"
+	// LongMonitor: the daemon has been in monitor mode for LongTime.
+	LongMonitor Kind = "long_monitor"
 )
 
 // Kinds lists every Kind.
-var Kinds = []Kind{PrivateClients, AllTrusted, NothingEvaluated}
+var Kinds = []Kind{PrivateClients, AllTrusted, NothingEvaluated, ForeignName, ClockOff, FewDescriptors, SocketLost, LongMonitor}
+
+// LongTime is how long the daemon may be in monitor mode before that is a problem. Two or three
+// months of reports are enough to find the forwarders and the sources of wanted mail.
+const LongTime = 90 * 24 * time.Hour
 
 // Lack is a feature that the daemon needs and that an MTA did not offer when a connection began.
 type Lack string
@@ -58,23 +77,35 @@ const (
 	// before DATA is weaker evidence, because a client that only checks an address also leaves
 	// after RCPT.
 	manyEmpty = 10
+	// clockTolerance is how far the Date of a message may be from our clock. In a hundred messages
+	// in a row there is always one that was written just before it came, unless our clock is wrong.
+	clockTolerance = 10 * time.Minute
 )
 
 const (
 	// pause is the shortest time between two warnings of one kind.
-	pause = time.Hour
+	pause = 24 * time.Hour
 	// maxMTAs limits how many MTAs are remembered. The log warns of a remembered MTA only once.
 	maxMTAs = 256
 )
 
-// advice is what the log says when a Kind holds.
-var advice = map[Kind]string{
+// Advice says, for each Kind, what it means and what to do. The log and the command doctor show it.
+var Advice = map[Kind]string{
 	PrivateClients: "every client has the same private address: the milter sees a proxy, container or NAT instead of the clients, " +
 		"and SPF cannot be evaluated",
 	AllTrusted: "every message comes from trusted.networks, so no message is evaluated: is trusted.networks too wide, " +
 		"or is a proxy between the clients and the MTA?",
 	NothingEvaluated: "recipients are accepted, but the milter is shown no message: with Postfix set the milter for the smtpd " +
 		"that takes the mail in, and do not use smtpd_proxy_filter there",
+	ForeignName: "authserv_id has nothing in common with the MTA's own name: programs behind this MTA that expect its name " +
+		"ignore the results; remove authserv_id from the configuration, or set the name that they expect",
+	ClockOff: "the Date of every message is far from this host's clock, which is probably wrong: " +
+		"signatures that expire (x=) are judged by it, so synchronize the clock (chrony, systemd-timesyncd)",
+	FewDescriptors: "limits.max_sessions needs more open files than this process may have, so a burst of mail would be deferred: " +
+		"raise LimitNOFILE= (systemd) or ulimit -n, or lower limits.max_sessions",
+	SocketLost: "MTAs cannot find a socket of the daemon, because its file is gone or was replaced: reload the daemon to make it again",
+	LongMonitor: "the daemon has only monitored for 90 days, and refuses no forged message: " +
+		"look at what it would have refused (sekimori status, sekimori forwarders), then set mode: enforce",
 }
 
 // lackAdvice is what the log says when an MTA lacks a feature.
@@ -105,6 +136,8 @@ type Watch struct {
 	trusted  int        // messages in a row from trusted.networks
 	empty    int        // transactions without a message, since the last evaluated message
 	weight   int        // the same transactions, but those that reached DATA count double
+
+	early, late int // messages in a row whose Date is far before our clock, or far after it
 
 	emptyAll int64 // all transactions without a message
 	forged   int64
@@ -228,6 +261,53 @@ func (w *Watch) Empty(data bool) {
 	w.set(NothingEvaluated, w.weight >= manyEmpty, "transactions", w.empty)
 }
 
+// Dated counts a message by its Date. now is the time of its receipt.
+func (w *Watch) Dated(date, now time.Time) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	off := date.Sub(now)
+	switch {
+	case off < -clockTolerance:
+		w.early, w.late = w.early+1, 0
+	case off > clockTolerance:
+		w.early, w.late = 0, w.late+1
+	default:
+		w.early, w.late = 0, 0
+	}
+	w.set(ClockOff, max(w.early, w.late) >= manyClients, "newest_date", date.UTC().Format(time.RFC3339))
+}
+
+// Named compares the configured authserv-id with the name that an MTA has for itself. An empty name
+// says nothing, and neither does one without a dot.
+func (w *Watch) Named(servID, mta string) {
+	if w == nil || servID == "" || !strings.Contains(mta, ".") {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.set(ForeignName, !Related(servID, mta), "authserv_id", servID, "mta", mta)
+}
+
+// Related reports whether two names of hosts are equal or have a registered domain in common.
+func Related(a, b string) bool {
+	a, b = strings.TrimSuffix(strings.ToLower(a), "."), strings.TrimSuffix(strings.ToLower(b), ".")
+	return a == b || suffix.Owner(dns.Name(a)) == suffix.Owner(dns.Name(b))
+}
+
+// Set records whether k holds now, for a Kind that another package finds out. args are added to the
+// log record.
+func (w *Watch) Set(k Kind, holds bool, args ...any) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.set(k, holds, args...)
+}
+
 // set records whether k holds now. If it does, set writes a warning, unless it wrote one for k less
 // than "pause" ago. args are added to the log record. The caller holds w.mu.
 func (w *Watch) set(k Kind, holds bool, args ...any) {
@@ -235,7 +315,7 @@ func (w *Watch) set(k Kind, holds bool, args ...any) {
 	s.holds = holds
 	if now := time.Now(); holds && (s.warned.IsZero() || now.Sub(s.warned) >= pause) {
 		s.warned = now
-		w.log.Warn("the daemon cannot see what it should", append([]any{"what", string(k), "meaning", advice[k]}, args...)...)
+		w.log.Warn("the set-up around the daemon has a problem", append([]any{"kind", string(k), "meaning", Advice[k]}, args...)...)
 	}
 }
 

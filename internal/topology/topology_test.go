@@ -1,4 +1,4 @@
-package blind
+package topology
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// watched returns a Watch, and a function that returns the value of the attribute "what" of each
+// watched returns a Watch, and a function that returns the value of the attribute "kind" or "what" of each
 // record that the Watch logged since the last call.
 func watched(t *testing.T) (*Watch, func() []string) {
 	t.Helper()
@@ -21,11 +21,11 @@ func watched(t *testing.T) (*Watch, func() []string) {
 	w := New(slog.New(slog.NewJSONHandler(&log, nil)))
 	return w, func() (out []string) {
 		for dec := json.NewDecoder(&log); dec.More(); {
-			var r struct{ Level, What, Msg string }
+			var r struct{ Level, Kind, What, Msg string }
 			if err := dec.Decode(&r); err != nil || r.Level != "WARN" {
 				t.Fatal(r, err)
 			}
-			out = append(out, r.What)
+			out = append(out, r.Kind+r.What)
 		}
 		return out
 	}
@@ -41,6 +41,12 @@ func times(n int, f func()) {
 	for range n {
 		f()
 	}
+}
+
+// dated returns a function that plays n messages whose Date is "ahead" after our clock.
+func dated(n int, ahead time.Duration) func(*Watch) {
+	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	return func(w *Watch) { times(n, func() { w.Dated(now.Add(ahead), now) }) }
 }
 
 // TestKinds checks that each Kind holds after the events that it stands for, and no longer holds
@@ -93,6 +99,21 @@ func TestKinds(t *testing.T) {
 			times(4, func() { w.Empty(true) })
 		}, nil},
 		{"only trusted messages among them", func(w *Watch) { times(5, func() { w.Empty(true); w.Message(public, true, false) }) }, []Kind{NothingEvaluated}},
+		{"a Date an hour ahead in every message", dated(manyClients, time.Hour), []Kind{ClockOff}},
+		{"a Date an hour ago in every message", dated(manyClients, -time.Hour), []Kind{ClockOff}},
+		{"one message with a far Date too few", dated(manyClients-1, time.Hour), nil},
+		{"a Date that is near enough", dated(manyClients, clockTolerance), nil},
+		{"one right Date among the far ones", func(w *Watch) { dated(99, time.Hour)(w); dated(1, 0)(w); dated(99, time.Hour)(w) }, nil},
+		{"a Date on both sides", func(w *Watch) { times(manyClients, func() { dated(1, time.Hour)(w); dated(1, -time.Hour)(w) }) }, nil},
+		{"the MTA's own name", func(w *Watch) { w.Named("MX.example.jp", "mx.example.jp") }, nil},
+		{"a name for all MX hosts of a domain", func(w *Watch) { w.Named("example.jp", "mx3.tokyo.example.jp") }, nil},
+		{"no configured name", func(w *Watch) { w.Named("", "mx.example.jp") }, nil},
+		{"an MTA without a domain", func(w *Watch) { w.Named("mx.example.jp", "mx") }, nil},
+		{"another domain's name", func(w *Watch) { w.Named("mx.other.jp", "mx.example.jp") }, []Kind{ForeignName}},
+		{"two domains under co.jp", func(w *Watch) { w.Named("mx.other.co.jp", "mx.example.co.jp") }, []Kind{ForeignName}},
+		{"localhost", func(w *Watch) { w.Named("localhost", "mx.example.jp") }, []Kind{ForeignName}},
+		{"what another package found", func(w *Watch) { w.Set(SocketLost, true) }, []Kind{SocketLost}},
+		{"what another package found no longer", func(w *Watch) { w.Set(SocketLost, false) }, nil},
 	} {
 		w, log := watched(t)
 		tc.events(w)
@@ -111,17 +132,17 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestOnceAnHour checks that a Kind is logged once an hour while it holds. A short time in which it
+// TestOnceADay checks that a Kind is logged once a day while it holds. A short time in which it
 // does not hold makes no difference.
-func TestOnceAnHour(t *testing.T) {
+func TestOnceADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := watched(t)
-		for minute := range 150 { // two and a half hours
+		for hour := range 60 { // two and a half days
 			times(100, func() { w.Connected(proxy) })
-			if minute%50 == 10 {
+			if hour%20 == 10 {
 				w.Connected(public)
 			}
-			time.Sleep(time.Minute)
+			time.Sleep(time.Hour)
 		}
 		if got := log(); len(got) != 3 {
 			t.Errorf("%d warnings: %v", len(got), got)
@@ -204,12 +225,15 @@ func TestNobodyWatches(t *testing.T) {
 	w.Empty(true)
 	w.ForgedLeft(nil, "")
 	w.Negotiated(nil, nil, []Lack{LackAdd})
+	w.Dated(time.Time{}, time.Time{})
+	w.Named("a.example", "b.example")
+	w.Set(SocketLost, true)
 }
 
 // TestWords checks that the log has a text for every Kind and every Lack.
 func TestWords(t *testing.T) {
 	for _, k := range Kinds {
-		if advice[k] == "" {
+		if Advice[k] == "" {
 			t.Error(k)
 		}
 	}
