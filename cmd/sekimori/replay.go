@@ -57,6 +57,9 @@ while the keys that signed it are still published. If a DNS answer does not come
 the message is judged without it and counted ("no DNS"); --retry-failures asks
 again for what failed in an earlier run.
 
+Every core is used, and the output does not depend on their number. GOMAXPROCS in
+the environment sets another number.
+
 A message that cannot be judged is named and skipped. The exit code is 1 if there
 is such a message, or if more than 1 % of the messages lack a DNS answer.`,
 		Example: `  sekimori replay /var/mail/archive.mbox --trusted-host mx.example.jp --dns-snapshot dns.jsonl

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
@@ -30,6 +31,8 @@ type lineReader struct {
 	within bool  // the last chunk was not the end of its line
 }
 
+// newLineReader returns a lineReader that reads from r. If r is a bufio.Reader with a buffer of
+// lineBuffer octets or more, its buffer is used.
 func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, lineBuffer)}
 }
@@ -71,22 +74,53 @@ type lines interface {
 // wire changes the line ends of a stored message to those of SMTP: every bare LF becomes CRLF,
 // because SMTP does not allow a bare LF. [message.Parse] does the same.
 type wire struct {
-	lines
-	cr  bool // the last octet of the previous chunk was CR
+	in  *lineReader
+	cr  bool // the last octet that was read is CR
 	buf []byte
 }
 
+// next implements lines. It is for the header.
 func (w *wire) next() (chunk, error) {
-	c, err := w.lines.next()
-	if err != nil || len(c.data) == 0 {
-		return c, err
+	c, err := w.in.next()
+	if err == nil {
+		c.data = w.convert(c.data)
 	}
-	ends := c.last()
-	bare := ends && (len(c.data) > 1 && c.data[len(c.data)-2] != '\r' || len(c.data) == 1 && !w.cr)
-	w.cr = c.data[len(c.data)-1] == '\r'
-	if bare {
-		w.buf = append(append(w.buf[:0], c.data[:len(c.data)-1]...), "\r\n"...)
-		c.data = w.buf
+	return c, err
+}
+
+// rest reads the rest of the message, and calls write with its parts.
+func (w *wire) rest(write func([]byte)) error {
+	_, err := w.in.r.WriteTo(writerFunc(func(part []byte) { write(w.convert(part)) }))
+	return err
+}
+
+// convert returns the text with CRLF in place of every bare LF. The result is valid until the next
+// call.
+func (w *wire) convert(text []byte) []byte {
+	w.buf = w.buf[:0]
+	for len(text) > 0 {
+		line, rest, ended := bytes.Cut(text, []byte{'\n'})
+		w.buf = append(w.buf, line...)
+		if len(line) > 0 {
+			w.cr = line[len(line)-1] == '\r'
+		}
+		if ended {
+			if !w.cr {
+				w.buf = append(w.buf, '\r')
+			}
+			w.buf = append(w.buf, '\n')
+			w.cr = false
+		}
+		text = rest
 	}
-	return c, nil
+	return w.buf
+}
+
+// writerFunc is an io.Writer that cannot fail.
+type writerFunc func([]byte)
+
+// Write implements io.Writer.
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
 }

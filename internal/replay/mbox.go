@@ -30,7 +30,7 @@ type mbox struct {
 }
 
 func openMbox(file *stored, size int64) (*mbox, error) {
-	m := &mbox{in: newLineReader(file.Reader), file: file, size: size}
+	m := &mbox{in: file.lines, file: file, size: size}
 	for {
 		c, err := m.in.next()
 		if errors.Is(err, io.EOF) {

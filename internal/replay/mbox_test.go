@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // slurp reads the rest of a message and returns it.
@@ -25,6 +27,20 @@ func slurp(t testing.TB, l lines) string {
 		}
 		b.Write(c.data)
 	}
+}
+
+// content returns the text of a message, also if it is in a file of its own.
+func content(t testing.TB, m *Message) (string, error) {
+	t.Helper()
+	if m.lines != nil {
+		return slurp(t, m.lines), nil
+	}
+	file, err := openMessage(m, bufio.NewReaderSize(nil, lineBuffer))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	return slurp(t, file.lines), nil
 }
 
 func write(t testing.TB, name, text string) string {
@@ -55,8 +71,11 @@ func all(t testing.TB, path string) (senders []string, offsets []int64, texts []
 		if err != nil || m.Number != n {
 			t.Fatalf("message %d: number %d, %v", n, m.Number, err)
 		}
-		senders, offsets = append(senders, m.Sender), append(offsets, m.Offset)
-		texts = append(texts, slurp(t, m.lines))
+		text, err := content(t, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		senders, offsets, texts = append(senders, m.Sender), append(offsets, m.Offset), append(texts, text)
 	}
 }
 
@@ -217,13 +236,14 @@ func TestNotRegular(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	first, err := s.Next()
-	if err != nil || first.err == nil {
-		t.Errorf("%+v, %v", first, err)
-	}
-	second, err := s.Next()
-	if err != nil || second.err != nil || slurp(t, second.lines) != "B: 2\n" {
-		t.Errorf("%+v, %v", second, err)
+	for _, want := range []string{"", "B: 2\n"} {
+		m, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := content(t, m); text != want || (err == nil) != (want != "") {
+			t.Errorf("%+v: %q, %v", m, text, err)
+		}
 	}
 }
 
@@ -238,8 +258,13 @@ func TestWire(t *testing.T) {
 		{"a line of exactly a buffer", "A: 1\n" + long + "y\nz\n", "A: 1\r\n" + long + "y\r\nz\r\n"},
 		{"no end", "A: 1", "A: 1"},
 	} {
-		if got := slurp(t, &wire{lines: newLineReader(strings.NewReader(tt.in))}); got != tt.want {
-			t.Errorf("%s: %.100q", tt.name, got)
+		if got := slurp(t, &wire{in: newLineReader(strings.NewReader(tt.in))}); got != tt.want {
+			t.Errorf("%s: line by line %.100q", tt.name, got)
+		}
+		var rest strings.Builder
+		err := (&wire{in: newLineReader(iotest.HalfReader(strings.NewReader(tt.in)))}).rest(func(part []byte) { rest.Write(part) })
+		if got := rest.String(); got != tt.want || err != nil {
+			t.Errorf("%s: as a whole %.100q, %v", tt.name, got, err)
 		}
 	}
 }

@@ -1,7 +1,11 @@
 // Package replay judges stored mail (an mbox, a Maildir or a directory of messages) as the daemon
 // would have judged it on receipt. It does so by the configuration in effect and, for comparison,
 // by a candidate configuration. Only the header of a message is kept in memory, because the body is
-// hashed as it is read. Several messages wait for DNS at the same time.
+// hashed as it is read.
+//
+// One goroutine reads the source, and as many workers as the process has cores read the headers and
+// hash the bodies. Several messages wait for DNS at the same time. The results are counted in the
+// order of the source, so the output does not depend on the number of cores.
 package replay
 
 import (
@@ -11,7 +15,9 @@ import (
 	"io"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
+	"sync"
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
@@ -26,9 +32,13 @@ import (
 	"sekimori/internal/spf"
 )
 
-// parallel is how many messages may wait for DNS at the same time. The header and the results of
-// each of them are kept in memory.
-const parallel = 32
+// The header and the results of every message in progress are kept in memory. leastInProgress and
+// inProgressPerCore limit how many messages that are: enough for all cores while some messages wait
+// for DNS.
+const (
+	leastInProgress   = 32
+	inProgressPerCore = 4
+)
 
 // Options say what to replay, and how.
 type Options struct {
@@ -64,6 +74,14 @@ type runner struct {
 	judges  []*judge.Judge // for Config, and then for Candidate if there is one
 	same    bool           // both configurations lead to the same facts (sameFacts)
 	trusted func(netip.Addr) bool
+	blocks  *pool
+}
+
+// job is one message, to be judged by a worker.
+type job struct {
+	message *Message
+	text    *feed // the text of a message of an mbox; nil for a message in a file of its own
+	result  chan<- outcome
 }
 
 // Run replays all messages of the source. If the source fails or ctx ends, Run returns the error
@@ -86,11 +104,30 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 		r.judges = append(r.judges, candidate)
 	}
 	summary := newSummary(o.Candidate != nil)
-	pending := make(chan chan outcome, parallel)
-	ended := make(chan error, 1)
+	if err = r.run(ctx, summary); err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return summary, fmt.Errorf("replay: after %d messages: %w", summary.Messages, err)
+	}
+	return summary, nil
+}
+
+// run judges all messages of the source and adds the outcomes to the summary.
+func (r *runner) run(ctx context.Context, summary *Summary) error {
+	cores := runtime.GOMAXPROCS(0)
+	r.blocks = newPool(blocksPerCore * cores)
+	inProgress := max(leastInProgress, inProgressPerCore*cores)
+	pending, jobs, ended := make(chan chan outcome, inProgress), make(chan job, inProgress), make(chan error, 1)
+	var working sync.WaitGroup
+	defer working.Wait()
+	for range cores {
+		working.Go(func() { r.work(ctx, jobs) })
+	}
 	go func() {
 		defer close(pending)
-		ended <- r.read(ctx, pending)
+		defer close(jobs)
+		ended <- r.read(ctx, pending, jobs)
 	}()
 	for p := range pending { // in the order of the source
 		out := <-p
@@ -100,13 +137,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 		summary.add(out)
 	}
 	summary.finish()
-	if err = <-ended; err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		return summary, fmt.Errorf("replay: after %d messages: %w", summary.Messages, err)
-	}
-	return summary, nil
+	return <-ended
 }
 
 // sameFacts reports whether two configurations lead to the same facts about every message. Then a
@@ -117,9 +148,9 @@ func sameFacts(a, b *config.Config) bool {
 		reflect.DeepEqual(a.Policy.Recipients, b.Policy.Recipients)
 }
 
-// read reads all messages of the source. For each message it sends a channel to pending, on which
-// the outcome of the message will be sent.
-func (r *runner) read(ctx context.Context, pending chan<- chan outcome) error {
+// read reads all messages of the source and passes them to the workers. For each message it first
+// sends a channel to pending, on which the outcome of the message will be sent.
+func (r *runner) read(ctx context.Context, pending chan<- chan outcome, jobs chan<- job) error {
 	for number := 1; ctx.Err() == nil; number++ {
 		m, err := r.o.Source.Next()
 		if errors.Is(err, io.EOF) {
@@ -135,7 +166,14 @@ func (r *runner) read(ctx context.Context, pending chan<- chan outcome) error {
 		case <-ctx.Done():
 			return nil
 		}
-		r.message(ctx, m, result)
+		j := job{message: m, result: result}
+		if m.lines != nil {
+			j.text = newFeed(r.blocks)
+		}
+		jobs <- j // has room, because jobs has as many places as pending
+		if m.lines != nil {
+			j.text.fill(ctx, m.lines)
+		}
 		r.progress(number)
 	}
 	return nil
@@ -146,58 +184,6 @@ func (r *runner) progress(messages int) {
 		done, total := r.o.Source.Progress()
 		r.o.Progress(done, total, messages)
 	}
-}
-
-// message reads one message. If the message cannot be read, message sends the outcome at once.
-// Otherwise a goroutine waits for the DNS lookups and sends the outcome.
-func (r *runner) message(ctx context.Context, src *Message, result chan<- outcome) {
-	out := outcome{message: src}
-	if src.err != nil {
-		out.err = src.err
-		result <- out
-		return
-	}
-	in := &wire{lines: src.lines}
-	header, rest, whole, err := readHeader(in)
-	if err != nil {
-		out.err = err
-		result <- out
-		return
-	}
-	t, err := r.o.Origin.Find(header, src.Sender, r.trusted)
-	if err != nil {
-		out.err = err
-		result <- out
-		return
-	}
-	out.queueID = t.Envelope.QueueID
-	m := judge.Message{Session: t.Session, Envelope: t.Envelope, Header: t.Header, Whole: whole, Time: t.Time, Internal: t.Internal}
-	var cases []*judge.Stored
-	for i, j := range r.judges {
-		if i > 0 && r.same {
-			continue
-		}
-		cases = append(cases, j.Open(ctx, m))
-	}
-	size := int64(0)
-	for err == nil {
-		for _, c := range cases {
-			c.Write(rest)
-		}
-		size += int64(len(rest))
-		var c chunk
-		c, err = in.next()
-		rest = c.data
-	}
-	if !errors.Is(err, io.EOF) {
-		for _, c := range cases {
-			c.Close()
-		}
-		out.err = err
-		result <- out
-		return
-	}
-	go func() { result <- r.finish(ctx, out, cases) }()
 }
 
 // finish waits for the DNS lookups, makes the decisions and returns the outcome.

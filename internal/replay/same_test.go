@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bufio"
 	"fmt"
 	"net/netip"
 	"os"
@@ -292,8 +293,9 @@ func (r sameRow) replayed(t *testing.T, cfg *config.Config, z dns.Resolver) judg
 	if err != nil {
 		t.Fatal(err)
 	}
-	result := make(chan outcome, 1)
-	run.message(t.Context(), m, result)
+	result, text := make(chan outcome, 1), newFeed(newPool(2))
+	text.fill(t.Context(), m.lines)
+	run.message(t.Context(), job{message: m, text: text, result: result}, bufio.NewReaderSize(nil, lineBuffer))
 	out := <-result
 	if out.err != nil {
 		t.Fatal(out.err)

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -52,14 +53,24 @@ type Snapshot struct {
 	end    context.CancelFunc
 	asking sync.WaitGroup
 
-	mu      sync.Mutex
-	known   map[question]*snapshotLine
+	// fromKnown and failedKnown are the parts of Use.FromSnapshot and Use.Failures that answers in
+	// known have caused. They are counted under the read lock.
+	fromKnown, failedKnown atomic.Int64
+
+	mu      sync.RWMutex // every message reads many answers, and few are added
+	known   map[question]*result
 	calls   map[question]*call // the questions that are not answered yet
 	closed  bool               // Close was called; nothing is asked any more
 	file    *os.File
 	synced  time.Time
 	use     Use
 	failure error // why the file could not be written; after that, no answer is kept
+}
+
+// result is what a lookup returns. It does not change.
+type result struct {
+	answer dns.Answer
+	err    error
 }
 
 // Use says how many DNS questions a run had.
@@ -136,7 +147,7 @@ func OpenSnapshot(path string, next dns.Resolver) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("replay: DNS snapshot: %w", err)
 	}
-	s := &Snapshot{next: next, file: file, known: map[question]*snapshotLine{}, calls: map[question]*call{}, synced: time.Now()}
+	s := &Snapshot{next: next, file: file, known: map[question]*result{}, calls: map[question]*call{}, synced: time.Now()}
 	s.base, s.end = context.WithCancel(context.Background())
 	if err := s.load(); err != nil {
 		s.end()
@@ -221,11 +232,12 @@ func (s *Snapshot) read(line []byte, number int) error {
 	if err := json.Unmarshal(line, &l); err != nil {
 		return err
 	}
-	if _, err := l.answer(); err != nil && l.Error == "" {
+	answer, err := l.answer()
+	if err != nil && l.Error == "" {
 		return err
 	}
 	if len(s.known) < maxAnswers {
-		s.known[question{dns.Name(l.Name), l.Type}] = &l // if the file has several answers to a question, the last one counts
+		s.known[question{dns.Name(l.Name), l.Type}] = &result{answer, err} // if the file has several answers to a question, the last one counts
 	}
 	return nil
 }
@@ -235,7 +247,23 @@ func (s *Snapshot) read(line []byte, number int) error {
 func (s *Snapshot) RetryFailures() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.known, func(_ question, l *snapshotLine) bool { return l.Error != "" })
+	maps.DeleteFunc(s.known, func(_ question, r *result) bool { return r.err != nil })
+}
+
+// recall returns what the snapshot has about a question, or nil.
+func (s *Snapshot) recall(q question) *result {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.known[q]
+}
+
+// used counts the use of a result and returns its parts.
+func (s *Snapshot) used(r *result) (dns.Answer, error) {
+	s.fromKnown.Add(1)
+	if r.err != nil {
+		s.failedKnown.Add(1)
+	}
+	return r.answer, r.err
 }
 
 // call is a question that is not answered yet.
@@ -249,14 +277,13 @@ type call struct {
 // continues. So the next run will have its answer.
 func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	q := question{name, typ}
+	if r := s.recall(q); r != nil {
+		return s.used(r)
+	}
 	s.mu.Lock()
-	if l := s.known[q]; l != nil {
-		s.use.FromSnapshot++
-		if l.Error != "" {
-			s.use.Failures++
-		}
+	if r := s.known[q]; r != nil { // the answer came since recall
 		s.mu.Unlock()
-		return l.answer()
+		return s.used(r)
 	}
 	c := s.calls[q]
 	if c == nil && s.closed {
@@ -281,17 +308,11 @@ func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 // Peek implements [dns.Resolver]. It returns an answer that the snapshot has. If the snapshot has a
 // failure, Peek reports false, and Lookup returns the failure.
 func (s *Snapshot) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.known[question{name, typ}]
-	if l == nil || l.Error != "" {
+	r := s.recall(question{name, typ})
+	if r == nil || r.err != nil {
 		return dns.Answer{}, false
 	}
-	answer, err := l.answer()
-	if err != nil {
-		return dns.Answer{}, false
-	}
-	s.use.FromSnapshot++
+	answer, _ := s.used(r)
 	return answer, true
 }
 
@@ -332,7 +353,8 @@ func (s *Snapshot) keep(q question, l *snapshotLine) {
 	if err != nil || len(raw) >= maxSnapshotLine {
 		return
 	}
-	s.known[q] = l
+	answer, failure := l.answer()
+	s.known[q] = &result{answer, failure}
 	s.use.Kept++
 	if _, err := s.file.Write(append(raw, '\n')); err != nil {
 		s.failure = err
@@ -378,6 +400,8 @@ func (s *Snapshot) Close(interrupted bool) (Use, error) {
 	s.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.use.FromSnapshot += s.fromKnown.Load()
+	s.use.Failures += s.failedKnown.Load()
 	err := errors.Join(s.failure, s.file.Sync(), s.file.Close())
 	if err != nil {
 		err = fmt.Errorf("replay: DNS snapshot is not complete: %w", err)

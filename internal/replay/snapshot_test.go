@@ -241,12 +241,12 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add([]byte(`{"name":"a.example","type":"TXT","records":[{"text":{"base64":"/w=="}}]}`))
 	f.Add([]byte(`{"name":"a.example","type":"A","error":"timeout"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		s := &Snapshot{known: map[question]*snapshotLine{}}
+		s := &Snapshot{known: map[question]*result{}}
 		if s.read(line, 2) != nil {
 			return
 		}
-		for q, l := range s.known {
-			a, err := l.answer()
+		for q, r := range s.known {
+			a, err := r.answer, r.err
 			again := newSnapshotLine(q, a, err)
 			if b, err2 := again.answer(); (err == nil) != (err2 == nil) || err == nil && !reflect.DeepEqual(a, b) {
 				t.Errorf("%s: %+v, then %+v", line, a, b)

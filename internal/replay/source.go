@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,16 +13,17 @@ import (
 	"strings"
 )
 
-// Message is one stored message. Its lines must be read before the next call of Source.Next.
+// Message is one stored message.
 type Message struct {
 	Number int    // the first message of the source has number 1
 	Name   string // the name of the file with this message; "" in an mbox
 	Offset int64  // offset of the separator of the message in an mbox, in octets
-	// Sender is the envelope sender in the separator, or "" if there is no separator.
+	// Sender is the envelope sender in the separator, or "" if there is no separator. For a message in
+	// a file of its own, Sender is known only after openMessage.
 	Sender string
-	lines  lines
-	// err says why the message cannot be read. It is nil if the message can be read.
-	err error
+	// lines has the message if it is in an mbox. They must be read before the next call of
+	// Source.Next. For a message in a file of its own, lines is nil, and openMessage opens the file.
+	lines lines
 }
 
 // Source is a collection of messages.
@@ -47,7 +49,7 @@ func Open(path string) (Source, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("replay: %s is neither a file nor a directory", path)
 	}
-	file, err := openStored(path)
+	file, err := openStored(path, bufio.NewReaderSize(nil, lineBuffer))
 	if err != nil {
 		return nil, fmt.Errorf("replay: %w", err)
 	}
@@ -118,44 +120,39 @@ func isMessageName(path string) bool {
 type files struct {
 	paths []string
 	next  int
-	open  *stored
 }
 
-// Next implements Source.
+// Next implements Source. It opens no file, so that the workers can open several at the same time.
 func (f *files) Next() (*Message, error) {
-	_ = f.Close() // an error of Close does not matter after reading
 	if f.next == len(f.paths) {
 		return nil, io.EOF
 	}
-	path := f.paths[f.next]
 	f.next++
-	m := &Message{Number: f.next, Name: path}
-	info, err := os.Lstat(path)
+	return &Message{Number: f.next, Name: f.paths[f.next-1]}, nil
+}
+
+// openMessage opens the file of a message that is not in an mbox. buffer is used to read the file.
+func openMessage(m *Message, buffer *bufio.Reader) (*stored, error) {
+	info, err := os.Lstat(m.Name)
 	switch {
 	case err != nil:
-		m.err = err
-		return m, nil
+		return nil, err
 	case !info.Mode().IsRegular(): // opening a pipe could block
-		m.err = errors.New("not a regular file")
-		return m, nil
+		return nil, errors.New("not a regular file")
 	}
-	if f.open, m.err = openStored(path); m.err == nil {
-		in := newLineReader(f.open.Reader)
-		m.lines = in
-		m.Sender, m.err = takeSeparator(f.open, in)
+	file, err := openStored(m.Name, buffer)
+	if err != nil {
+		return nil, err
 	}
-	return m, nil
+	if m.Sender, err = takeSeparator(file); err != nil {
+		_ = file.Close() // an error of Close does not matter after reading
+		return nil, err
+	}
+	return file, nil
 }
 
 // Progress implements Source.
 func (f *files) Progress() (done, total int64) { return int64(f.next), int64(len(f.paths)) }
 
 // Close implements Source.
-func (f *files) Close() error {
-	if f.open == nil {
-		return nil
-	}
-	err := f.open.Close()
-	f.open = nil
-	return err
-}
+func (f *files) Close() error { return nil }

@@ -16,27 +16,30 @@ import (
 // stored reads a mail file. It decompresses the file and skips a byte order mark.
 type stored struct {
 	*bufio.Reader
-	name string
-	file *os.File
-	read int64 // octets of the file that were read, before decompression
+	name  string
+	lines *lineReader // reads from Reader
+	file  *os.File
+	read  int64 // octets of the file that were read, before decompression
 }
 
 // gzipMagic is the beginning of every gzip file (RFC 1952 §2.3.1). A message cannot begin with
 // these octets.
 var gzipMagic = []byte{0x1f, 0x8b}
 
-// openStored opens a mail file, which must be a regular file.
-func openStored(path string) (*stored, error) {
+// openStored opens a mail file, which must be a regular file. The file is read through the buffer.
+func openStored(path string, buffer *bufio.Reader) (*stored, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	s := &stored{name: path, file: file}
-	s.Reader = bufio.NewReaderSize(counted{file, &s.read}, lineBuffer)
+	buffer.Reset(counted{file, &s.read})
+	s.Reader = buffer
 	if err := s.unwrap(); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.lines = newLineReader(s.Reader)
 	return s, nil
 }
 
@@ -89,17 +92,17 @@ func (c counted) Read(p []byte) (int, error) {
 
 // takeSeparator skips an mbox separator at the beginning of a file with a single message. It
 // returns the sender in the separator, or "" if there is no separator.
-func takeSeparator(s *stored, in *lineReader) (sender string, err error) {
+func takeSeparator(s *stored) (sender string, err error) {
 	start, err := s.peek(len(">From "))
 	if err != nil || !message.IsSeparator(start) {
 		return "", err
 	}
-	c, err := in.next()
+	c, err := s.lines.next()
 	if err != nil {
 		return "", err
 	}
 	sender = separatorSender(c.data)
-	if err := in.skipRest(c); err != nil {
+	if err := s.lines.skipRest(c); err != nil {
 		return "", err
 	}
 	return sender, nil
