@@ -67,8 +67,9 @@ bench: ## benchmarks with allocations, to compare by benchstat
 milterload: ## bin/milterload, the load tool
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/milterload ./cmd/milterload
 
-bench-peers: ## sekimori beside opendkim+opendmarc and rspamd (root; apt-get install opendkim opendmarc rspamd)
-	$(GO) run ./internal/bench/peers
+PEERS          ?=
+bench-peers: ## sekimori beside opendkim+opendmarc, rspamd and the floor, as a table; PEERS='-cases warm,rate* -rounds 3' (root; apt-get install opendkim opendmarc rspamd postfix)
+	$(GO) run ./internal/bench/peers $(PEERS)
 
 # A version that dpkg and rpm can compare: the tag, or else 0.9~ and the commit's time.
 PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null)),0.9~$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M%S))

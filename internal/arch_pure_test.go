@@ -16,7 +16,7 @@ import (
 // who wants to import a new module, or a module in another package, has to add it here.
 var foreign = map[string][]string{
 	"github.com/coreos/go-systemd/v22": {"cmd/sekimori", "internal/milter/sockets"},
-	"github.com/emersion/go-milter":    {"internal/milter", "internal/milter/dialogue"},
+	"github.com/emersion/go-milter":    {"internal/bench/peers", "internal/milter", "internal/milter/dialogue"},
 	"github.com/emersion/go-msgauth":   {"internal/demo"}, // for signing only; our own code verifies
 	"github.com/goccy/go-yaml":         {"internal/config", "internal/config/strict", "internal/field"},
 	"github.com/maypok86/otter/v2":     {"internal/consent", "internal/resolver"},

@@ -114,6 +114,7 @@ var floors = map[string]floor{
 	"internal/bench/load": programs,
 
 	"internal/bench/traffic": programs,
+	"internal/bench/postfix": programs,
 
 	"cmd/sekimori":         commands,
 	"cmd/milterload":       commands,

@@ -91,7 +91,8 @@ connection takes that waits for its client.
 
 A mix is a list of kinds with weights, such as rsa=70,none=30; a single kind
 needs no weight. With several --milter, each message goes through all of them in turn,
-as with several smtpd_milters.
+as with several smtpd_milters. With --mta, the mail goes by SMTP to a real MTA,
+which asks the milter; --pid is the milter's process.
 
 Exit codes: 0 if every message was answered as expected (with --rate: and sent),
 1 if not, 2 for wrong use.`
@@ -99,6 +100,7 @@ Exit codes: 0 if every message was answered as expected (with --rate: and sent),
 // settings are the values of the flags.
 type settings struct {
 	milters []string
+	mta     string
 	remote  bool
 	json    bool
 	watch   string        // address of the metrics of the milter under test
@@ -120,6 +122,8 @@ func newCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&s.milters, "milter", []string{"inet:127.0.0.1:8891"},
 		"milter to send to: inet:HOST:PORT or unix:/PATH; repeat for a chain")
+	f.StringVar(&s.mta, "mta", "", "send by SMTP to this MTA instead (HOST:PORT), which asks the milter; with Postfix set "+
+		"smtpd_upstream_proxy_protocol=haproxy, because milterload says there which client it plays")
 	f.BoolVar(&s.remote, "allow-remote", false, "send to, or serve DNS at, an address that is not loopback")
 	f.IntVar(&s.run.Connections, "connections", 16, "connections at a time")
 	f.IntVar(&s.corpus.PerSession, "per-session", s.corpus.PerSession, "messages on one connection")
@@ -137,7 +141,7 @@ func newCommand() *cobra.Command {
 	f.IntVar(&s.idle, "idle", 0, "send no mail, but open this many connections that say HELO and nothing more, and print the memory of "+
 		"--pid for each")
 	f.StringVar(&s.check, "check", string(load.CheckAll), "what is expected: all (as sekimori's defaults act), results (DKIM, SPF, "+
-		"DMARC), safe (under faults: no false pass, no false reject) or none")
+		"DMARC), safe (under faults: no false pass, no false reject), replies (accepted, deferred or refused) or none")
 	f.BoolVar(&s.json, "json", false, "print the summary as JSON")
 
 	f.Uint64Var(&s.corpus.Seed, "seed", s.corpus.Seed, "seed of the corpus")
@@ -162,33 +166,33 @@ func newCommand() *cobra.Command {
 	return cmd
 }
 
-func (s *settings) execute(ctx context.Context, out io.Writer) error {
-	for _, m := range s.milters {
-		t, err := load.ParseTarget(ctx, m, s.remote)
-		if err != nil {
-			return err
-		}
-		s.run.Milters = append(s.run.Milters, t)
-	}
-	if err := load.CheckDNSAddr(s.dns.Addr, s.remote); err != nil {
-		return err
-	}
+// prepare sets the options of the run from the flags and checks them.
+func (s *settings) prepare(ctx context.Context) error {
 	s.run.Check, s.dns.Seed = load.Check(s.check), s.corpus.Seed
-	if err := s.run.Validate(); err != nil {
-		return err
+	var err error
+	if s.mta != "" {
+		s.run.MTA, err = load.ParseTarget(ctx, s.mta, s.remote)
+		s.milters = nil
+		if s.run.Check == load.CheckAll { // the default
+			s.run.Check = load.CheckReplies
+		}
 	}
-	if err := s.dns.Validate(); err != nil {
-		return err
+	for _, m := range s.milters {
+		t, e := load.ParseTarget(ctx, m, s.remote)
+		s.run.Milters = append(s.run.Milters, t)
+		err = errors.Join(err, e)
 	}
 	if s.idle != 0 {
-		if err := load.CheckIdle(s.idle, s.run); err != nil {
-			return err
-		}
+		err = errors.Join(err, load.CheckIdle(s.idle, s.run))
 	}
 	if s.every <= 0 {
-		return errors.New("--watch-every must be positive")
+		err = errors.Join(err, errors.New("--watch-every must be positive"))
 	}
-	if err := s.corpus.Validate(); err != nil {
+	return errors.Join(err, load.CheckDNSAddr(s.dns.Addr, s.remote), s.run.Validate(), s.dns.Validate(), s.corpus.Validate())
+}
+
+func (s *settings) execute(ctx context.Context, out io.Writer) error {
+	if err := s.prepare(ctx); err != nil {
 		return err
 	}
 	corpus, err := traffic.New(s.corpus)

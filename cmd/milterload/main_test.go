@@ -67,6 +67,8 @@ func TestRun(t *testing.T) {
 		{"idle connections", append([]string{"--milter", milter, "--idle", "10", "--pid", strconv.Itoa(os.Getpid())}, small...), exitDone, "per connection", ""},
 		{"a rate", append([]string{"--milter", milter, "--rate", "500"}, small...), exitDone, "0 not sent", ""},
 		{"a negative rate", append([]string{"--milter", milter, "--rate", "-1"}, small...), exitUsage, "", "messages a second"},
+		{"no MTA there", append([]string{"--mta", "127.0.0.1:1"}, small...), exitFailed, "", "refused"},
+		{"an MTA elsewhere", []string{"--mta", "192.0.2.1:25"}, exitUsage, "", "not a loopback address"},
 		{"an unknown check", []string{"--check", "most"}, exitUsage, "", "none of all"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -92,7 +94,7 @@ func TestHelpDocumentsEveryFlag(t *testing.T) {
 	if code := run(t.Context(), []string{"--help"}, &stdout, &stderr); code != exitDone {
 		t.Fatalf("code %d: %s", code, &stderr)
 	}
-	for _, want := range []string{"--dns-delay", "--dns-loss", "--allow-remote", "--pid", "--json", "--zipf", "--seed", "--smtp-rtt", "--idle", "--rate", "--syscalls", "Exit codes"} {
+	for _, want := range []string{"--dns-delay", "--dns-loss", "--allow-remote", "--pid", "--json", "--zipf", "--seed", "--smtp-rtt", "--idle", "--rate", "--syscalls", "--mta", "Exit codes"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help lacks %s", want)
 		}

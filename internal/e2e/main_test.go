@@ -34,6 +34,8 @@ import (
 	"time"
 
 	"sekimori/internal/dns/zone"
+
+	bench "sekimori/internal/bench/postfix"
 )
 
 // suite is what all tests of a run share.
@@ -98,7 +100,7 @@ func environment() string {
 	if os.Geteuid() != 0 {
 		return "they must run as root: Postfix changes users"
 	}
-	for _, program := range []string{postfixMaster, "postcat", "postqueue", "setsid", "go"} {
+	for _, program := range []string{bench.Master, "postcat", "postqueue", "setsid", "go"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return program + " is not installed"
 		}

@@ -8,17 +8,16 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	bench "sekimori/internal/bench/postfix"
 )
 
 const (
-	postfixDaemons = "/usr/lib/postfix/sbin"
-	postfixMaster  = postfixDaemons + "/master"
 	// localDomain is the domain for which the MTA of the tests accepts and delivers mail.
 	localDomain = "rcpt.test"
 	// refusedRecipient is a recipient that the MTA itself refuses.
@@ -52,14 +51,13 @@ type postfix struct {
 	spool string
 	log   string
 	slots
-	leash io.WriteCloser // the instance stops when this is closed or when the test's process ends
-	cmd   *exec.Cmd
-	auth  net.Listener
+	run  *bench.Instance
+	auth net.Listener
 }
 
 func startPostfix(dir, host, mail string) (*postfix, error) {
 	p := &postfix{etc: filepath.Join(dir, "etc"), spool: filepath.Join(dir, "queue"), log: filepath.Join(dir, "maillog"), slots: slots{}}
-	if err := layOut(dir, mail); err != nil {
+	if err := bench.LayOut(dir, mail); err != nil {
 		return nil, err
 	}
 	var err error
@@ -85,7 +83,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	master += fmt.Sprintf(filingCleanup, p.etc)
 	files := map[string]string{
 		"milter_header_checks": checks,
-		"main.cf":              fmt.Sprintf(mainCF, dir, mail, p.log, postfixDaemons),
+		"main.cf":              fmt.Sprintf(mainCF, dir, mail, p.log, bench.Daemons),
 		"master.cf":            master,
 	}
 	for name, text := range files {
@@ -227,73 +225,9 @@ milter_command_timeout = 30s
 milter_content_timeout = 60s
 `
 
-// layOut makes the directories of the instance with the owners and modes that "postfix check" would
-// set. It does not run "postfix check", because that takes seconds.
-func layOut(dir, mail string) error {
-	own := func(name string) (uid, gid int, err error) {
-		u, err := user.Lookup(name)
-		if err != nil {
-			return 0, 0, err
-		}
-		uid, _ = strconv.Atoi(u.Uid)
-		gid, _ = strconv.Atoi(u.Gid)
-		return uid, gid, nil
-	}
-	pfUID, _, err := own("postfix")
-	if err != nil {
-		return err
-	}
-	drop, err := user.LookupGroup("postdrop")
-	if err != nil {
-		return err
-	}
-	dropGID, _ := strconv.Atoi(drop.Gid)
-	nobodyUID, nobodyGID, err := own("nobody")
-	if err != nil {
-		return err
-	}
-	type entry struct {
-		path     string
-		mode     os.FileMode
-		uid, gid int
-	}
-	queue := filepath.Join(dir, "queue")
-	list := []entry{
-		{dir, 0o755, 0, 0}, {filepath.Join(dir, "etc"), 0o755, 0, 0}, {filepath.Join(dir, "run"), 0o755, 0, 0},
-		{filepath.Join(dir, "data"), 0o700, pfUID, 0}, {mail, 0o755, nobodyUID, nobodyGID},
-		{queue, 0o755, 0, 0}, {filepath.Join(queue, "pid"), 0o755, 0, 0},
-		{filepath.Join(queue, "public"), 0o710 | os.ModeSetgid, pfUID, dropGID},
-		{filepath.Join(queue, "maildrop"), 0o730 | os.ModeSticky, pfUID, dropGID},
-	}
-	for _, name := range strings.Fields("active bounce corrupt defer deferred flush hold incoming private saved trace") {
-		list = append(list, entry{filepath.Join(queue, name), 0o700, pfUID, 0})
-	}
-	for _, e := range list {
-		if err := os.MkdirAll(e.path, 0o755); err != nil {
-			return err
-		}
-		if err := os.Chown(e.path, e.uid, e.gid); err != nil {
-			return err
-		}
-		if err := os.Chmod(e.path, e.mode); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// leashScript runs a command in a new session, and ends it with SIGTERM when the script's standard
-// input ends. A parent-death signal would not work: the kernel clears it when Postfix's master
-// changes its credentials.
-const leashScript = `setsid "$@" </dev/null & pid=$!; read -r _; kill -TERM $pid; wait $pid`
-
 func (p *postfix) start() error {
-	p.cmd = exec.Command("sh", "-c", leashScript, "leash", postfixMaster, "-c", p.etc, "-s")
 	var err error
-	if p.leash, err = p.cmd.StdinPipe(); err != nil {
-		return err
-	}
-	if err := p.cmd.Start(); err != nil {
+	if p.run, err = bench.Start(p.etc); err != nil {
 		return err
 	}
 	first := <-p.slots[plain]
@@ -316,15 +250,14 @@ func (p *postfix) start() error {
 // diagnose starts Postfix's master on a terminal and returns its output. If master finds a mistake
 // before it has read its configuration, it writes the error only to a terminal.
 func (p *postfix) diagnose() []byte {
-	out, _ := exec.Command("script", "-qec", "timeout 3 "+postfixMaster+" -c "+p.etc+" -t", "/dev/null").CombinedOutput()
+	out, _ := exec.Command("script", "-qec", "timeout 3 "+bench.Master+" -c "+p.etc+" -t", "/dev/null").CombinedOutput()
 	return out
 }
 
 func (p *postfix) stop() {
-	if p.leash != nil {
-		_ = p.leash.Close()
-		_ = p.cmd.Wait()
-		p.leash = nil
+	if p.run != nil {
+		p.run.Stop()
+		p.run = nil
 	}
 	_ = p.auth.Close()
 }

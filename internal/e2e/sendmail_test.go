@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	bench "sekimori/internal/bench/postfix"
 )
 
 // sendmail is a private instance of Debian's Sendmail. Its packages are unpacked into a separate
@@ -251,7 +253,7 @@ func (m *sendmail) start() error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	m.cmd = exec.Command("sh", "-c", leashScript, "leash", "unshare", "--mount", "sh", "-c", withSASL, filepath.Join(m.dir, "sasl"),
+	m.cmd = exec.Command("sh", "-c", bench.LeashScript, "leash", "unshare", "--mount", "sh", "-c", withSASL, filepath.Join(m.dir, "sasl"),
 		sendmailProgram(), "-C"+m.cf, "-bD", "-q5s", "-D", filepath.Join(m.dir, "log"), "-d64.5")
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	if m.leash, err = m.cmd.StdinPipe(); err != nil {

@@ -241,6 +241,8 @@ func meets(o, want traffic.Outcome, check Check) bool {
 		return true
 	case check == CheckSafe:
 		return safe(o, want)
+	case check == CheckReplies:
+		return o.Action == want.Action || o.Action == traffic.Deliver && want.Action == traffic.Quarantine
 	case check == CheckAll && o.Action != want.Action:
 		return false
 	}

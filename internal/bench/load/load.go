@@ -4,11 +4,13 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,9 @@ const (
 	// CheckSafe is for a run with DNS faults, in which some results may be missing. A message that
 	// should fail must not pass, and a message that should be delivered must not be rejected.
 	CheckSafe Check = "safe"
+	// CheckReplies compares only whether a message was accepted, deferred or refused. An MTA shows
+	// no more than that to its clients.
+	CheckReplies Check = "replies"
 	// CheckNone accepts every outcome.
 	CheckNone Check = "none"
 )
@@ -38,7 +43,10 @@ const (
 type Options struct {
 	// Milters are asked one after another, as with Postfix's smtpd_milters. Each milter gets the
 	// header with the edits of the milters before it.
-	Milters     []Target
+	Milters []Target
+	// MTA is the address of an MTA that takes the mail by SMTP instead, and that has the milters. It
+	// must know the PROXY protocol. If MTA is set, Milters must be empty.
+	MTA         Target
 	Connections int
 	// Messages is the number of messages to send. If the corpus has fewer messages, it is repeated.
 	// If Messages is 0, the corpus is sent once, or repeatedly until Duration is over if Duration
@@ -81,8 +89,10 @@ const (
 // Validate returns an error if the options are invalid.
 func (o Options) Validate() error {
 	switch {
-	case len(o.Milters) == 0:
-		return errors.New("load: no milter to send to")
+	case (len(o.Milters) == 0) == (o.MTA == Target{}):
+		return errors.New("load: mail is sent either to milters or to an MTA")
+	case o.MTA != Target{} && o.Check != CheckReplies && o.Check != CheckNone:
+		return fmt.Errorf("load: behind an MTA the check must be %s or %s", CheckReplies, CheckNone)
 	case o.Connections < 1 || o.Connections > maxConnections:
 		return fmt.Errorf("load: %d connections; 1 to %d", o.Connections, maxConnections)
 	case o.Messages < 0, o.Warmup < 0, o.Duration < 0, o.RoundTrip < 0:
@@ -92,8 +102,8 @@ func (o Options) Validate() error {
 	case o.SystemCalls && len(o.PIDs) == 0:
 		return errors.New("load: system calls can be counted only of given processes")
 	}
-	if !slices.Contains([]Check{CheckAll, CheckResults, CheckSafe, CheckNone}, o.Check) {
-		return fmt.Errorf("load: %q is none of %s, %s, %s, %s", o.Check, CheckAll, CheckResults, CheckSafe, CheckNone)
+	if all := []Check{CheckAll, CheckResults, CheckSafe, CheckReplies, CheckNone}; !slices.Contains(all, o.Check) {
+		return fmt.Errorf("load: %q is none of %s", o.Check, strings.Trim(fmt.Sprint(all), "[]"))
 	}
 	return nil
 }
@@ -182,11 +192,26 @@ func (r *runner) worker(s *schedule, t *tally) {
 	}
 }
 
+// carrier takes the mail of one session: the milters themselves, or an MTA that has milters.
+type carrier interface {
+	begin(s traffic.Session) error
+	// send sends one message. wait is how long the answer to the end of the message took.
+	send(m *traffic.Message) (got traffic.Outcome, wait time.Duration, err error)
+	quit() error
+}
+
+func (r *runner) dial() (carrier, error) {
+	if (r.o.MTA != Target{}) {
+		return dialSMTP(r.o.MTA, cmp.Or(r.o.Timeout, time.Minute))
+	}
+	return dial(r.o.Milters, r.o.Timeout, r.o.RoundTrip)
+}
+
 // session runs one session and sends its messages. The first message is due at the given time.
 // The schedule says when the others are due.
 func (r *runner) session(session traffic.Session, due time.Time, s *schedule, t *tally) (err error) {
 	t.late.add(time.Since(due))
-	c, err := dial(r.o.Milters, r.o.Timeout, r.o.RoundTrip)
+	c, err := r.dial()
 	if err != nil {
 		return err
 	}

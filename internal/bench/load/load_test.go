@@ -239,6 +239,8 @@ func TestOptionsRefused(t *testing.T) {
 		"negative":          {Milters: target, Check: CheckAll, Connections: 1, Messages: -1},
 		"an unknown check":  {Milters: target, Check: "some", Connections: 1},
 		"a past round trip": {Milters: target, Check: CheckAll, Connections: 1, RoundTrip: -1},
+		"milters and MTA":   {Milters: target, MTA: target[0], Check: CheckReplies, Connections: 1},
+		"no such results":   {MTA: target[0], Check: CheckResults, Connections: 1},
 		"a negative rate":   {Milters: target, Check: CheckAll, Connections: 1, Rate: -1},
 		"no rate":           {Milters: target, Check: CheckAll, Connections: 1, Rate: math.NaN()},
 		"no such rate":      {Milters: target, Check: CheckAll, Connections: 1, Rate: 2 * maxRate},

@@ -140,6 +140,9 @@ func TestSafe(t *testing.T) {
 			t.Errorf("%s: %v", tc.why, got)
 		}
 	}
+	if held := (traffic.Outcome{Action: traffic.Quarantine}); !meets(traffic.Outcome{Action: traffic.Deliver}, held, CheckReplies) {
+		t.Error("a client sees no difference between a message on hold and others")
+	}
 	if meets(traffic.Outcome{SPF: "pass"}, traffic.Outcome{SPF: "fail", DMARC: "fail"}, CheckSafe) {
 		t.Error("SPF passed where it should fail")
 	}
@@ -188,6 +191,8 @@ func TestOutcome(t *testing.T) {
 		{"mail that passes is refused", traffic.Outcome{Action: traffic.Reject}, CheckSafe, false},
 		{"mail that passes is held", traffic.Outcome{DKIM: "pass", SPF: "pass", DMARC: "pass", Action: traffic.Quarantine}, CheckSafe, false},
 		{"a wrong result", traffic.Outcome{DKIM: "fail", SPF: "pass", DMARC: "pass", Action: traffic.Deliver}, CheckResults, false},
+		{"accepted by an MTA", traffic.Outcome{Action: traffic.Deliver}, CheckReplies, true},
+		{"refused by an MTA", traffic.Outcome{Action: traffic.Reject}, CheckReplies, false},
 		{"anything", traffic.Outcome{Action: traffic.Discard}, CheckNone, true},
 	} {
 		if got := meets(tc.got, want, tc.check); got != tc.meets {

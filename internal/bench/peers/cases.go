@@ -1,10 +1,9 @@
 package main
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"sekimori/internal/bench/traffic"
@@ -12,96 +11,134 @@ import (
 
 // benchCase is one kind of traffic.
 type benchCase struct {
+	id          string // for the flag -cases
 	name        string
 	corpus      traffic.Options
 	connections int
-	messages    int // number of messages to send; 0: as many as possible within the duration
+	messages    int           // number of messages to send; 0: as many as possible within the duration
+	rate        float64       // messages a second; 0: as many as the verifier takes
+	duration    time.Duration // of the measurement, if -duration is shorter
 	warmup      int
 	delay       time.Duration // of every DNS answer
 	roundTrip   time.Duration // time between two commands of the SMTP client
+	// asInstalled means that sekimori runs with its console, its metrics and a log record for each
+	// message, and rspamd with a log line for each message. Otherwise all verifiers run without.
+	asInstalled bool
+	postfix     bool // the mail goes through a real Postfix
 }
 
-// cases returns the kinds of traffic that are measured. There are performance goals for each of
-// them.
-func cases() []benchCase {
-	plain := traffic.Default()
-	plain.Subdomains, plain.Domains, plain.Zipf = 0, 100, 1
-	plain.Sizes, plain.Signatures, plain.SPF = one("2KB"), one("rsa"), one("1")
-	plain.Policies, plain.Outcomes = one("reject"), one("pass")
-	with := func(change func(*traffic.Options)) traffic.Options {
-		o := plain
+const (
+	cold  = 2000 // number of domains; each sends one message, so none is in a cache
+	delay = 20 * time.Millisecond
+)
+
+// plain returns options for the simplest mail: 2 KB with one RSA signature.
+func plain(changes ...func(*traffic.Options)) traffic.Options {
+	o := traffic.Default()
+	o.Subdomains, o.Domains, o.Zipf = 0, 100, 1
+	o.Sizes, o.Signatures, o.SPF = one("2KB"), one("rsa"), one("1")
+	o.Policies, o.Outcomes = one("reject"), one("pass")
+	for _, change := range changes {
 		change(&o)
-		return o
 	}
-	const cold = 2000 // number of domains; each sends one message, so none is in a cache
-	coldly := func(o *traffic.Options) {
-		o.Zipf, o.Domains, o.Messages, o.PerSession = 0, cold, cold, 1
-	}
-	const delay = 20 * time.Millisecond
-	return []benchCase{
-		{name: "2 KB, one RSA-2048, warm, 64 connections", corpus: plain, connections: 64, warmup: 4000},
-		{name: "5 MB, one RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Messages = one("5MB"), 200 }), connections: 4,
-			warmup: 100},
-		{name: "200 KB, one RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes = one("200KB") }), connections: 16, warmup: 2000},
-		{name: "200 KB, five RSA-2048, warm", corpus: with(func(o *traffic.Options) { o.Sizes, o.Signatures = one("200KB"), one("five") }),
-			connections: 16, warmup: 2000},
-		{name: "2 KB, nothing cached, DNS 20 ms away", corpus: with(coldly), connections: 8, messages: cold, delay: delay},
-		{name: "2 KB, SPF without include, nothing cached, DNS 20 ms away", corpus: with(func(o *traffic.Options) {
-			coldly(o)
-			o.SPF = one("0")
-		}), connections: 8, messages: cold, delay: delay},
-		{name: "2 KB, author at a subdomain, nothing cached, DNS 20 ms away", corpus: with(func(o *traffic.Options) {
-			coldly(o)
-			o.Subdomains = 100
-		}), connections: 8, messages: cold, delay: delay},
-		{name: "2 KB, nothing cached, DNS 20 ms away, SMTP client 10 ms", corpus: with(coldly), connections: 8, messages: cold, delay: delay,
-			roundTrip: 10 * time.Millisecond},
-		{name: "mixed traffic, Zipf, warm, 64 connections", corpus: func() traffic.Options {
-			o := traffic.Default()
-			o.Messages, o.Sizes = 3000, traffic.Mix{{Kind: "2KB", Weight: 65}, {Kind: "20KB", Weight: 30}, {Kind: "200KB", Weight: 5}}
-			o.Signatures = traffic.Mix{{Kind: "rsa", Weight: 80}, {Kind: "five", Weight: 5}, {Kind: "none", Weight: 15}}
-			return o
-		}(), connections: 64, warmup: 3000},
-	}
+	return o
 }
 
 func one(kind string) traffic.Mix { return traffic.Mix{{Kind: kind, Weight: 1}} }
 
-// floors are the times that the cryptography alone takes on this machine, in milliseconds. No
-// verifier can be faster.
-type floors struct {
-	RSAVerify float64 `json:"rsa_2048_verify_ms"`
-	SHA5MB    float64 `json:"sha256_5mb_ms"`
+func size(kind string) func(*traffic.Options) {
+	return func(o *traffic.Options) { o.Sizes = one(kind) }
 }
 
-func measureFloors() floors {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return floors{}
-	}
-	sum := sha256.Sum256([]byte("floor"))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, sum[:])
-	if err != nil {
-		return floors{}
-	}
-	big := make([]byte, 5_000_000)
-	return floors{
-		RSAVerify: perCall(func() { _ = rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA256, sum[:], signature) }),
-		SHA5MB:    perCall(func() { sha256.Sum256(big) }),
-	}
+func spf(kind string) func(*traffic.Options) {
+	return func(o *traffic.Options) { o.SPF = one(kind) }
 }
 
-// perCall returns the time of one call of f in milliseconds. It measures several batches of calls
-// and returns the median of their means.
-func perCall(f func()) float64 {
-	const batches, batch = 9, 40 * time.Millisecond
-	means := make([]float64, batches)
-	for i := range means {
-		start, calls := time.Now(), 0
-		for ; time.Since(start) < batch; calls++ {
-			f()
+// single makes each connection carry one message, as most connections to a mail host do.
+func single(o *traffic.Options) { o.PerSession = 1 }
+
+func uncached(o *traffic.Options) { o.Zipf, o.Domains, o.Messages, o.PerSession = 0, cold, cold, 1 }
+
+// spoofed makes every second message a spoof, of one of 500 domains with every policy.
+func spoofed(o *traffic.Options) {
+	o.Domains, o.Outcomes = 500, traffic.Mix{{Kind: "pass", Weight: 50}, {Kind: "spoof", Weight: 50}}
+	o.Policies = traffic.Mix{{Kind: "reject", Weight: 1}, {Kind: "quarantine", Weight: 1}, {Kind: "none", Weight: 1}, {Kind: "absent", Weight: 1}}
+}
+
+// mixed returns options for mail of several sizes, signatures, policies and outcomes.
+func mixed() traffic.Options {
+	o := traffic.Default()
+	o.Messages, o.Sizes = 3000, traffic.Mix{{Kind: "2KB", Weight: 65}, {Kind: "20KB", Weight: 30}, {Kind: "200KB", Weight: 5}}
+	o.Signatures = traffic.Mix{{Kind: "rsa", Weight: 80}, {Kind: "five", Weight: 5}, {Kind: "none", Weight: 15}}
+	return o
+}
+
+// cases returns the kinds of traffic that are measured.
+func cases() []benchCase {
+	five := func(o *traffic.Options) { o.Signatures = one("five") }
+	all := []benchCase{
+		{id: "warm", name: "2 KB, one RSA-2048, warm, 64 connections", corpus: plain(), connections: 64, warmup: 4000},
+		{id: "single", name: "2 KB, warm, one connection a message, console and info log on, 64 connections", corpus: plain(single),
+			connections: 64, warmup: 4000, asInstalled: true},
+	}
+	for _, rate := range []float64{50, 200, 1000} {
+		all = append(all, benchCase{id: fmt.Sprintf("rate%g", rate), name: fmt.Sprintf("the same at %g messages/s", rate), corpus: plain(single),
+			connections: 64, rate: rate, duration: 6 * time.Second, warmup: 1000, asInstalled: true})
+	}
+	all = append(all,
+		benchCase{id: "cold", name: "2 KB, nothing cached, DNS 20 ms away, 8 connections", corpus: plain(uncached), connections: 8, messages: cold,
+			delay: delay},
+		benchCase{id: "cold-noinclude", name: "the same, SPF without include", corpus: plain(uncached, spf("0")), connections: 8, messages: cold,
+			delay: delay},
+		benchCase{id: "cold-subdomain", name: "the same with the include, author at a subdomain", connections: 8, messages: cold, delay: delay,
+			corpus: plain(uncached, func(o *traffic.Options) { o.Subdomains = 100 })},
+		benchCase{id: "cold-client", name: "the same with the include, SMTP client 10 ms away", corpus: plain(uncached), connections: 8,
+			messages: cold, delay: delay, roundTrip: delay / 2},
+		benchCase{id: "terms", name: "2 KB, nothing cached, DNS 20 ms away, SPF a mx include include and one include below, 64 connections",
+			corpus: plain(uncached, spf("terms")), connections: 64, messages: cold, delay: delay, duration: 4 * time.Second, asInstalled: true},
+		benchCase{id: "spoofs", name: "2 KB, warm, 500 domains, half spoofs, every policy, 64 connections", corpus: plain(spoofed), connections: 64,
+			warmup: 4000},
+		benchCase{id: "mixed", name: "mixed traffic, Zipf, warm, 64 connections", corpus: mixed(), connections: 64, warmup: 3000},
+		benchCase{id: "200kb", name: "200 KB, one RSA-2048, warm, 16 connections", corpus: plain(size("200KB")), connections: 16, warmup: 2000},
+		benchCase{id: "200kb-five", name: "200 KB, five RSA-2048, warm, 16 connections", corpus: plain(size("200KB"), five), connections: 16,
+			warmup: 2000},
+		benchCase{id: "5mb", name: "5 MB, one RSA-2048, warm, 4 connections", connections: 4, warmup: 100,
+			corpus: plain(size("5MB"), func(o *traffic.Options) { o.Messages = 200 })})
+	return append(all, behindPostfix()...)
+}
+
+// behindPostfix returns the cases in which the mail goes through a real Postfix.
+func behindPostfix() []benchCase {
+	c := benchCase{corpus: plain(single), connections: 20, duration: 6 * time.Second, warmup: 500, asInstalled: true, postfix: true}
+	all := make([]benchCase, 0, 3)
+	for _, rate := range []float64{50, 200} {
+		c.id, c.rate = fmt.Sprintf("postfix%g", rate), rate
+		c.name = fmt.Sprintf("2 KB through Postfix, warm, one connection a message, %g messages/s", rate)
+		all = append(all, c)
+	}
+	c.id, c.rate, c.name = "postfix", 0, "the same, 20 clients without a pause"
+	return append(all, c)
+}
+
+// chosen returns the cases with the given ids, which are separated by commas. An id may end in *.
+func chosen(ids string) ([]benchCase, error) {
+	if ids == "" {
+		return cases(), nil
+	}
+	var out []benchCase
+	for id := range strings.SplitSeq(ids, ",") {
+		found := slices.DeleteFunc(cases(), func(c benchCase) bool {
+			prefix, any := strings.CutSuffix(id, "*")
+			return c.id != id && !(any && strings.HasPrefix(c.id, prefix))
+		})
+		if len(found) == 0 {
+			var known []string
+			for _, c := range cases() {
+				known = append(known, c.id)
+			}
+			return nil, fmt.Errorf("no case %q; the cases are %s", id, strings.Join(known, ", "))
 		}
-		means[i] = float64(time.Since(start)) / float64(time.Millisecond) / float64(calls)
+		out = append(out, found...)
 	}
-	return median(means)
+	return out, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -26,16 +25,22 @@ const (
 // they use.
 type place struct {
 	dir, dns, binary string
-	ports            []int // TCP ports for the milters; if empty, unix sockets are used
+	ports            []int // free TCP ports: of the milters, then adminPort and smtpPort
+	tcp              bool  // the milters are on TCP ports instead of unix sockets
+	asInstalled      bool  // see benchCase
 }
 
-// milters is the largest number of milters that a station has.
-const milters = 2
+// The ports of a place. A station has at most two milters, so the ports 0 and 1 are theirs.
+const (
+	adminPort = 2 + iota
+	smtpPort
+	portCount
+)
 
-// freePorts returns TCP ports at which no program was listening when freePorts chose them.
+// freePorts returns portCount TCP ports at which no program was listening when freePorts chose them.
 func freePorts() ([]int, error) {
 	var ports []int
-	for range milters {
+	for range portCount {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
@@ -46,47 +51,67 @@ func freePorts() ([]int, error) {
 	return ports, nil
 }
 
-// station is one of the verifiers that are compared.
+// station is one of the verifiers that are compared, or something to compare them with.
 type station struct {
 	name    string
+	role    role
 	needs   []string // programs that must be installed
 	version []string // command that prints the version
 	start   func(context.Context, place) (*processes, error)
 }
 
+// role says what a station is compared as.
+type role int
+
+const (
+	ours  role = iota // sekimori
+	peer              // another verifier
+	floor             // does nothing: no verifier can be faster
+)
+
+const (
+	nothingName  = "milter that does nothing"
+	noMilterName = "no milter"
+)
+
 func stations() []station {
 	return []station{
-		{"sekimori", nil, nil, startSekimori},
-		{"opendkim+opendmarc", []string{"opendkim", "opendmarc", "unshare", "mount"},
+		{"sekimori", ours, nil, nil, startSekimori},
+		{"opendkim+opendmarc", peer, []string{"opendkim", "opendmarc", "unshare", "mount"},
 			[]string{"dpkg-query", "-W", "opendkim", "opendmarc"}, startOpen},
-		{"rspamd", []string{"rspamd"}, []string{"dpkg-query", "-W", "rspamd"}, startRspamd},
+		{"rspamd", peer, []string{"rspamd"}, []string{"dpkg-query", "-W", "rspamd"}, startRspamd},
+		{nothingName, floor, nil, nil, startNothing},
+		{noMilterName, floor, nil, nil, startNone},
 	}
 }
 
-// installed returns the stations whose programs are installed.
-func installed(progress io.Writer) []station {
-	var out []station
+// startNone starts nothing, for a Postfix without milters.
+func startNone(context.Context, place) (*processes, error) { return &processes{}, nil }
+
+// installed returns the stations whose programs are installed, and a sentence about each of the
+// others.
+func installed() (here []station, absent []string) {
 next:
 	for _, s := range stations() {
 		for _, program := range s.needs {
 			if _, err := exec.LookPath(program); err != nil {
-				fmt.Fprintf(progress, "%s is left out: %v\n", s.name, err)
+				absent = append(absent, fmt.Sprintf("%s was not measured: %v.", s.name, err))
 				continue next
 			}
 		}
 		if len(s.needs) > 0 && os.Geteuid() != 0 {
-			fmt.Fprintf(progress, "%s is left out: it needs root\n", s.name)
+			absent = append(absent, s.name+" was not measured: it needs root.")
 			continue
 		}
-		out = append(out, s)
+		here = append(here, s)
 	}
-	return out
+	return here, absent
 }
 
 // address returns the n-th milter address of a place in the notations of milterload, libmilter and
 // rspamd.
 func (p place) address(n int) (ours, libmilter, rspamd string) {
-	if len(p.ports) > 0 {
+	if p.tcp {
 		port := p.ports[n]
 		return fmt.Sprintf("inet:127.0.0.1:%d", port), fmt.Sprintf("inet:%d@127.0.0.1", port), fmt.Sprintf("127.0.0.1:%d", port)
 	}
@@ -99,12 +124,16 @@ func (p place) write(name, text string) (string, error) {
 	return path, os.WriteFile(path, []byte(text), 0o644)
 }
 
-// startSekimori starts sekimori. Its log level is warn, because the other verifiers do not log each
-// message either.
+// startSekimori starts sekimori. Its log level is warn unless the place asks for a log of each
+// message.
 func startSekimori(ctx context.Context, p place) (*processes, error) {
 	ours, _, _ := p.address(0)
-	const configuration = "mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: \"\"}\nlog: {level: warn}\n"
-	path, err := p.write("sekimori.yaml", fmt.Sprintf(configuration, ours, authServID, p.dns))
+	admin, level := "", "warn"
+	if p.asInstalled {
+		admin, level = fmt.Sprintf("127.0.0.1:%d", p.ports[adminPort]), "info"
+	}
+	const configuration = "mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: %q}\nlog: {level: %s}\n"
+	path, err := p.write("sekimori.yaml", fmt.Sprintf(configuration, ours, authServID, p.dns, admin, level))
 	if err != nil {
 		return nil, err
 	}
@@ -144,14 +173,14 @@ func startOpen(ctx context.Context, p place) (*processes, error) {
 
 // rspamdConf configures rspamd with three modules, the Authentication-Results field and two worker
 // processes. %[1]s is the directory, %[2]s the socket, %[3]s the address of the name server, %[4]s
-// its port and %[5]s the authserv-id.
+// its port, %[5]s the authserv-id and %[6]s the log level.
 const rspamdConf = `
 options {
   filters = ["dkim"]; url_tld = "%[1]s/suffixes"; pidfile = "%[1]s/pid"; tempdir = "%[1]s"; history_rows = 1;
   dns { nameserver = ["%[3]s:%[4]s:1"]; timeout = 5s; retransmits = 3; sockets = 16; }
   local_addrs = ["127.0.0.0/8"];
 }
-logging { type = "file"; filename = "%[1]s/log"; level = "error"; }
+logging { type = "file"; filename = "%[1]s/log"; level = "%[6]s"; }
 modules { path = "/usr/share/rspamd/plugins"; }
 dkim { } spf { } dmarc { }
 milter_headers {
@@ -174,7 +203,11 @@ func startRspamd(ctx context.Context, p place) (*processes, error) {
 	if _, err := p.write("suffixes", suffixes); err != nil {
 		return nil, err
 	}
-	path, err := p.write("rspamd.conf", fmt.Sprintf(rspamdConf, p.dir, socket, host, port, authServID))
+	level := "error"
+	if p.asInstalled {
+		level = "info"
+	}
+	path, err := p.write("rspamd.conf", fmt.Sprintf(rspamdConf, p.dir, socket, host, port, authServID, level))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"strings"
+	"time"
+
+	"sekimori/internal/bench/traffic"
+)
+
+// primitives measures what the cryptography takes on this machine. Every verifier must do it, so
+// none can be faster.
+type primitives struct {
+	public    *rsa.PublicKey
+	sum       [sha256.Size]byte
+	signature []byte
+	edPublic  ed25519.PublicKey
+	edSig     []byte
+	big       []byte
+}
+
+func newPrimitives() (*primitives, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	p := &primitives{public: &key.PublicKey, sum: sha256.Sum256([]byte("floor")), big: make([]byte, 1_000_000)}
+	if p.signature, err = rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, p.sum[:]); err != nil {
+		return nil, err
+	}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	p.edPublic, p.edSig = public, ed25519.Sign(private, p.sum[:])
+	return p, err
+}
+
+// floors are times in milliseconds.
+type floors struct {
+	RSAVerify     float64 `json:"rsa_2048_verify_ms"`
+	Ed25519Verify float64 `json:"ed25519_verify_ms"`
+	SHAMegabyte   float64 `json:"sha256_1mb_ms"`
+}
+
+func (p *primitives) measure() floors {
+	return floors{
+		RSAVerify:     perCall(func() { _ = rsa.VerifyPKCS1v15(p.public, crypto.SHA256, p.sum[:], p.signature) }),
+		Ed25519Verify: perCall(func() { _ = ed25519.Verify(p.edPublic, p.sum[:], p.edSig) }),
+		SHAMegabyte:   perCall(func() { sha256.Sum256(p.big) }),
+	}
+}
+
+// perCall returns the time of one call of f in milliseconds. It measures several batches of calls
+// and returns the median of their means.
+func perCall(f func()) float64 {
+	const batches, batch = 7, 10 * time.Millisecond
+	means := make([]float64, batches)
+	for i := range means {
+		start, calls := time.Now(), 0
+		for ; time.Since(start) < batch; calls++ {
+			f()
+		}
+		means[i] = float64(time.Since(start)) / float64(time.Millisecond) / float64(calls)
+	}
+	return median(means)
+}
+
+// cryptography is what the messages of a corpus need of it, on average.
+type cryptography struct{ rsa, ed25519, megabytes float64 }
+
+func needs(c *traffic.Corpus) cryptography {
+	var sum cryptography
+	for _, s := range c.Sessions {
+		for _, m := range s.Messages {
+			sum.megabytes += float64(len(m.Body)) / 1e6
+			for _, f := range m.Header {
+				switch {
+				case f.Name != "DKIM-Signature":
+				case strings.Contains(f.Value, "ed25519"):
+					sum.ed25519++
+				default:
+					sum.rsa++
+				}
+			}
+		}
+	}
+	n := float64(c.Messages())
+	return cryptography{sum.rsa / n, sum.ed25519 / n, sum.megabytes / n}
+}
+
+// of returns the time in milliseconds that the cryptography of one message takes.
+func (f floors) of(c cryptography) float64 {
+	return f.RSAVerify*c.rsa + f.Ed25519Verify*c.ed25519 + f.SHAMegabyte*c.megabytes
+}
