@@ -100,6 +100,7 @@ type Policy struct {
 	Overrides        []Override            `yaml:"overrides"`
 	Ramp             Ramp                  `yaml:"ramp"`
 	Recipients       Recipients            `yaml:"recipients"`
+	Reply            Reply                 `yaml:"reply"`
 }
 
 // Report is the section for DMARC reports. This version does not send reports,

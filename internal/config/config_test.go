@@ -64,6 +64,7 @@ policy:
       then: accept
     - {file: /etc/sekimori/more.yaml}
     - {id: forced, when: {author: [big.example]}, then: {policy: reject}}
+  reply: {contact: postmaster@example.jp, url: "https://example.jp/mail"}
   ramp: {percent: 50, domains: {Bank.example: 25, shop.example: 0}}
   recipients: {default: out, file: /etc/optin, socketmap: "inet:[::1]:9999:consent", timeout: 1s, cache_ttl: 0s, mixed: split}
 shadow: /etc/sekimori/next.yaml
@@ -115,6 +116,7 @@ func fullConfig() *Config {
 				{File: "/etc/sekimori/more.yaml"},
 				{ID: "forced", When: When{Author: []Pattern{"big.example"}}, Then: Then{Policy: "reject"}},
 			},
+			Reply:      Reply{Contact: "postmaster@example.jp", URL: "https://example.jp/mail"},
 			Ramp:       Ramp{Percent: 50, Domains: map[Domain]int{"bank.example": 25, "shop.example": 0}},
 			Recipients: Recipients{Default: "out", File: "/etc/optin", Socketmap: "inet:[::1]:9999:consent", Timeout: Duration(time.Second), Mixed: MixedSplit}},
 		Shadow:  "/etc/sekimori/next.yaml",

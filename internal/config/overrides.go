@@ -314,6 +314,7 @@ func (c *Config) verdicts(rules []policy.Rule) policy.Config {
 		TempError: c.Policy.TempError, TempErrorUnknown: c.Policy.TempErrorUnknown, InvalidFrom: c.Policy.InvalidFrom,
 		TrustedSealers: make([]dns.Name, len(c.ARC.TrustedSealers)), Rules: rules,
 		Ramp: &policy.Ramp{Percent: c.Policy.Ramp.Percent, Domains: make(map[dns.Name]int, len(c.Policy.Ramp.Domains))},
+		Help: policy.ReplyHelp(c.Policy.Reply.URL, c.Policy.Reply.Contact),
 	}
 	for i, d := range c.ARC.TrustedSealers {
 		out.TrustedSealers[i] = dns.Name(d)

@@ -154,6 +154,7 @@ func (k *checker) policy(p Policy) {
 	word(k, "policy.temperror", p.TempError, policy.TempErrorActions)
 	word(k, "policy.temperror_unknown", p.TempErrorUnknown, policy.TempErrorActions)
 	word(k, "policy.invalid_from", p.InvalidFrom, policy.InvalidFromActions)
+	k.reply(p.Reply)
 }
 
 // unbuilt adds a problem for each key that is set but has no effect in this

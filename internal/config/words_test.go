@@ -22,6 +22,8 @@ func TestGoodInput(t *testing.T) {
 		"policy: {temperror: %s}":                          {"accept", "tempfail"},
 		"policy: {temperror_unknown: %s}":                  {"accept", "tempfail"},
 		"policy: {invalid_from: %s}":                       {"reject", "quarantine", "tag"},
+		"policy: {reply: {contact: %s}}":                   {"''", "postmaster@isp.example", "'help desk, +81 3 0000 0000'"},
+		"policy: {reply: {url: %s}}":                       {"''", "https://isp.example/mail?a=b%20c", "'http://[::1]/'", "https://a.example/" + strings.Repeat("b", 126)},
 		"log: {format: %s}":                                {"json", "text"},
 		"log: {level: %s}":                                 {"debug", "info", "warn", "error"},
 		"headers: {received_spf: %s}":                      {"true", "false"},

@@ -161,7 +161,7 @@ func (c *Case) Finish(ctx context.Context) Decision {
 		switch {
 		case c.outline == nil:
 		case c.outline.TooMany():
-			d.Verdict = policy.Flooded(d.Verdict)
+			d.Verdict = policy.Flooded(d.Verdict, j.Policy)
 		default:
 			d.Edits = w.NotEvaluated(c.connection.self(), c.outline, "too large")
 		}

@@ -68,6 +68,27 @@ type Config struct {
 	// Ramp is the share of failing messages on which the author's policy is
 	// enforced. nil means all of them.
 	Ramp *Ramp
+	// Help ends the text of every reply that refuses a message, so that the
+	// sender learns whom to ask; see ReplyHelp.
+	Help string
+}
+
+// MaxHelp is the largest length of Config.Help in octets. A reply has at most
+// 510, and its own text with a long domain has some 350.
+const MaxHelp = 150
+
+// ReplyHelp returns the text for Config.Help. url is a page for senders, and
+// contact is an address to write to. Either may be "".
+func ReplyHelp(url, contact string) string {
+	switch {
+	case url == "" && contact == "":
+		return ""
+	case url == "":
+		return "; contact " + contact
+	case contact == "":
+		return "; see " + url
+	}
+	return "; see " + url + " or contact " + contact
 }
 
 // Default returns the policy of an operator who configured nothing.

@@ -39,7 +39,7 @@ func Oversized(what string, c Config) Verdict {
 // authserv-id. Mail clients would believe that the result is from us. A
 // temporary refusal would not help, because the result would be there again on
 // every retry, so the message is rejected. Monitor mode does not refuse it.
-func Forged(v Verdict, id string) Verdict {
+func Forged(v Verdict, id string, c Config) Verdict {
 	v.Evidence = append(v.Evidence, "there is a result in our name, and the MTA does not let fields be deleted")
 	v.Disposition, v.Override = dmarc.PolicyNone, nil
 	v.Action, v.Reason = Reject, ReasonForged
@@ -49,7 +49,7 @@ func Forged(v Verdict, id string) Verdict {
 		if v.ID != "" {
 			text += " (" + v.ID + ")"
 		}
-		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused, text)
+		v.Reply = smtp.New(smtp.CodeRefused, smtp.EnhancedRefused, text).With(c.Help)
 	}
 	return v
 }
@@ -59,24 +59,24 @@ func Forged(v Verdict, id string) Verdict {
 // is the only verdict that refuses a message in monitor mode too. If the
 // message were delivered with these fields, the recipient could trust a forged
 // result. If all of them were deleted, a sender could keep the MTA busy.
-func Flooded(v Verdict) Verdict {
+func Flooded(v Verdict, c Config) Verdict {
 	v.Evidence = append(v.Evidence, "too many results in our name to delete them")
 	v.Action, v.Applied, v.Enforced = Reject, Reject, true
-	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds the limits of this system")
+	v.Reply = smtp.New(smtp.CodeTooBig, smtp.EnhancedTooBig, "Message header exceeds the limits of this system").With(c.Help)
 	return v
 }
 
 // Unlabelled returns the verdict on a message that cannot be labelled because
 // the MTA does not let us add fields. The refusal is temporary, because the
 // operator can correct the setup of the MTA before the client tries again.
-func Unlabelled(v Verdict, err error) Verdict {
+func Unlabelled(v Verdict, err error, c Config) Verdict {
 	v.Evidence = append(v.Evidence, err.Error())
 	v.Disposition, v.Override = dmarc.PolicyNone, nil
 	if !v.Enforced {
 		v.Applied = Accept
 	} else {
 		v.Action, v.Applied, v.Reason = TempFail, TempFail, ReasonUnlabelled
-		v.Reply = smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Email cannot be labelled here now ("+v.ID+")")
+		v.Reply = smtp.New(smtp.CodeLocalError, smtp.EnhancedSystem, "Email cannot be labelled here now ("+v.ID+")").With(c.Help)
 	}
 	return v
 }
@@ -110,10 +110,13 @@ func byFacts(e *msgauth.Evaluation, c Config) Verdict {
 	return v
 }
 
-// settle sets Applied, and removes the reply if the message is not refused.
+// settle sets Applied. It completes the reply, or removes it if the message is
+// not refused.
 func (v *Verdict) settle(c Config) {
 	v.Applied = applied(*v, c)
-	if v.Applied != Reject && v.Applied != TempFail {
+	if v.Applied == Reject || v.Applied == TempFail {
+		v.Reply = v.Reply.With(c.Help)
+	} else {
 		v.Reply = smtp.Reply{}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/iprev"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
+	"sekimori/internal/smtp"
 	"sekimori/internal/spf"
 	"sekimori/internal/trait"
 )
@@ -270,7 +271,7 @@ func TestOversized(t *testing.T) {
 // mode.
 func TestFlooded(t *testing.T) {
 	for _, mode := range []Mode{Enforce, Monitor} {
-		if v := Flooded(Oversized("header_fields", Config{Mode: mode})); v.Applied != Reject || v.Reply.Code != 552 || !v.Enforced || v.Reason != ReasonOversize {
+		if v := Flooded(Oversized("header_fields", Config{Mode: mode}), Config{}); v.Applied != Reject || v.Reply.Code != 552 || !v.Enforced || v.Reason != ReasonOversize {
 			t.Errorf("%s: %+v", mode, v)
 		}
 	}
@@ -282,13 +283,13 @@ func TestFlooded(t *testing.T) {
 func TestForged(t *testing.T) {
 	e := failing(dmarc.PolicyNone)
 	for _, v := range []Verdict{Decide(&e, Config{}), Skipped(ReasonAuthenticated)} {
-		v = Forged(v, "mx.example.jp")
+		v = Forged(v, "mx.example.jp", Config{})
 		if v.Action != Reject || v.Applied != Reject || v.Reason != ReasonForged || v.Reply.Code != 550 || v.Reply.Enhanced != "5.7.1" ||
 			v.Reply.Validate() != nil || !strings.Contains(v.Reply.Text, "mx.example.jp") || strings.Contains(v.Reply.Text, "()") {
 			t.Errorf("enforce: %+v", v)
 		}
 	}
-	if v := Forged(Decide(&e, Config{Mode: Monitor}), "mx"); v.Action != Reject || v.Applied != Tag || v.Reply.Code != 0 {
+	if v := Forged(Decide(&e, Config{Mode: Monitor}), "mx", Config{}); v.Action != Reject || v.Applied != Tag || v.Reply.Code != 0 {
 		t.Errorf("monitor mode acted: %+v", v)
 	}
 }
@@ -296,11 +297,54 @@ func TestForged(t *testing.T) {
 func TestUnlabelled(t *testing.T) {
 	e := failing(dmarc.PolicyNone)
 	cause := errors.New("no such action")
-	if v := Unlabelled(Decide(&e, Config{}), cause); v.Applied != TempFail || v.Reply.Validate() != nil {
+	if v := Unlabelled(Decide(&e, Config{}), cause, Config{}); v.Applied != TempFail || v.Reply.Validate() != nil {
 		t.Errorf("enforce: %+v", v)
 	}
-	if v := Unlabelled(Decide(&e, Config{Mode: Monitor}), cause); v.Applied != Accept {
+	if v := Unlabelled(Decide(&e, Config{Mode: Monitor}), cause, Config{}); v.Applied != Accept {
 		t.Errorf("monitor mode acted: %+v", v)
+	}
+}
+
+// TestHelp checks that every reply that refuses a message ends with the help,
+// even if the longest domain is part of the reply.
+func TestHelp(t *testing.T) {
+	c := Config{Help: ReplyHelp("https://isp.example/mail", "postmaster@isp.example"), TempErrorUnknown: TempFail}
+	reject, none, undecided := failing(dmarc.PolicyReject), failing(dmarc.PolicyNone), failing(dmarc.PolicyNone)
+	undecided.DMARC.Result = dmarc.ResultTempError
+	long := failing(dmarc.PolicyReject)
+	long.From.AuthorDomain = dns.Name(strings.Repeat("a.", 120) + "example.jp")
+	noAuthor := msgauth.Evaluation{}
+	for name, v := range map[string]Verdict{
+		"p=reject":        Decide(&reject, c),
+		"a long domain":   Decide(&long, c),
+		"no author":       Decide(&noAuthor, c),
+		"temporary error": Decide(&undecided, c),
+		"oversize":        Oversized("header_bytes", c),
+		"flooded":         Flooded(Oversized("header_fields", Config{Mode: Monitor}), c),
+		"forged":          Forged(Decide(&none, c), "mx", c),
+		"unlabelled":      Unlabelled(Decide(&none, c), errors.New("no such action"), c),
+	} {
+		if err := v.Reply.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if strings.Count(v.Reply.Text, c.Help) != 1 || !strings.HasSuffix(v.Reply.Text, "; see https://isp.example/mail or contact postmaster@isp.example") {
+			t.Errorf("%s: %q", name, v.Reply.Text)
+		}
+		if v.ID != "" && !strings.Contains(v.Reply.Text, v.ID) {
+			t.Errorf("%s: the ID is missing: %q", name, v.Reply.Text)
+		}
+	}
+	if v := Decide(&none, c); v.Reply != (smtp.Reply{}) {
+		t.Errorf("a delivered message got the reply %v", v.Reply)
+	}
+	for _, tt := range []struct{ url, contact, want string }{
+		{"", "", ""},
+		{"", "+81 3 0000 0000", "; contact +81 3 0000 0000"},
+		{"https://a.example", "", "; see https://a.example"},
+	} {
+		if got := ReplyHelp(tt.url, tt.contact); got != tt.want {
+			t.Errorf("ReplyHelp(%q, %q) = %q", tt.url, tt.contact, got)
+		}
 	}
 }
 

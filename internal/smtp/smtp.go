@@ -74,6 +74,15 @@ func New(code int, enhanced, text string) Reply {
 	return Reply{Code: code, Enhanced: enhanced, Text: printable.Marked(strings.TrimSpace(text), max(space, minText))}
 }
 
+// With returns the reply with the suffix at the end of its text. If the line becomes too long, the
+// text before the suffix is cut and ends in "...". The suffix must be printable ASCII and leave
+// space for a text.
+func (r Reply) With(suffix string) Reply {
+	space := MaxLen - len(r.String()) + len(r.Text) - len(suffix)
+	r.Text = printable.Marked(r.Text, max(space, minText)) + suffix
+	return r
+}
+
 // Validate returns an error if an MTA would refuse or rewrite the reply.
 func (r Reply) Validate() error {
 	// RFC 5321 §4.2: the second digit is 0 to 5.

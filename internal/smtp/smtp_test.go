@@ -49,6 +49,24 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestWith(t *testing.T) {
+	suffix := "; see https://isp.example/mail"
+	for _, c := range []struct{ reason, text, suffix, want string }{
+		{"nothing to add", "Rejected (id)", "", "Rejected (id)"},
+		{"added", "Rejected (id)", suffix, "Rejected (id)" + suffix},
+		{"the longest text that is not cut", strings.Repeat("a", 500-len(suffix)), suffix, strings.Repeat("a", 500-len(suffix)) + suffix},
+		{"one octet longer", strings.Repeat("a", 501-len(suffix)), suffix, strings.Repeat("a", 497-len(suffix)) + "..." + suffix},
+	} {
+		got := New(CodeRefused, EnhancedRefused, c.text).With(c.suffix)
+		if got.Text != c.want || got.Code != CodeRefused || got.Enhanced != EnhancedRefused {
+			t.Errorf("%s: got %+v, want %q", c.reason, got, c.want)
+		}
+		if err := got.Validate(); err != nil {
+			t.Errorf("%s: %v", c.reason, err)
+		}
+	}
+}
+
 func TestNew(t *testing.T) {
 	for _, c := range []struct{ reason, text, want string }{
 		{"plain text is left alone", "Rejected (id)", "Rejected (id)"},

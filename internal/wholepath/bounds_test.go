@@ -223,6 +223,7 @@ var bounds = []bound{
 	{"resolver/upstream.DefaultTimeout", "2s", "time", "for one try at one server", "dns.timeout", "resolver/upstream.TestExchangeGivesUpAtTheDeadline"},
 	{"resolver/upstream.defaultRounds", "2", "tries at each server", "all tries together end with dns.message_budget", "",
 		"resolver/upstream.TestClientNextServer"},
+	{"policy.MaxHelp", "150", "octets", "the end of a reply line, after the reply's own text", "policy.reply", "policy.TestHelp config.TestBadInput"},
 	{"smtp.MaxLen", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "smtp.TestValidate"},
 	{"spf.MaxQueries", "123", "queries of a check", "RFC 7208 §4.6.4 allows fewer", "", "spf.TestMaxQueries"},
 	{"spf.MaxExplanationLen", "400", "octets", "is a part of a reply line", "", "spf.TestExplanationIsBounded"},
