@@ -3,8 +3,68 @@ package milter
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
+
+// attendance starts the attendants. One timer serves all calls of EndOfMessage, and is not stopped
+// when a call returns: nearly every call takes far less than attendAfter, and a timer that is set and
+// stopped for each of them would wake a thread each time.
+type attendance struct {
+	mu      sync.Mutex
+	calls   map[*attendant]time.Time // when the attendant of each running call is to start
+	timer   *time.Timer
+	pending bool // the timer is set
+}
+
+// begin notes that the call of a begins.
+func (s *attendance) begin(a *attendant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls == nil {
+		s.calls = make(map[*attendant]time.Time)
+	}
+	s.calls[a] = time.Now().Add(attendAfter)
+	if s.pending {
+		return // the timer is set for an earlier call, and start sets it again for this one
+	}
+	s.pending = true
+	if s.timer == nil {
+		s.timer = time.AfterFunc(attendAfter, s.start)
+	} else {
+		s.timer.Reset(attendAfter)
+	}
+}
+
+// end notes that the call of a has returned. It returns false if the attendant was started.
+func (s *attendance) end(a *attendant) (early bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, early = s.calls[a]
+	delete(s.calls, a)
+	return early
+}
+
+// start starts the attendants of the calls that have run for attendAfter, and sets the timer for the
+// next call.
+func (s *attendance) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	var next time.Time
+	for a, due := range s.calls {
+		switch {
+		case !due.After(now):
+			delete(s.calls, a)
+			go a.attend()
+		case next.IsZero() || due.Before(next):
+			next = due
+		}
+	}
+	if s.pending = !next.IsZero(); s.pending {
+		s.timer.Reset(next.Sub(now))
+	}
+}
 
 // attendant watches the MTA while a call of EndOfMessage takes long. It sends progress notices,
 // detects that the MTA has left, and ends the context of the call when the time is up. A connection
@@ -14,7 +74,6 @@ type attendant struct {
 	l      *link
 	ctx    callContext // the context of every EndOfMessage
 	cancel context.CancelCauseFunc
-	timer  *time.Timer
 	over   chan struct{} // receives when EndOfMessage has returned
 	left   chan struct{} // receives when attend has ended
 }
@@ -48,25 +107,16 @@ func (l *link) endOfMessage(m *Modifier) (reply Reply, panicked bool) {
 		l.attendant = newAttendant(l)
 	}
 	a := l.attendant
-	a.begin()
+	l.srv.attendance.begin(a)
 	defer a.end()
 	panicked = l.protect("milter.end_of_message", func() { reply = l.session.EndOfMessage(&a.ctx, m) })
 	return reply, panicked
 }
 
-// begin makes attend run after attendAfter, unless end is called before.
-func (a *attendant) begin() {
-	if a.timer == nil {
-		a.timer = time.AfterFunc(attendAfter, a.attend)
-	} else {
-		a.timer.Reset(attendAfter)
-	}
-}
-
-// end is called when EndOfMessage has returned. It stops the timer of begin. If attend is
-// already running, end makes it stop and waits until it has returned.
+// end is called when EndOfMessage has returned. If attend is running, end makes it stop and waits
+// until it has returned.
 func (a *attendant) end() {
-	if !a.timer.Stop() {
+	if !a.l.srv.attendance.end(a) {
 		a.over <- struct{}{}
 		<-a.left
 	}

@@ -1,16 +1,32 @@
 package milter
 
 import (
+	"context"
 	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	gomilter "github.com/emersion/go-milter"
+
+	"sekimori/internal/milter/dialogue"
 	"sekimori/internal/milter/wire"
 )
 
 // TestGoMilterIsShownWholeFrames checks what go-milter reads from the shim: the length of a
-// frame, and then exactly that many octets.
+// frame, and then exactly that many octets, or the end.
 func TestGoMilterIsShownWholeFrames(t *testing.T) {
-	s := &shim{event: wire.CmdEndOfBody}
+	ours, mta := net.Pipe()
+	defer mta.Close()
+	srv := New(Options{NewSession: func(*Conn) Session { return nil }})
+	l := newLink(srv, ours, srv.settings.Load(), "")
+	l.phase = dialogue.PhaseEndOfHeader
+	s := &shim{worker: &worker{srv: srv, next: make(chan *link, 1)}, link: l}
+	go func() { _, _ = io.WriteString(mta, "\x00\x00\x00\x01E") }()
 	var frame [5]byte
 	if _, err := io.ReadFull(s, frame[:4]); err != nil {
 		t.Fatal(err)
@@ -18,4 +34,141 @@ func TestGoMilterIsShownWholeFrames(t *testing.T) {
 	if n, err := s.Read(frame[4:]); n != 1 || err != nil || string(frame[:]) != "\x00\x00\x00\x01E" {
 		t.Errorf("%q, %d, %v", frame, n, err)
 	}
+	close(s.worker.next)
+	s.link = nil
+	if _, err := io.ReadFull(s, frame[:]); err != io.ErrUnexpectedEOF {
+		t.Errorf("after the last connection: %v", err)
+	}
+}
+
+// TestAgreement checks that the answer to an offer is that of go-milter with the agreed version, for
+// every offer, also if the offer before was another one.
+func TestAgreement(t *testing.T) {
+	s := New(Options{NewSession: func(*Conn) Session { return nil }})
+	for _, o := range []wire.Offer{
+		{Version: 6, Actions: 0x1ff, Protocol: 0x1fffff}, {Version: 6, Actions: 0x1ff, Protocol: 0x1fffff},
+		{Version: 4, Actions: 0x1ff, Protocol: 0x1fffff}, {Version: 2, Actions: 0x3f, Protocol: 0x7f}, {Version: 6, Protocol: 0x1fffff},
+	} {
+		terms := dialogue.Negotiate(o, ReplyAt{}.to)
+		theirs := &gomilter.Server{
+			NewMilter: func() gomilter.Milter { return gomilter.NoOpMilter{} },
+			Actions:   terms.Actions, Protocol: terms.Protocol, SymList: s.symList,
+		}
+		want := []byte(answered(t, theirs, "\x00\x00\x00\x01O"))
+		want[8] = byte(o.Version)
+		// go-milter lists the macros of the stages in any order.
+		got := slices.Clone(s.agree(terms))
+		if slices.Sort(got[17:]); len(want) > 17 {
+			slices.Sort(want[17:])
+		}
+		if string(got) != string(want) {
+			t.Errorf("%+v: %q, want %q", o, got, want)
+		}
+	}
+}
+
+// dials is a listener whose connections come from the channel.
+type dials struct {
+	next   chan net.Conn
+	closed chan struct{}
+	once   *sync.Once
+}
+
+func (d dials) Accept() (net.Conn, error) {
+	select {
+	case nc := <-d.next:
+		return nc, nil
+	case <-d.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (d dials) Close() error   { d.once.Do(func() { close(d.closed) }); return nil }
+func (d dials) Addr() net.Addr { return &net.UnixAddr{} }
+
+// TestWorkersServeAgain checks that a worker serves one connection after another, that no more than
+// maxIdleWorkers wait, and that Shutdown ends those that wait.
+func TestWorkersServeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended atomic.Int64
+		s := New(Options{NewSession: func(*Conn) Session { return nil }, Observer: Observer{SessionEnded: func(End) { ended.Add(1) }}})
+		ln := dials{make(chan net.Conn), make(chan struct{}), &sync.Once{}}
+		go func() { _ = s.Serve(ln) }()
+		waiting := func() int {
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.idle)
+		}
+		dial := func() net.Conn {
+			ours, mta := net.Pipe()
+			ln.next <- ours
+			return mta
+		}
+		for range 3 {
+			mta := dial()
+			if n := waiting(); n != 0 {
+				t.Fatalf("%d workers wait while the only one serves", n)
+			}
+			_ = mta.Close()
+			if n := waiting(); n != 1 {
+				t.Fatalf("%d workers wait", n)
+			}
+		}
+		var all []net.Conn
+		for range maxIdleWorkers + 6 {
+			all = append(all, dial())
+		}
+		for _, mta := range all {
+			_ = mta.Close()
+		}
+		if n := waiting(); n != maxIdleWorkers {
+			t.Errorf("%d workers wait, want %d", n, maxIdleWorkers)
+		}
+		if n := ended.Load(); n != maxIdleWorkers+9 {
+			t.Errorf("%d sessions ended", n)
+		}
+		if err := s.Shutdown(context.Background()); err != nil { // the bubble would not end while a worker waits
+			t.Error(err)
+		}
+	})
+}
+
+// TestAttendance checks that one timer makes each long call attended after attendAfter, whatever
+// calls came before, and that no timer is set while no call runs.
+func TestAttendance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{NewSession: func(*Conn) Session { return nil }})
+		w := &s.attendance
+		begin := func() *attendant {
+			ours, mta := net.Pipe()
+			t.Cleanup(func() { _, _ = ours.Close(), mta.Close() })
+			a := newAttendant(newLink(s, ours, s.settings.Load(), ""))
+			w.begin(a)
+			return a
+		}
+		after := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+		quick := begin()
+		after(attendAfter / 2)
+		if !w.end(quick) {
+			t.Error("a short call was attended")
+		}
+		slow := begin()
+		after(attendAfter - time.Millisecond) // the timer for the first call has run out meanwhile
+		if _, early := w.calls[slow]; !early || !w.pending {
+			t.Errorf("attended %v early, pending %v", !early, w.pending)
+		}
+		after(time.Millisecond)
+		if len(w.calls) != 0 || w.pending {
+			t.Errorf("%d calls, pending %v", len(w.calls), w.pending)
+		}
+		slow.end()
+		if again := begin(); !w.pending || !w.end(again) {
+			t.Error("the timer is not set for the call after")
+		}
+		after(attendAfter)
+		if w.pending {
+			t.Error("the timer is set without a call")
+		}
+	})
 }

@@ -13,11 +13,9 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// link is one MTA connection, from its first frame to its end. go-milter uses it in two ways (see
-// gomilter.go): it reads commands from the link as from a net.Conn, and it calls the link as its
-// backend. After the negotiation, everything except the attendant runs in the goroutine that
-// go-milter starts for the connection. When go-milter reads a command, the link first handles all
-// events that go-milter does not need to see.
+// link is one MTA connection, from its first frame to its end. A worker serves it (see gomilter.go):
+// go-milter reads the commands of the link, and calls the link as its backend. Everything except the
+// attendant runs in the goroutine of the worker.
 type link struct {
 	srv    *Server
 	t      *wire.Transport
@@ -105,11 +103,11 @@ func newConn(nc net.Conn, limits *Limits) *Conn {
 	return &Conn{remote: nc.RemoteAddr(), local: nc.LocalAddr(), macros: wire.Macros{Limit: limits.MaxMacroBytes}}
 }
 
-// begin reads the MTA's offer and sets the terms. If that fails, it returns false and the
-// connection ends. begin must read the offer before go-milter does. go-milter would ask for
-// everything that it is configured to ask for, and an MTA closes the connection if a milter asks
-// for more than the MTA offered.
-func (l *link) begin() (ok bool) {
+// begin reads the MTA's offer, sets the terms, and writes them to the write buffer. If that fails, the
+// connection ends. begin, not go-milter, must read the offer. go-milter would ask for everything that
+// it is configured to ask for, and an MTA closes the connection if a milter asks for more than the MTA
+// offered.
+func (l *link) begin() {
 	defer l.rescue("milter.negotiate")
 	cmd, data, err := l.t.ReadFrame(l.idle(), true)
 	var o wire.Offer
@@ -124,15 +122,14 @@ func (l *link) begin() (ok bool) {
 	}
 	if err != nil {
 		l.fail(err)
-		return false
+		return
 	}
 	at := l.srv.settings.Load().ReplyAt
 	if l.refuse != "" {
 		at = ReplyAt{Connect: true}
 	}
 	l.conn.terms = dialogue.Negotiate(o, at.to)
-	l.cmd = wire.CmdNegotiate
-	return true
+	l.t.Append(l.srv.agree(l.conn.terms))
 }
 
 // idle returns how long the MTA may be silent in the current phase.

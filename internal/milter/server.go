@@ -36,6 +36,9 @@ type Server struct {
 	symList map[gomilter.Stage][]string
 	buffers wire.Buffers
 
+	attendance attendance
+	agreed     atomic.Pointer[agreement] // the last one
+
 	settings atomic.Pointer[settings]
 	memory   memory
 	errors   ration
@@ -47,8 +50,9 @@ type Server struct {
 	sessions  int // how many links are served
 	refusing  int // how many links are being refused
 	draining  chan struct{}
-	drained   bool // Shutdown was called, and has closed draining
-	wg        sync.WaitGroup
+	drained   bool           // Shutdown was called, and has closed draining
+	idle      []*worker      // the workers that wait for a connection
+	wg        sync.WaitGroup // counts the workers
 }
 
 // settings are Settings in which zero fields are replaced by their defaults.
@@ -199,8 +203,8 @@ func (s *Server) full() bool {
 	return s.refusing >= maxRefusing && (s.sessions >= limits.MaxSessions || s.memory.short(limits.Memory))
 }
 
-// start starts a goroutine for the connection nc. It serves nc, or refuses nc if MaxSessions or
-// Memory does not allow one more connection.
+// start makes a worker serve the connection nc, or refuse it if MaxSessions or Memory does not allow
+// one more connection.
 func (s *Server) start(nc net.Conn) {
 	set := s.settings.Load()
 	reason := RejectReason("")
@@ -221,22 +225,17 @@ func (s *Server) start(nc net.Conn) {
 	} else {
 		s.refusing++
 	}
-	s.wg.Add(1)
+	w := s.takeIdle()
+	if w == nil {
+		s.wg.Add(1) // Close of the new worker's shim calls Done
+	}
 	s.mu.Unlock()
 	if reason == "" {
 		l.startSession()
 	} else {
 		s.opts.Observer.sessionRejected(reason)
 	}
-	go s.run(l)
-}
-
-func (s *Server) run(l *link) {
-	if l.begin() {
-		l.serve()
-	} else {
-		l.finish()
-	}
+	s.serve(l, w)
 }
 
 // done is called by a link when its connection has ended.
@@ -254,7 +253,6 @@ func (s *Server) done(l *link) {
 	case s.freed <- struct{}{}:
 	default: // freed has an element already, which is enough to wake awaitSlot
 	}
-	s.wg.Done()
 }
 
 // Shutdown stops accepting connections and waits until the MTAs end their sessions. If an MTA loses
@@ -269,6 +267,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !s.drained {
 		s.drained = true
 		close(s.draining)
+		s.endIdle()
 	}
 	for ln := range s.listeners {
 		_ = ln.Close()
