@@ -20,9 +20,10 @@ import (
 // the log.
 const maxQueuedLog = 4 << 20
 
-// pause is how long the background writer waits after each write. Under load, many records
-// are then written at once, and the writer needs to be woken less often.
-const pause = 10 * time.Millisecond
+// pause is how long the background writer waits after each write. With more than a few messages a
+// second, several records are then written at once, and the writer needs to be woken less often. A
+// process that is killed loses the records of this time.
+const pause = 50 * time.Millisecond
 
 // LogWriter queues records and writes them to its output in the background. It is safe for
 // concurrent use.

@@ -90,7 +90,7 @@ func TestLogWriterGathers(t *testing.T) {
 			if _, err := w.Write([]byte("x")); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(3 * time.Millisecond) // the records come at 0, 3, 6, 9 and 12 ms
+			time.Sleep(15 * time.Millisecond) // the records come at 0, 15, 30, 45 and 60 ms
 		}
 		time.Sleep(time.Second)
 		if _, err := w.Write([]byte("y")); err != nil {
@@ -100,7 +100,7 @@ func TestLogWriterGathers(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := strings.Join(out.got, ", "), "0s x, 10ms xxx, 20ms x, 1.015s y"; got != want {
+		if got, want := strings.Join(out.got, ", "), "0s x, 50ms xxx, 100ms x, 1.075s y"; got != want {
 			t.Errorf("written: %s, want %s", got, want)
 		}
 	})

@@ -4,6 +4,7 @@
 package sockets
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -84,11 +85,37 @@ func hostPort(s string) string {
 }
 
 func listenNet(network, address string) (net.Listener, error) {
-	ln, err := net.Listen(network, address)
+	var lc net.ListenConfig
+	if network != "unix" {
+		// Package net would set the keep-alive of each connection, in four system calls.
+		lc = net.ListenConfig{KeepAlive: -1, Control: setTCP}
+	}
+	ln, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, hint(err)
 	}
 	return ln, nil
+}
+
+// tcpOptions are options that a connection inherits from the listener.
+var tcpOptions = [...]struct{ level, option, value int }{
+	// An MTA on a host that is gone is noticed after 150 s. These are the values of package net.
+	{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
+	{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 15},
+	{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
+	{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
+	// A connection is accepted when its first octets have come, or after a second. An MTA speaks
+	// first and at once, so the daemon wakes once for both.
+	{syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, 1},
+}
+
+// setTCP sets the options of a listener. They only save time, so an error is ignored.
+func setTCP(_, _ string, raw syscall.RawConn) error {
+	return raw.Control(func(fd uintptr) {
+		for _, o := range tcpOptions {
+			_ = syscall.SetsockoptInt(int(fd), o.level, o.option, o.value)
+		}
+	})
 }
 
 // hint removes the text that package net adds to an error, and appends a question that points to

@@ -1,6 +1,7 @@
 package sockets_test
 
 import (
+	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -8,7 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"sekimori/internal/milter/sockets"
 )
@@ -181,4 +184,47 @@ func TestSystemdChild(t *testing.T) {
 	}
 	all, err := sockets.Config{Address: "systemd:", Sockets: passed}.Listen()
 	t.Log("all", len(all), err)
+}
+
+// TestTCPOptions checks that a connection inherits its options from the listener, and is not accepted
+// before its first octets have come.
+func TestTCPOptions(t *testing.T) {
+	ln, err := listen("inet:127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	mta, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mta.Close()
+	_ = ln.(*net.TCPListener).SetDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := ln.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("accepted before the first octet: %v", err)
+	}
+	_ = ln.(*net.TCPListener).SetDeadline(time.Time{})
+	if _, err := mta.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	raw, err := nc.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []struct{ level, option, want int }{
+		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1}, {syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 15},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15}, {syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
+		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
+	} {
+		_ = raw.Control(func(fd uintptr) {
+			if got, err := syscall.GetsockoptInt(int(fd), o.level, o.option); got != o.want || err != nil {
+				t.Errorf("option %d.%d is %d (%v), want %d", o.level, o.option, got, err, o.want)
+			}
+		})
+	}
 }
