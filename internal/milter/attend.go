@@ -56,6 +56,7 @@ func (s *attendance) start() {
 		switch {
 		case !due.After(now):
 			delete(s.calls, a)
+			a.over, a.left = make(chan struct{}), make(chan struct{})
 			go a.attend()
 		case next.IsZero() || due.Before(next):
 			next = due
@@ -74,8 +75,9 @@ type attendant struct {
 	l      *link
 	ctx    callContext // the context of every EndOfMessage
 	cancel context.CancelCauseFunc
-	over   chan struct{} // receives when EndOfMessage has returned
-	left   chan struct{} // receives when attend has ended
+	// The channels are made when attend begins. over receives when EndOfMessage has returned, and
+	// left receives when attend has ended.
+	over, left chan struct{}
 }
 
 // callContext is the context of every EndOfMessage of a connection. It has no deadline of its
@@ -93,7 +95,7 @@ func (c *callContext) Err() error {
 }
 
 func newAttendant(l *link) *attendant {
-	a := &attendant{l: l, over: make(chan struct{}), left: make(chan struct{})}
+	a := &attendant{l: l}
 	a.ctx.Context, a.cancel = context.WithCancelCause(l.srv.base)
 	return a
 }

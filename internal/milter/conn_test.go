@@ -87,7 +87,7 @@ func (d dials) Close() error   { d.once.Do(func() { close(d.closed) }); return n
 func (d dials) Addr() net.Addr { return &net.UnixAddr{} }
 
 // TestWorkersServeAgain checks that a worker serves one connection after another, that no more than
-// maxIdleWorkers wait, and that Shutdown ends those that wait.
+// keptWorkers wait, and that Shutdown ends those that wait.
 func TestWorkersServeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended atomic.Int64
@@ -116,16 +116,16 @@ func TestWorkersServeAgain(t *testing.T) {
 			}
 		}
 		var all []net.Conn
-		for range maxIdleWorkers + 6 {
+		for range keptWorkers + 6 {
 			all = append(all, dial())
 		}
 		for _, mta := range all {
 			_ = mta.Close()
 		}
-		if n := waiting(); n != maxIdleWorkers {
-			t.Errorf("%d workers wait, want %d", n, maxIdleWorkers)
+		if n := waiting(); n != keptWorkers {
+			t.Errorf("%d workers wait, want %d", n, keptWorkers)
 		}
-		if n := ended.Load(); n != maxIdleWorkers+9 {
+		if n := ended.Load(); n != keptWorkers+9 {
 			t.Errorf("%d sessions ended", n)
 		}
 		if err := s.Shutdown(context.Background()); err != nil { // the bubble would not end while a worker waits

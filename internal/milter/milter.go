@@ -7,8 +7,9 @@
 // shorten addresses, drop malformed fields without an error, and write its errors to the global
 // log. A program that handles mail from strangers must do none of this, and must see every field.
 //
-// go-milter reads only a frame of one octet for the negotiation and for the end of each message.
-// So go-milter gets nothing malformed, and keeps nothing that could grow. The replies and edits
+// go-milter reads only frames of one octet: one for each new kind of offer, whose answer is kept, and
+// one for the end of each message. So go-milter gets nothing malformed, and keeps nothing that could
+// grow. The replies and edits
 // that we write are, octet for octet, those that go-milter would write, but without its buffer
 // of 4 KB for each frame. A test compares the two.
 //
