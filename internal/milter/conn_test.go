@@ -147,7 +147,14 @@ func TestAttendance(t *testing.T) {
 			w.begin(a)
 			return a
 		}
-		after := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+		// after returns, d later, how many calls are not attended, and whether the timer is set.
+		after := func(d time.Duration) (calls int, pending bool) {
+			time.Sleep(d)
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(w.calls), w.pending
+		}
 		quick := begin()
 		after(attendAfter / 2)
 		if !w.end(quick) {
@@ -155,19 +162,18 @@ func TestAttendance(t *testing.T) {
 		}
 		slow := begin()
 		after(attendAfter - time.Millisecond) // the timer for the first call has run out meanwhile
-		if _, early := w.calls[slow]; !early || !w.pending {
-			t.Errorf("attended %v early, pending %v", !early, w.pending)
+		if calls, pending := after(0); calls != 1 || !pending {
+			t.Errorf("shortly before the time: %d calls, pending %v", calls, pending)
 		}
-		after(time.Millisecond)
-		if len(w.calls) != 0 || w.pending {
-			t.Errorf("%d calls, pending %v", len(w.calls), w.pending)
+		if calls, pending := after(time.Millisecond); calls != 0 || pending {
+			t.Errorf("at the time: %d calls, pending %v", calls, pending)
 		}
 		slow.end()
-		if again := begin(); !w.pending || !w.end(again) {
+		again := begin()
+		if _, pending := after(0); !pending || !w.end(again) {
 			t.Error("the timer is not set for the call after")
 		}
-		after(attendAfter)
-		if w.pending {
+		if _, pending := after(attendAfter); pending {
 			t.Error("the timer is set without a call")
 		}
 	})
