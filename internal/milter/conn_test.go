@@ -128,7 +128,12 @@ func TestWorkersServeAgain(t *testing.T) {
 		if n := ended.Load(); n != keptWorkers+9 {
 			t.Errorf("%d sessions ended", n)
 		}
-		if err := s.Shutdown(context.Background()); err != nil { // the bubble would not end while a worker waits
+		last := dial() // its worker ends after the connection, and does not wait for another
+		go func() {
+			time.Sleep(time.Second)
+			_ = last.Close()
+		}()
+		if err := s.Shutdown(context.Background()); err != nil { // Shutdown would not return while a worker waits
 			t.Error(err)
 		}
 	})
