@@ -137,7 +137,7 @@ func TestBadInput(t *testing.T) {
 		{"NUL", "mode: \x00\n", ` the file is not UTF-8 text`},
 		{"nested brackets", strings.Repeat("[", 1<<19), ` the file is nested too deeply`},
 		{"nested lists", strings.Repeat("- ", 1<<19), ` the file is nested too deeply`},
-		{"huge", strings.Repeat("#", strict.MaxFile+1), ` the file is larger than 1MiB`},
+		{"huge", strings.Repeat("#", strict.MaxFile+1), ` the file is larger than 4MiB`},
 	} {
 		_, err := Parse("x.yaml", []byte(c.in))
 		var ce *Error
@@ -247,7 +247,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, strict.MaxFile+10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = Load(path); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+	if _, err = Load(path); err == nil || !strings.Contains(err.Error(), "larger than 4MiB") {
 		t.Errorf("huge file: %v", err)
 	}
 }

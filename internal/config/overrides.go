@@ -161,9 +161,8 @@ func patterns(list []Pattern) []policy.Pattern {
 }
 
 // maxRules is the largest number of rules in policy.overrides and its files
-// together. Every message is compared with each rule, and each rule adds a time
-// series to the metrics.
-const maxRules = 1000
+// together. Each rule adds a time series to the metrics and a row to the console.
+const maxRules = 10_000
 
 // ruleID matches the allowed ids of rules. They can be written without quoting
 // or escaping into a label, a metric and a comment.
@@ -322,6 +321,7 @@ func (c *Config) verdicts(rules []policy.Rule) policy.Config {
 	for d, percent := range c.Policy.Ramp.Domains {
 		out.Ramp.Domains[dns.Name(d)] = percent
 	}
+	out.IndexRules()
 	return out
 }
 
@@ -339,13 +339,14 @@ func (s *RuleSet) Warnings(now time.Time) error {
 			found.add(o.from, []Problem{{Path: o.path + ".expires", Message: text}})
 			continue
 		}
-		for j := range i {
-			if rules[j].Shadows(r) && (rules[j].Expires.IsZero() || now.Before(rules[j].Expires)) {
-				text := fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, rules[j].ID, s.items[j].place())
-				found.add(o.from, []Problem{{Path: o.path, Message: text}})
-				break
+		s.Policy.Shadowing(i, func(j int) bool {
+			if !rules[j].Shadows(r) || !rules[j].Expires.IsZero() && !now.Before(rules[j].Expires) {
+				return true
 			}
-		}
+			text := fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, rules[j].ID, s.items[j].place())
+			found.add(o.from, []Problem{{Path: o.path, Message: text}})
+			return false
+		})
 	}
 	return found.err()
 }

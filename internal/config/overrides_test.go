@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -176,7 +177,7 @@ func TestLoadRulesRefuses(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if _, err := LoadRules(write(t, "huge", strings.Repeat("#", strict.MaxFile+1))); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
+	if _, err := LoadRules(write(t, "huge", strings.Repeat("#", strict.MaxFile+1))); err == nil || !strings.Contains(err.Error(), "larger than 4MiB") {
 		t.Errorf("huge: %v", err)
 	}
 }
@@ -187,16 +188,49 @@ func TestTooManyRules(t *testing.T) {
 		load := func(string) ([]Override, error) {
 			items := make([]Override, n)
 			for i := range items {
-				id := "r" + strings.Repeat("x", i%50) + string(rune('a'+i/50%26)) + string(rune('a'+i/1300))
-				items[i] = Override{ID: id, When: When{Author: []Pattern{"b.example"}}, Then: Then{Action: "reject"}}
+				author := Pattern(fmt.Sprintf("d%d.example", i))
+				items[i] = Override{ID: fmt.Sprint("r", i), When: When{Author: []Pattern{author}}, Then: Then{Action: "reject"}}
 			}
 			return items, nil
 		}
 		c.Policy.Overrides = []Override{{File: "rules"}}
-		if _, err := c.Rules(load); (err == nil) != ok {
+		set, err := c.Rules(load)
+		if (err == nil) != ok {
+			t.Errorf("%d rules: %v", n, err)
+		}
+		if err != nil {
+			continue
+		}
+		if err := set.Warnings(time.Now()); err != nil {
 			t.Errorf("%d rules: %v", n, err)
 		}
 	}
+}
+
+// TestLargestRuleFile reads as many rules as are allowed from one file. Each has all its notes.
+func TestLargestRuleFile(t *testing.T) {
+	var text strings.Builder
+	for n := range maxRules {
+		fmt.Fprintf(&text, "- {id: partner-%d, owner: postmaster, reason: \"forwards the mail of its members, ticket %d\", expires: 2031-12-31,\n"+
+			"   when: {author: [.member%d.example.com], dkim: [lists%d.example.com]}, then: {policy: none}}\n", n, n, n, n)
+	}
+	begin := time.Now()
+	items, err := LoadRules(write(t, "rules.yaml", text.String()))
+	if err != nil || len(items) != maxRules {
+		t.Fatalf("%d rules: %v", len(items), err)
+	}
+	read := time.Now()
+	c := Default()
+	c.Policy.Overrides = []Override{{File: "rules.yaml"}}
+	set, err := c.Rules(func(string) ([]Override, error) { return items, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := time.Now()
+	if err := set.Warnings(begin); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d octets: read in %v, checked in %v, warned of in %v", text.Len(), read.Sub(begin), checked.Sub(read), time.Since(checked))
 }
 
 // TestWarnings checks that rules without effect are reported as warnings with

@@ -215,15 +215,14 @@ func (r *Rule) Shadows(b *Rule) bool {
 	if !r.Expires.IsZero() && (b.Expires.IsZero() || r.Expires.Before(b.Expires)) {
 		return false
 	}
-	if slices.Contains(b.When.results(), dmarc.ResultPermError) && r.Then.rank() < b.Then.rank() {
-		return false // for a message without a single author, r may be skipped as too mild (see Rule), so b can decide
-	}
 	x, y := &r.When, &b.When
 	covers := func(p, q Pattern) bool { return p.covers(q) }
-	return covered(x.Client, y.Client, func(p, q netip.Prefix) bool { return p.Bits() <= q.Bits() && p.Contains(q.Addr()) }) &&
+	all := covered(x.Client, y.Client, func(p, q netip.Prefix) bool { return p.Bits() <= q.Bits() && p.Contains(q.Addr()) }) &&
 		covered(x.ClientName, y.ClientName, covers) && covered(x.DKIM, y.DKIM, covers) &&
 		covered(x.ARCSealer, y.ARCSealer, covers) && covered(x.SPF, y.SPF, covers) && covered(x.Author, y.Author, covers) &&
 		covered(x.Published, y.Published, equal) && covered(x.DMARC, y.DMARC, equal) && covered(x.Traits, y.Traits, equal)
+	// For a message without a single author, r may be skipped as too mild (see Rule), so b can decide.
+	return all && (r.Then.rank() >= b.Then.rank() || !slices.Contains(b.When.results(), dmarc.ResultPermError))
 }
 
 // covered reports whether a key of the first rule matches every message that

@@ -63,8 +63,9 @@ type Config struct {
 	// valid chain, and its own results do not say dmarc=fail.
 	TrustedSealers []dns.Name
 	// Rules are the operator's exceptions in order. Decide does not check them;
-	// the caller must do so with CheckRule.
+	// the caller must do so with CheckRule. See IndexRules about many rules.
 	Rules []Rule
+	index *index
 	// Ramp is the share of failing messages on which the author's policy is
 	// enforced. nil means all of them.
 	Ramp *Ramp

@@ -78,9 +78,12 @@ func (w *Conditions) author(e *msgauth.Evaluation) answer {
 }
 
 func (w *Conditions) client(e *msgauth.Evaluation) answer {
-	addr := e.Session.Client.Unmap().WithZone("")
+	addr := clientOf(e)
 	return answered(slices.ContainsFunc(w.Client, func(n netip.Prefix) bool { return n.Contains(addr) }))
 }
+
+// clientOf returns the client's address in the form in which networks contain it.
+func clientOf(e *msgauth.Evaluation) netip.Addr { return e.Session.Client.Unmap().WithZone("") }
 
 // clientName compares the client's verified name. If the name could not be
 // verified, the condition normally does not hold, because the client's own name

@@ -50,7 +50,8 @@ func (o *openRules) add(rule string, a answer) {
 // before it that are open and would not reject.
 func (v *Verdict) firstRule(e *msgauth.Evaluation, c Config) (hit *Rule, left openRules) {
 	author := hasAuthor(e)
-	for i := range c.Rules {
+	var room [32]int32 // on the stack; most messages have few candidates
+	for _, i := range c.index.candidates(e, len(c.Rules), room[:0]) {
 		r := &c.Rules[i]
 		switch {
 		case !r.Expires.IsZero() && !e.Time.Before(r.Expires):

@@ -34,12 +34,12 @@
 //	config.maxHostsFile                 1048576   octets of /etc/hosts                -                     the line of the host itself is near the beginning
 //	config.maxMessageBudget             4m0s      time                                -                     no MTA waits longer for the end of a message
 //	config.maxRecent                    100000    decisions                           -                     recent.maxBytes bounds the memory that they take
-//	config.maxRules                     1000      rules                               -                     every message is compared with each
+//	config.maxRules                     10000     rules                               -                     each adds a series to the metrics and a row to the console
 //	config.maxSignaturesCeil            50        signatures                          -                     each causes a key lookup and a result
 //	config.maxServers                   8         servers                             -                     each is a label value of the metrics
 //	config.maxSubjectStamp              40        characters                          -                     the subject must stay readable
 //	config.maxUnixPath                  107       octets                              -                     sockaddr_un
-//	config/strict.MaxFile               1048576   octets                              -                     the configuration is read whole
+//	config/strict.MaxFile               4194304   octets                              -                     the configuration is read whole
 //	config/strict.MaxProblems           50        problems                            -                     a person reads the list
 //	config/strict.maxExcerpt            120       octets                              -                     an excerpt in an error fits a terminal
 //	config/strict.maxNesting            100       brackets open                       -                     the YAML parser recurses

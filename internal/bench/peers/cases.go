@@ -128,8 +128,8 @@ func chosen(ids string) ([]benchCase, error) {
 	var out []benchCase
 	for id := range strings.SplitSeq(ids, ",") {
 		found := slices.DeleteFunc(cases(), func(c benchCase) bool {
-			prefix, any := strings.CutSuffix(id, "*")
-			return c.id != id && !(any && strings.HasPrefix(c.id, prefix))
+			prefix, several := strings.CutSuffix(id, "*")
+			return c.id != id && (!several || !strings.HasPrefix(c.id, prefix))
 		})
 		if len(found) == 0 {
 			var known []string

@@ -23,8 +23,9 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// MaxFile is the size of the largest file that Parse accepts, in octets.
-const MaxFile = 1 << 20
+// MaxFile is the size of the largest file that Parse accepts, in octets. Ten thousand rules with
+// notes fit in it.
+const MaxFile = 4 << 20
 
 // maxNesting is the largest number of open brackets, and the largest
 // indentation of a line. The YAML parser is recursive: deep nesting would
