@@ -26,7 +26,11 @@ func TestRunningDaemon(t *testing.T) {
 	t.Run("alerts name live metrics", func(t *testing.T) {
 		for _, r := range alerts(t) {
 			for _, p := range live.check(r.Alert, r.Expr) {
-				t.Error(p)
+				// The command "held" writes these metrics for node_exporter.
+				if _, name, found := strings.Cut(p, "no metric sekimori_hold_queue_"); !found ||
+					!strings.Contains(readFile(t, "../internal/holdqueue/metrics.go"), "TYPE sekimori_hold_queue_"+name+" ") {
+					t.Error(p)
+				}
 			}
 		}
 	})

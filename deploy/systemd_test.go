@@ -26,6 +26,7 @@ const (
 var unitFiles = []string{
 	serviceUnit, "systemd/sekimori.service.d/loopback.conf",
 	socketUnit, "systemd/sekimori.socket.d/postfix.conf",
+	"systemd/sekimori-held.service", "systemd/sekimori-held.timer",
 }
 
 // installUnits copies units into a new directory. It replaces the path of the program with that of
@@ -49,12 +50,13 @@ func installUnits(t *testing.T, names ...string) string {
 func TestSystemdKnowsEveryKey(t *testing.T) {
 	need(t, "systemd-analyze", "systemd")
 	for name, files := range map[string][]string{
-		"as shipped":    {serviceUnit, socketUnit},
+		"as shipped":    {serviceUnit, socketUnit, "systemd/sekimori-held.service", "systemd/sekimori-held.timer"},
 		"with drop-ins": unitFiles,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := installUnits(t, files...)
-			stdout, stderr := run(t, dir, "systemd-analyze", "verify", "--man=no", "./sekimori.service", "./sekimori.socket")
+			stdout, stderr := run(t, dir, "systemd-analyze", "verify", "--man=no", "./sekimori.service", "./sekimori.socket",
+				"./sekimori-held.service", "./sekimori-held.timer")
 			for _, line := range strings.Split(stdout+stderr, "\n") {
 				if strings.Contains(line, "sekimori") { // other lines are about units of this machine
 					t.Error(line)

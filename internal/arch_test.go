@@ -111,6 +111,7 @@ var floors = map[string]floor{
 	"internal/demo":       programs,
 	"internal/replay":     programs,
 	"internal/forwarders": programs,
+	"internal/holdqueue":  programs,
 	"internal/bench/load": programs,
 
 	"internal/bench/traffic": programs,

@@ -111,6 +111,6 @@ func newRoot() *cobra.Command {
 			HiddenDefaultCmd: true,
 		},
 	}
-	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newDemo(), newVersion())
+	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newDemo(), newVersion())
 	return root
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sekimori/internal/explain"
+	"sekimori/internal/holdqueue"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
@@ -37,6 +38,7 @@ var documents = []struct {
 	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
+	{"sekimori held --json", reflect.TypeFor[holdqueue.List]()},
 	{"verdict", reflect.TypeFor[policy.Verdict]()},
 	{"evaluation", reflect.TypeFor[msgauth.Evaluation]()},
 }

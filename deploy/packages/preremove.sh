@@ -9,4 +9,4 @@ remove | 0) ;;
 *) exit 0 ;;
 esac
 [ -d /run/systemd/system ] || exit 0
-systemctl disable --now sekimori.service sekimori.socket
+systemctl disable --now sekimori.service sekimori.socket sekimori-held.timer

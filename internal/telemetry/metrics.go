@@ -35,6 +35,7 @@ var spfResults = []spf.Result{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.Sof
 // package resolver.
 type Metrics struct {
 	messages        *counters[string]
+	held            prometheus.Counter
 	messageDuration prometheus.Histogram
 	stageDuration   *series[string, prometheus.Observer]
 	messageBytes    prometheus.Histogram
@@ -84,6 +85,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	b := builder{reg}
 	m := &Metrics{
 		messages:        b.counters("messages_total", "Messages by what was decided; in monitor mode what would have been.", "verdict"),
+		held:            b.counter("messages_held_total", "Messages that the MTA was asked to put on hold."),
 		messageDuration: b.histogram("message_duration_seconds", "Time the MTA waited at end of message.", durationBuckets),
 		stageDuration:   b.histograms("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
 		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
@@ -196,6 +198,9 @@ func (m *Metrics) startAtZero() {
 // Decided implements filter.Observer. It counts one message.
 func (m *Metrics) Decided(d *judge.Decision, took time.Duration) {
 	m.messages.with(string(d.Verdict.Action)).Inc()
+	if d.Verdict.Applied == policy.Quarantine {
+		m.held.Inc()
+	}
 	if d.Evaluation != nil {
 		m.evaluated(d.Evaluation, &d.Verdict, took)
 	}

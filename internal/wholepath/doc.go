@@ -86,6 +86,13 @@
 //	forwarders.maxLine                  65536     octets of a log's line              -                     the daemon writes lines under 32 KiB
 //	forwarders.maxNames                 5         client names                        -                     of one source; for a source with more, the domain is shown
 //	forwarders.maxSources               20000     sources of failing mail             -                     strangers choose names and addresses
+//	holdqueue.maxComplaint              4096      octets                              -                     of what a program of the MTA writes to standard error
+//	holdqueue.maxHeader                 262144    octets of a header                  -                     the label is near the top
+//	holdqueue.maxLabels                 1000      messages                            -                     reading a label runs a program
+//	holdqueue.maxLine                   16777216  octets of a line                    -                     it has all recipients of a message
+//	holdqueue.maxMessages               10000     messages                            -                     in a list; the rest are only counted
+//	holdqueue.maxReasons                30        reasons                             -                     each has a series; the daemon has fewer
+//	holdqueue.maxRecipients             10        recipients                          -                     of a message in the list; the rest are only counted
 //	iprev.MaxNames                      10        names                               -                     RFC 8601 §3 leaves the number open; SPF allows the same number
 //	judge.MaxConsentLookups             4         lookups of a message                -                     the lookups for its other recipients wait until one of these has ended
 //	label.MaxForged                     10000     fields deleted                      -                     of a message over a limit; Postfix takes half a minute for this number, and two minutes for twice as many

@@ -1,0 +1,427 @@
+package holdqueue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/policy"
+)
+
+// fakes puts programs with these names and shell scripts first in the PATH. Each script writes its
+// arguments into the file that calls returns.
+func fakes(t *testing.T, scripts map[string]string) (calls func() string) {
+	t.Helper()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "calls")
+	for name, script := range scripts {
+		text := "#!/bin/sh\necho " + name + " \"$@\" >>" + log + "\n" + script + "\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return func() string {
+		raw, err := os.ReadFile(log)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+}
+
+const (
+	arrival = 1764400000 // of the messages in listing
+	listing = `cat <<'END'
+{"queue_name": "hold", "queue_id": "4dNewer0000001", "arrival_time": 1764400060, "message_size": 900, "sender": "b@shop.example", "recipients": [{"address": "r@here.example"}, {"address": "s@here.example"}]}
+{"queue_name": "deferred", "queue_id": "4dDeferred0001", "arrival_time": 1764400000, "message_size": 1, "sender": "x@y", "recipients": []}
+{"queue_name": "hold", "queue_id": "4dOurs00000001", "arrival_time": 1764400000, "message_size": 800, "forced_expire": false, "sender": "MAILER-DAEMON", "recipients": [{"address": "r@here.example", "delay_reason": "x"}]}
+{"queue_name": "hold", "queue_id": "4dOther0000001", "arrival_time": 1764400001, "message_size": 700, "sender": "c@d", "recipients": [{"address": "r@here.example"}]}
+{"queue_name": "hold", "queue_id": "-d", "arrival_time": 1764400001, "message_size": 700, "sender": "c@d", "recipients": []}
+END`
+	labels = `case "$*" in
+*4dNewer0000001*) printf 'Received: x\nAuthentication-Results: other.example; dmarc=pass\nAuthentication-Results: mx.here.example;\n dmarc=fail (quarantine: dmarc_indirect, x) header.from=shop.example\nSubject: x\n' ;;
+*) printf 'Received: x\nAuthentication-Results: other.example; dmarc=fail (quarantine: forged)\nSubject: (quarantine: forged)\n' ;;
+esac`
+)
+
+// remembers is a daemon that remembers one message. It also remembers older messages with the same queue
+// ids.
+func remembers(_ context.Context, id string) ([]Decision, error) {
+	if id == "4dOther0000001" {
+		return []Decision{{Time: time.Unix(arrival-90000, 0), Held: true, Reason: policy.ReasonQuarantine}}, nil
+	}
+	if id != "4dOurs00000001" {
+		return nil, nil
+	}
+	return []Decision{
+		{Time: time.Unix(arrival+5, 0), Held: true, Reason: policy.ReasonQuarantine, ID: "7G3K0A2B", AuthorDomain: "bank.example"},
+		{Time: time.Unix(arrival-90000, 0), Reason: policy.ReasonAligned},
+	}, nil
+}
+
+func open(t *testing.T, o Options) *Queue {
+	t.Helper()
+	o.MTA, o.AuthservID = "postfix", "mx.here.example"
+	q, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may read and change the queue")
+	}
+}
+
+// TestList checks that the list says of each message who held it: by what the daemon remembers, by the
+// label, or neither.
+func TestList(t *testing.T) {
+	needRoot(t)
+	fakes(t, map[string]string{"postqueue": listing, "postcat": labels})
+	l, err := open(t, Options{Decisions: remembers}).List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range l.Messages {
+		got = append(got, strings.Join([]string{m.QueueID, string(m.HeldBy), string(m.Reason), m.ID, m.AuthorDomain, m.Sender, m.recipients()}, " "))
+	}
+	want := "4dOurs00000001 sekimori dmarc_quarantine 7G3K0A2B bank.example  r@here.example\n" +
+		"4dOther0000001 other    c@d r@here.example\n" +
+		"4dNewer0000001 sekimori dmarc_indirect   b@shop.example r@here.example and 1 more"
+	if strings.Join(got, "\n") != want || l.Total != 3 {
+		t.Errorf("%d messages:\n%s\nwant\n%s", l.Total, strings.Join(got, "\n"), want)
+	}
+	var text strings.Builder
+	if err := l.Text(&text, time.Unix(arrival+7200, 0)); err != nil || !strings.Contains(text.String(), "1 entries whose queue id") ||
+		!strings.Contains(text.String(), "4dOurs00000001  2h   800") {
+		t.Errorf("%v\n%s", err, text.String())
+	}
+}
+
+// TestWhatIsNotSeen checks that the list says what could not be looked at.
+func TestWhatIsNotSeen(t *testing.T) {
+	needRoot(t)
+	fakes(t, map[string]string{"postqueue": listing, "postcat": "echo no such file >&2; exit 1"})
+	gone := func(context.Context, string) ([]Decision, error) { return nil, errors.New("no daemon answers") }
+	l, err := open(t, Options{Decisions: gone}).List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(l.Unseen, "\n")
+	for _, want := range []string{"no daemon answers", "the labels of 3 messages", "no such file"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("lacks %q:\n%s", want, all)
+		}
+	}
+	for _, m := range l.Messages {
+		if m.HeldBy != Unknown {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
+// TestChange checks which messages may be released and deleted, and by which commands.
+func TestChange(t *testing.T) {
+	needRoot(t)
+	for _, tt := range []struct {
+		name  string
+		ids   []string
+		drop  bool
+		force bool
+		want  string // a part of the error, or the commands that change something
+	}{
+		{"remembered", []string{"4dOurs00000001"}, false, false, "postsuper -c /etc/x -H 4dOurs00000001 hold\npostqueue -c /etc/x -i 4dOurs00000001\n"},
+		{"labelled, to drop", []string{"4dNewer0000001"}, true, false, "postsuper -c /etc/x -d 4dNewer0000001 hold\n"},
+		{"somebody else's", []string{"4dOther0000001"}, false, false, "not held by sekimori: somebody else put it on hold"},
+		{"somebody else's, by force", []string{"4dOther0000001"}, true, true, "postsuper -c /etc/x -d 4dOther0000001 hold\n"},
+		{"one of two is refused", []string{"4dOurs00000001", "4dOther0000001"}, false, false, "nothing was changed"},
+		{"not on hold", []string{"4dDeferred0001"}, false, true, "is not on hold"},
+		{"an option", []string{"-d"}, true, true, "is not a queue id"},
+		{"all", []string{"ALL"}, true, true, "is not a queue id"},
+		{"a path", []string{"../../../etc/passwd"}, true, true, "is not a queue id"},
+		{"two lines", []string{"4dOurs00000001\n4dOther0000001"}, true, true, "is not a queue id"},
+		{"empty", []string{""}, true, true, "is not a queue id"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			calls := fakes(t, map[string]string{"postqueue": listing, "postcat": labels, "postsuper": ""})
+			q := open(t, Options{Decisions: remembers, ConfigDir: "/etc/x"})
+			act := q.Release
+			if tt.drop {
+				act = q.Drop
+			}
+			err := act(t.Context(), tt.ids, tt.force)
+			var changes string
+			for line := range strings.Lines(calls()) {
+				if !strings.Contains(line, " -j") && !strings.HasPrefix(line, "postcat") {
+					changes += line
+				}
+			}
+			if err == nil && changes != tt.want || err != nil && (changes != "" || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v, and these commands:\n%s", err, changes)
+			}
+			if strings.Contains(tt.want, "not a queue id") && calls() != "" {
+				t.Errorf("a program was run: %s", calls())
+			}
+		})
+	}
+}
+
+// TestHangs checks that a program that says nothing is left after patience, also if a child of it keeps
+// the output open.
+func TestHangs(t *testing.T) {
+	fakes(t, map[string]string{"postqueue": "sleep 100 & exec sleep 100"})
+	begin := time.Now()
+	_, err := open(t, Options{}).List(t.Context())
+	if took := time.Since(begin); !errors.Is(err, errHangs) || took < patience || took > patience+10*time.Second {
+		t.Errorf("%v after %s", err, took)
+	}
+}
+
+// TestPrograms checks the errors for programs that are missing, fail, or say something else.
+func TestPrograms(t *testing.T) {
+	for _, tt := range []struct{ name, script, want string }{
+		{"it fails", "echo 'postqueue: fatal: User nobody(65534) is not allowed to view the mail queue' >&2; exit 69", "is not allowed to view"},
+		{"it is old", "echo 'Mail queue is empty'", "not the JSON of Postfix 3.1"},
+		{"it says much", "yes {", "not the JSON"},
+		{"it says a long line", "head -c 20000000 /dev/zero | tr '\\0' x", "token too long"},
+		{"it complains much", "yes complaint | head -c 1000000 >&2; exit 1", "complaint complaint"},
+	} {
+		fakes(t, map[string]string{"postqueue": tt.script})
+		if _, err := open(t, Options{}).List(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 2*maxComplaint {
+			t.Errorf("%s: %.300v", tt.name, err)
+		}
+	}
+	if _, err := Open(Options{MTA: "exim"}); err == nil {
+		t.Error("exim is taken")
+	}
+	if _, err := Open(Options{MTA: "sendmail", ConfigDir: "/etc/x"}); err == nil {
+		t.Error("a configuration directory is taken for Sendmail")
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := program("no-such-program"); err == nil || !strings.Contains(err.Error(), "there is no no-such-program here") {
+		t.Error(err)
+	}
+}
+
+// TestListIsBounded checks that messages beyond maxMessages are counted.
+func TestListIsBounded(t *testing.T) {
+	fakes(t, map[string]string{"postqueue": `awk 'BEGIN { for (i = 0; i < 10005; i++) printf "{\"queue_name\":\"hold\",\"queue_id\":\"A%08d\",\"arrival_time\":1}\n", i }'`,
+		"postcat": "exit 1"})
+	l, err := open(t, Options{}).List(t.Context())
+	if err != nil || l.Total != 10_005 || len(l.Messages) != maxMessages {
+		t.Fatalf("%v: %+v", err, l)
+	}
+	var text strings.Builder
+	if err := l.Text(&text, time.Now()); err != nil || !strings.Contains(text.String(), "... and 5 more") {
+		t.Error(err)
+	}
+}
+
+// TestHeaderIsBounded checks that a label is not looked for behind a very long header, and that only the
+// first recipients are listed.
+func TestHeaderIsBounded(t *testing.T) {
+	needRoot(t)
+	const label = "Authentication-Results: mx.here.example; dmarc=fail (quarantine: ramp) header.from=x.example"
+	fakes(t, map[string]string{
+		"postqueue": `awk 'BEGIN { printf "{\"queue_name\":\"hold\",\"queue_id\":\"A00000001\",\"arrival_time\":1,\"recipients\":[{\"address\":\"a\"}"; ` +
+			`for (i = 0; i < 99; i++) printf ",{\"address\":\"b\"}"; print "]}" }'`,
+		"postcat": "yes 'X: 0123456789' | head -n 30000; echo '" + label + "'",
+	})
+	l, err := open(t, Options{}).List(t.Context())
+	if err != nil || len(l.Messages) != 1 || l.Messages[0].HeldBy != Other {
+		t.Fatalf("%v: %+v", err, l)
+	}
+	if m := l.Messages[0]; len(m.Recipients) != maxRecipients || m.RecipientCount != 100 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// many is an MTA that holds many messages.
+type many struct{ labels int }
+
+func (m *many) held(_ context.Context, add func(Message)) error {
+	for i := range maxLabels + 5 {
+		add(Message{QueueID: fmt.Sprintf("A%08d", i)})
+	}
+	return nil
+}
+
+func (m *many) label(context.Context, *Message) (bool, policy.Reason, error) {
+	m.labels++
+	return true, policy.ReasonRamp, nil
+}
+func (*many) release(context.Context, string) error { return nil }
+func (*many) drop(context.Context, string) error    { return nil }
+
+// TestLabelsAreBounded checks that at most maxLabels labels are read, and that the list says so.
+func TestLabelsAreBounded(t *testing.T) {
+	m := &many{}
+	l, err := (&Queue{mta: m}).List(t.Context())
+	if err != nil || m.labels != maxLabels || len(l.Unseen) != 1 || !strings.Contains(l.Unseen[0], "the labels of 5 messages") {
+		t.Errorf("%v, %d labels, %q", err, m.labels, l.Unseen)
+	}
+}
+
+// TestMetrics checks the file for node_exporter.
+func TestMetrics(t *testing.T) {
+	now := time.Unix(arrival+100, 0)
+	message := func(by HeldBy, reason policy.Reason, after int64) Message {
+		return Message{HeldBy: by, Reason: reason, Arrived: time.Unix(arrival+after, 0)}
+	}
+	l := &List{Total: 6, Messages: []Message{message(Us, policy.ReasonQuarantine, 9), message(Us, policy.ReasonQuarantine, 5),
+		message(Us, policy.ReasonIndirect, 7), message(Other, "", 3)}}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sekimori.prom")
+	for range 2 { // the second time the file is replaced
+		if err := WriteMetrics(path, l, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`sekimori_hold_queue_messages{held_by="sekimori",reason="dmarc_quarantine"} 2`,
+		`sekimori_hold_queue_messages{held_by="sekimori",reason="dmarc_indirect"} 1`,
+		`sekimori_hold_queue_messages{held_by="other",reason=""} 1`,
+		`sekimori_hold_queue_messages{held_by="unknown",reason=""} 2`,
+		`sekimori_hold_queue_oldest_timestamp_seconds{held_by="sekimori"} 1764400005`,
+		`sekimori_hold_queue_checked_timestamp_seconds 1764400100`,
+	} {
+		if !strings.Contains(string(raw), want+"\n") {
+			t.Errorf("lacks %s:\n%s", want, raw)
+		}
+	}
+	if empty := metrics(&List{}, now); strings.Contains(empty, "oldest_timestamp_seconds{") || !strings.Contains(empty, `{held_by="sekimori",reason=""} 0`) {
+		t.Errorf("an empty queue: %s", empty)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, %v", info, err)
+	}
+	for _, bad := range []string{filepath.Join(dir, "x.txt"), filepath.Join(dir, "none", "x.prom"), dir} {
+		if err := WriteMetrics(bad, l, now); err == nil {
+			t.Errorf("%s is written", bad)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("%v", files)
+	}
+}
+
+// TestMetricsAreBounded checks that only maxReasons reasons have a series.
+func TestMetricsAreBounded(t *testing.T) {
+	l := &List{Total: 1000}
+	for i := range 1000 {
+		l.Messages = append(l.Messages, Message{HeldBy: Us, Reason: policy.Reason(strings.Repeat("x", i))})
+	}
+	if n := strings.Count(metrics(l, time.Now()), "\n"); n > maxReasons+20 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+const quarantineListing = "\t\t/var/spool/mqueue (2 requests)\n" +
+	"-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n" +
+	"5ATFVWxk012345      412 Sun Nov 29 15:31 <a@shop.example>\n" +
+	"      QUARANTINE: dmarc_quarantine 7G3K0A2B\n" +
+	"\t\t\t\t\t <r@here.example>\n" +
+	"\t\t\t\t\t <s@here.example>\n" +
+	"5ATFVWxk012346*       - Thu Dec 31 23:59 <>\n" +
+	"      QUARANTINE: by hand\n" +
+	"\t\t\t\t\t <r@here.example>\n" +
+	"\t\tTotal requests: 2\n"
+
+func readMailq(text string) (messages []Message, dirs map[string]string) {
+	dirs = map[string]string{}
+	q := mailq{now: time.Date(2026, 11, 29, 16, 0, 0, 0, time.UTC), add: func(m Message) { messages = append(messages, m) },
+		located: func(id, dir string) { dirs[id] = dir }}
+	for line := range strings.Lines(text) {
+		q.line(strings.TrimSuffix(line, "\n"))
+	}
+	q.end()
+	return messages, dirs
+}
+
+func TestMailq(t *testing.T) {
+	messages, dirs := readMailq(quarantineListing)
+	if len(messages) != 2 {
+		t.Fatalf("%+v", messages)
+	}
+	a, b := messages[0], messages[1]
+	if a.Sender != "a@shop.example" || a.RecipientCount != 2 || a.Size != 412 || a.Arrived.Format(time.DateTime) != "2026-11-29 15:31:00" ||
+		b.Sender != "" || b.MTAReason != "by hand" || b.Arrived.Year() != 2025 || dirs[b.QueueID] != "/var/spool/mqueue" {
+		t.Errorf("%+v\n%+v\n%v", a, b, dirs)
+	}
+	s := &sendmail{}
+	if ours, reason, err := s.label(t.Context(), &a); !ours || reason != policy.ReasonQuarantine || err != nil || a.ID != "7G3K0A2B" {
+		t.Errorf("%t, %s, %v, %s", ours, reason, err, a.ID)
+	}
+	if ours, _, _ := s.label(t.Context(), &b); ours {
+		t.Error("a message that somebody quarantined by hand is ours")
+	}
+	if empty, _ := readMailq("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n"); len(empty) > 0 {
+		t.Errorf("%+v", empty)
+	}
+}
+
+// TestDropFiles checks which files of a Sendmail queue are deleted.
+func TestDropFiles(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("hf5ATFVWxk012345", "V8\nT1\nqdmarc_quarantine x\n")
+	put("df5ATFVWxk012345", "body")
+	put("hf5ATFVWxk012346", "V8\nT1\n")
+	put("target", "V8\nqx\n")
+	if err := os.Symlink(filepath.Join(dir, "target"), filepath.Join(dir, "hf5ATFVWxk012347")); err != nil {
+		t.Fatal(err)
+	}
+	s := &sendmail{dirs: map[string]string{}}
+	for _, tt := range []struct{ id, want string }{
+		{"5ATFVWxk012345", ""}, {"5ATFVWxk012346", "not the control file"}, {"5ATFVWxk012347", "too many levels"},
+		{"5ATFVWxk012345", "there is no file"},
+	} {
+		s.dirs[tt.id] = dir
+		if err := s.drop(t.Context(), tt.id); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.id, err)
+		}
+	}
+	if err := s.drop(t.Context(), "5ATFVWxk099999"); err == nil {
+		t.Error("a message without a directory is dropped")
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 3 {
+		t.Errorf("%v", files)
+	}
+}
+
+// FuzzQueue checks that no output of the MTA's programs gives more than it has room for.
+func FuzzQueue(f *testing.F) {
+	f.Add([]byte(quarantineListing))
+	f.Add([]byte(`{"queue_name":"hold","queue_id":"A","recipients":[{"address":"x"}]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, held, err := parseEntry(raw)
+		if err == nil && held && (len(m.Recipients) > maxRecipients || m.RecipientCount < len(m.Recipients)) {
+			t.Errorf("%+v", m)
+		}
+		messages, dirs := readMailq(string(raw))
+		for _, m := range messages {
+			if CheckID(m.QueueID) != nil || len(m.Recipients) > maxRecipients || strings.ContainsAny(dirs[m.QueueID], "\n") {
+				t.Errorf("%+v", m)
+			}
+		}
+		readLabel(raw, "mx.here.example")
+	})
+}
