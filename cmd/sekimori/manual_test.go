@@ -92,10 +92,11 @@ The URL of the daemon's admin address, for the commands that ask it. It may hold
 of processes.
 
 = GOMEMLIMIT
-The memory limit of the Go runtime. Without it the daemon sets the limit to limits.memory, the size of the DNS cache and 128 MiB together.
+The memory limit of the Go runtime. Without it the daemon sets the limit after each garbage collection to what is in use and a margin, at
+most to limits.memory, the size of the DNS cache and 128 MiB together, or to nine tenths of what systemd's MemoryMax or a container allows.
 
 = GOGC
-How much garbage the collector lets pile up. Without it the daemon chooses.
+How much garbage the collector lets pile up below the memory limit, in percent of what is in use. Without it the daemon sets 400.
 
 = NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID
 Set by systemd. The daemon says when it is ready, reloads and stops, and twice in each interval that it lives.

@@ -59,13 +59,14 @@ func serve(ctx context.Context, log io.Writer, load func() (*config.Config, erro
 	// SIGPIPE is ignored. Otherwise it would end the daemon when the program that reads the log
 	// ends, for example when journald restarts, or in "serve 2>&1 | head".
 	signal.Ignore(syscall.SIGPIPE)
-	defer tuneCollector()()
+	allot, stop := governMemory(nil)
+	defer stop()
 	a, err := begin(ctx, func() (*app.App, error) {
 		cfg, err := load()
 		if err != nil {
 			return nil, err
 		}
-		a, err := newDaemon(cfg, log)
+		a, err := newDaemon(cfg, log, allot)
 		return a, failed(err)
 	})
 	if err != nil {
@@ -87,14 +88,14 @@ func serve(ctx context.Context, log io.Writer, load func() (*config.Config, erro
 }
 
 // newDaemon makes the daemon with the clock, sockets and limits of this process.
-func newDaemon(cfg *config.Config, log io.Writer) (*app.App, error) {
+func newDaemon(cfg *config.Config, log io.Writer, allot func(int64)) (*app.App, error) {
 	passed, err := sockets.Systemd()
 	if err != nil {
 		return nil, err
 	}
 	return app.New(cfg, app.Options{
 		Version: version, PID: os.Getpid(), Log: log, Now: time.Now, Registry: prometheus.NewRegistry(),
-		Sockets: passed, Supervisor: systemd{}, MemoryAllotted: limitMemory, OpenFiles: openFiles,
+		Sockets: passed, Supervisor: systemd{}, MemoryAllotted: allot, OpenFiles: openFiles,
 	})
 }
 
