@@ -93,6 +93,7 @@ type Client struct {
 	hedge    time.Duration
 	dial     dialer
 	reserved *reserve // file descriptors in reserve; nil if cfg.Dial opens the sockets
+	idle     pool     // UDP sockets that may be used again
 	metrics  *Metrics
 	onPanic  func(any)
 	slots    chan struct{}
@@ -121,6 +122,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		timeout: cfg.Timeout, rounds: cfg.rounds, hedge: cfg.Hedge, dial: cfg.Dial,
 		metrics: cfg.Metrics, onPanic: cfg.OnPanic, start: time.Now(),
 	}
+	c.idle.now = c.now
 	c.use(servers, cfg)
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
@@ -133,7 +135,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c.slots = make(chan struct{}, cfg.inflight)
 	if c.dial == nil {
-		c.reserved = newReserve(new(net.Dialer).DialContext)
+		c.reserved = newReserve(new(net.Dialer).DialContext, c.idle.spare)
 		c.dial = c.reserved.dial
 	}
 	c.buffers.New = func() any {
@@ -159,6 +161,7 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	c.stop()
 	c.work.Wait()
+	c.idle.close()
 	if c.reserved != nil {
 		c.reserved.close()
 	}

@@ -19,15 +19,16 @@ type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 // socket cannot be opened otherwise. A descriptor that is freed earlier could be taken by the next
 // connection of an MTA.
 type reserve struct {
-	next dialer
+	next  dialer
+	spare func() bool // closes a socket that is not needed; false if there is none
 
 	mu     sync.Mutex
 	fds    []int
 	closed bool
 }
 
-func newReserve(next dialer) *reserve {
-	s := &reserve{next: next}
+func newReserve(next dialer, spare func() bool) *reserve {
+	s := &reserve{next: next, spare: spare}
 	s.refill()
 	return s
 }
@@ -35,6 +36,10 @@ func newReserve(next dialer) *reserve {
 func (s *reserve) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := s.next(ctx, network, addr)
 	for errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		if s.spare() {
+			conn, err = s.next(ctx, network, addr)
+			continue
+		}
 		if !s.free() {
 			return nil, err
 		}

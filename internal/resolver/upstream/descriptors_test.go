@@ -23,7 +23,7 @@ func TestReserve(t *testing.T) {
 		client, server := net.Pipe()
 		t.Cleanup(func() { server.Close() })
 		return client, nil
-	})
+	}, func() bool { return false })
 	if len(s.fds) != maxReserved {
 		t.Fatalf("%d descriptors in reserve", len(s.fds))
 	}

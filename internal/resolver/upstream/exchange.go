@@ -69,7 +69,7 @@ func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.R
 	defer c.buffers.Put(buf)
 	reason := ""
 	if s.secure == nil && !s.changesCase.lasts(c.now()) {
-		wire, m, err := c.exchange(ctx, "udp", s, q, *buf)
+		wire, m, err := c.overUDP(ctx, s, q, *buf)
 		switch {
 		case errors.Is(err, errFlood):
 			reason = reasonFlood
@@ -101,15 +101,61 @@ func (c *Client) overStream(ctx context.Context, s *server, q dnswire.Query, buf
 	if s.secure != nil {
 		return s.secure.exchange(ctx, c, q)
 	}
-	return c.exchange(ctx, "tcp", s, q, buf)
+	return c.overTCP(ctx, s, q, buf)
 }
 
-// exchange sends a query over a new socket, which has a new random port, and waits for the message
-// that answers it. The result may be a part of buf.
-func (c *Client) exchange(ctx context.Context, network string, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
+// overUDP sends a query over a UDP socket and waits for the message that answers it. The result may
+// be a part of buf. If a socket that was used before cannot be used again, overUDP takes another.
+func (c *Client) overUDP(ctx context.Context, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
+	deadline := c.deadline(ctx)
+	for {
+		k, err := c.socketTo(ctx, s)
+		if err != nil {
+			return nil, dnswire.Stray, err
+		}
+		again, err := k.exchange(ctx, q, buf, deadline)
+		for range k.strays {
+			c.observe(q.Type, ResultMalformed, 0)
+		}
+		answer, m := k.answer, k.match
+		if again {
+			c.idle.put(k, cap(c.slots)-len(c.slots))
+		} else {
+			_ = k.Close()
+		}
+		if !errors.Is(err, errStale) {
+			return answer, m, err
+		}
+	}
+}
+
+// deadline returns the end of an exchange that begins now.
+func (c *Client) deadline(ctx context.Context) time.Time {
+	end := time.Now().Add(c.timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		return d
+	}
+	return end
+}
+
+// socketTo returns a socket to s for one query. A new socket has a new random port.
+func (c *Client) socketTo(ctx context.Context, s *server) (*socket, error) {
+	if k := c.idle.take(s); k != nil {
+		return k, nil
+	}
+	conn, err := c.dial(ctx, "udp", s.addr)
+	if err != nil {
+		return nil, err
+	}
+	return newSocket(conn, s, c.now()), nil
+}
+
+// overTCP sends a query over a new connection and waits for the message that answers it. The result
+// may be a part of buf.
+func (c *Client) overTCP(ctx context.Context, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	conn, err := c.dial(ctx, network, s.addr)
+	conn, err := c.dial(ctx, "tcp", s.addr)
 	if err != nil {
 		return nil, dnswire.Stray, err
 	}
@@ -120,16 +166,11 @@ func (c *Client) exchange(ctx context.Context, network string, s *server, q dnsw
 	// A canceled context does not end a read. A deadline in the past does.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-
-	read, packet := readPacket, q.Packet
-	if network == "tcp" {
-		read, packet = readFramed, frame(packet)
-	}
-	if _, err := conn.Write(packet); err != nil {
+	if _, err := conn.Write(frame(q.Packet)); err != nil {
 		return nil, dnswire.Stray, err
 	}
 	for range maxStrays {
-		wire, err := read(conn, buf)
+		wire, err := readFramed(conn, buf)
 		if err != nil {
 			return nil, dnswire.Stray, err
 		}
@@ -139,11 +180,6 @@ func (c *Client) exchange(ctx context.Context, network string, s *server, q dnsw
 		c.observe(q.Type, ResultMalformed, 0)
 	}
 	return nil, dnswire.Stray, errFlood
-}
-
-func readPacket(conn net.Conn, buf []byte) ([]byte, error) {
-	n, err := conn.Read(buf)
-	return buf[:n], err
 }
 
 // frame returns a message with its length in front (RFC 1035 §4.2.2).
