@@ -107,8 +107,13 @@ func FuzzDecode(f *testing.F) {
 		if len(wire) < HeaderLen {
 			return
 		}
-		q := Question{Name: "x.example", Type: dns.Type(typ)}
+		q := mustQuestion(t, "x.example", dns.Type(typ))
 		r, fail := q.Decode(wire)
+		asked := q.Pack(Options{})
+		copy(asked.Packet, wire[:2])
+		if asked.Match(wire) == Whole {
+			compareWithCodec(t, q, wire, r, fail)
+		}
 		if fail != nil {
 			if fail.Kind == 0 || fail.Name != q.Name {
 				t.Errorf("failure %+v", fail)
@@ -122,25 +127,5 @@ func FuzzDecode(f *testing.F) {
 		if a.Status == dns.NXDomain && len(a.Records) > 0 {
 			t.Errorf("NXDOMAIN with records: %+v", a)
 		}
-		checkOwners(t, wire, a)
 	})
-}
-
-// checkOwners checks the number of records in the answer a. It must not be larger than the number
-// that the codec finds in the message for a.Canonical and the type.
-func checkOwners(t *testing.T, wire []byte, a dns.Answer) {
-	var m codec.Msg
-	if err := m.Unpack(wire); err != nil {
-		t.Fatalf("an answer from a message that cannot be unpacked: %v", err)
-	}
-	owned := 0
-	for _, rr := range m.Answer {
-		h := rr.Header()
-		if strings.EqualFold(h.Name, presentation(a.Canonical)) && h.Rrtype == uint16(a.Type) && h.Class == codec.ClassINET {
-			owned++
-		}
-	}
-	if a.Canonical == a.Name && len(a.Records) > owned {
-		t.Errorf("%d records of which %s owns %d", len(a.Records), a.Canonical, owned)
-	}
 }

@@ -77,25 +77,6 @@ func TestNameFromPresentation(t *testing.T) {
 	}
 }
 
-func TestJoinText(t *testing.T) {
-	cases := []struct {
-		in   []string
-		want string
-	}{
-		{nil, ""},
-		{[]string{"v=spf1 ", "-all"}, "v=spf1 -all"},
-		{[]string{`a\"b\\c\;`}, `a"b\c;`},
-		{[]string{`\000\200\2551`}, "\x00\xc8\xff1"},
-		{[]string{`\999`}, "999"}, // 999 is not an octet, so only the first digit was escaped
-		{[]string{`end\`, `\1`}, `end\1`},
-	}
-	for _, c := range cases {
-		if got := joinText(c.in); got != c.want {
-			t.Errorf("%q: got %q, want %q", c.in, got, c.want)
-		}
-	}
-}
-
 // FuzzNameOnTheWire: any name is the same after it was written to a query and read from it.
 func FuzzNameOnTheWire(f *testing.F) {
 	f.Add("example.com")

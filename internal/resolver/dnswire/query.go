@@ -1,7 +1,7 @@
 // Package dnswire writes DNS queries and reads the messages that come back, which may be forged.
 // [Question.Pack] makes a [Query] that is hard to guess. [Query.Match] distinguishes its answer
 // from other messages. [Question.Decode] converts the answer to a dns.Answer. The package uses no
-// servers, sockets or clocks. Records are read with the codec github.com/miekg/dns.
+// servers, sockets or clocks.
 package dnswire
 
 import (
@@ -10,8 +10,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
-
-	codec "github.com/miekg/dns"
 
 	"sekimori/internal/dns"
 )
@@ -28,12 +26,13 @@ const (
 
 // Bits of the header's second to fourth octet.
 const (
-	bitResponse  = 0x80
-	maskOpcode   = 0x78
-	bitTruncated = 0x02
-	bitRecurse   = 0x01
-	bitAuthentic = 0x20
-	maskRcode    = 0x0f
+	bitResponse      = 0x80
+	maskOpcode       = 0x78
+	bitTruncated     = 0x02
+	bitAuthoritative = 0x04
+	bitRecurse       = 0x01
+	bitAuthentic     = 0x20
+	maskRcode        = 0x0f
 )
 
 // Question is a name and a type to ask for, independent of the server.
@@ -64,7 +63,7 @@ func NewQuestion(name dns.Name, typ dns.Type) (Question, error) {
 	}
 	wire = append(wire, 0)
 	wire = binary.BigEndian.AppendUint16(wire, uint16(typ))
-	q.wire = binary.BigEndian.AppendUint16(wire, codec.ClassINET)
+	q.wire = binary.BigEndian.AppendUint16(wire, classIN)
 	return q, nil
 }
 
@@ -107,7 +106,7 @@ func (q Question) Pack(o Options) Query {
 	}
 	if o.EDNS {
 		p[11] = 1
-		p = append(p, 0, 0, byte(codec.TypeOPT), ednsSize>>8, ednsSize&0xff, 0, 0, 0, 0, 0, 0)
+		p = append(p, 0, 0, typeOPT, ednsSize>>8, ednsSize&0xff, 0, 0, 0, 0, 0, 0)
 	}
 	return Query{Question: q, Packet: p, Exact: o.Mix}
 }
@@ -160,7 +159,7 @@ func Rejected(err *dns.Error) bool {
 // rejects reports whether an rcode may mean that the server does not know EDNS
 // (RFC 6891 §7).
 func rejects(rcode int) bool {
-	return rcode == codec.RcodeFormatError || rcode == codec.RcodeNotImplemented
+	return rcode == rcodeFormatError || rcode == rcodeNotImplemented
 }
 
 // equalFold compares two names of the same length and ignores ASCII case (RFC 4343).

@@ -1,0 +1,87 @@
+package dnswire
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// raw returns the octets of a record.
+func raw(owner string, typ uint16, data string) []byte {
+	b := append([]byte(owner), byte(typ>>8), byte(typ), 0, classIN, 0, 0, 0, 60)
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(data))), data...)
+}
+
+// asked is a pointer to the name in the question.
+const asked = "\xc0\x0c"
+
+// TestDecodeRaw decodes messages that zone text cannot describe. The answer section has one record
+// for each string in "answers"; an OPT record follows if opt is not 0.
+func TestDecodeRaw(t *testing.T) {
+	const typeA, typeCNAME, typeMX, typePTR, typeTXT = uint16(dns.TypeA), uint16(dns.TypeCNAME), uint16(dns.TypeMX), uint16(dns.TypePTR), uint16(dns.TypeTXT)
+	long := strings.Repeat("\x3f"+strings.Repeat("a", 63), 4)
+	cases := []struct {
+		reason  string
+		typ     uint16
+		records [][]byte
+		want    string
+	}{
+		{"an address of four octets", typeA, [][]byte{raw(asked, typeA, "\xc0\x00\x02\x01")}, "NOERROR x.example 1m0s 192.0.2.1"},
+		{"an address of five octets", typeA, [][]byte{raw(asked, typeA, "\xc0\x00\x02\x01\x00")}, "malformed"},
+		{"an address of no octets is left out", typeA, [][]byte{raw(asked, typeA, "")}, "NOERROR x.example 0s"},
+		{"nobody needs the data of another type", typeTXT, [][]byte{raw(asked, typeA, "\xc0"), raw(asked, typeTXT, "\x01a")}, `NOERROR x.example 1m0s "a"`},
+		{"a string beyond the record", typeTXT, [][]byte{raw(asked, typeTXT, "\x05ab")}, "malformed"},
+		{"a second string beyond the record", typeTXT, [][]byte{raw(asked, typeTXT, "\x01a\x05b")}, "malformed"},
+		{"empty strings", typeTXT, [][]byte{raw(asked, typeTXT, "\x00\x01a\x00")}, `NOERROR x.example 1m0s "a"`},
+		{"an MX without a host is left out", typeMX, [][]byte{raw(asked, typeMX, "\x00\x05")}, "NOERROR x.example 0s"},
+		{"octets after the host", typeMX, [][]byte{raw(asked, typeMX, "\x00\x05"+asked+"x")}, "malformed"},
+		{"a host by pointer, in capitals", typePTR, [][]byte{raw(asked, typePTR, "\x01A"+asked)}, "NOERROR x.example 1m0s a.x.example"},
+		{"a pointer to itself", typePTR, [][]byte{raw(asked, typePTR, "\xc0\x27")}, "malformed"},
+		{"a pointer beyond the message", typePTR, [][]byte{raw(asked, typePTR, "\xff\xff")}, "malformed"},
+		{"half a pointer", typePTR, [][]byte{raw(asked, typePTR, "\xc0")}, "malformed"},
+		{"a host longer than its record", typePTR, [][]byte{raw(asked, typePTR, "\x05ab")}, "malformed"},
+		{"a label of an unknown kind", typePTR, [][]byte{raw(asked, typePTR, "\x41a\x00")}, "malformed"},
+		{"a name of 257 octets", typePTR, [][]byte{raw(asked, typePTR, long+"\x00")}, "malformed"},
+		{"an owner with a dot in a label is another owner", typeA, [][]byte{raw("\x09x.example\x00", typeA, "\xc0\x00\x02\x01")}, "NOERROR x.example 0s"},
+		{"an alias without a target", typeA, [][]byte{raw(asked, typeCNAME, "")}, "malformed"},
+		{"an alias cut in its target", typeA, [][]byte{raw(asked, typeCNAME, "\x05ab")}, "malformed"},
+		{"an extended rcode (BADVERS, RFC 6891 §9)", typeA, [][]byte{{0, 0, typeOPT, 4, 0xd0, 1, 0, 0, 0, 0, 0}}, "servfail"},
+		{"a record cut in its fixed part", typeA, [][]byte{raw(asked, typeA, "\xc0\x00\x02\x01"), []byte(asked + "\x00\x01")}, "malformed"},
+		{"a record cut in its data", typeA, [][]byte{raw(asked, typeA, "\xc0\x00\x02\x01"), raw(asked, typeA, "\xc0\x00\x02\x01")[:14]}, "malformed"},
+	}
+	for _, c := range cases {
+		q := mustQuestion(t, "x.example", dns.Type(c.typ))
+		wire := slices.Clone(q.Pack(Options{}).Packet)
+		wire[2] |= bitResponse
+		for _, r := range c.records {
+			count := 7     // of answers
+			if r[0] == 0 { // OPT is the only record here whose owner is the root
+				count = 11
+			}
+			wire[count]++
+			wire = append(wire, r...)
+		}
+		r, fail := q.Decode(wire)
+		var err error
+		if fail != nil {
+			err = fail
+		}
+		if got := nameserver.Show(r.Answer, err); got != c.want {
+			t.Errorf("%s: got %s (%v), want %s", c.reason, got, err, c.want)
+		}
+	}
+}
+
+// TestFewerRecordsThanCounted: a message that ends after a record is read, whatever its counts say.
+func TestFewerRecordsThanCounted(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	wire := append(slices.Clone(q.Pack(Options{}).Packet), raw(asked, uint16(dns.TypeA), "\xc0\x00\x02\x01")...)
+	wire[7] = 3
+	if r, fail := q.Decode(wire); fail != nil || len(r.Answer.Records) != 1 {
+		t.Errorf("%+v, %v", r, fail)
+	}
+}
