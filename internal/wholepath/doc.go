@@ -173,6 +173,10 @@
 //	resolver.maxPrefetches              32        queries in advance                  -                     the other sockets are for queries that a message waits for
 //	resolver.maxSmallText               4096      octets of TXT                       -                     an answer with more is kept for a minute, in a sixteenth of the cache
 //	resolver.maxQueryTime               10s       time                                -                     for a query that no message waits for any more
+//	resolver/dnswire.maxPointers        126       compression pointers of a name      -                     a name has at most 127 labels; a loop of pointers must end
+//	resolver/upstream.maxAge            2s        time                                -                     a UDP socket, with its random port, gets no further query when it is older
+//	resolver/upstream.maxIdle           64        UDP sockets                         -                     kept without a query; they count as open sockets
+//	resolver/upstream.maxUses           8         queries of a UDP socket             -                     one after the other; then the port changes
 //	resolver/upstream.MaxInflight       512       sockets                             -                     a query continues after its message has ended
 //	resolver/upstream.maxFailures       5         answers missing or useless          -                     after these, the server is asked only after the other servers
 //	resolver/upstream.maxPipelined      64        queries on a TLS connection         -                     servers close connections with more

@@ -85,3 +85,19 @@ func TestFewerRecordsThanCounted(t *testing.T) {
 		t.Errorf("%+v, %v", r, fail)
 	}
 }
+
+// TestPointersAreBounded: a name with as many pointers as allowed is read, one with more is not.
+func TestPointersAreBounded(t *testing.T) {
+	wire := []byte("\x01a\x00")
+	for n := range maxPointers + 2 {
+		at := len(wire) - 2*min(n, 1) // the pointer before, or the name
+		if n == 0 {
+			at = 0
+		}
+		name, _, ok, err := readName(wire, at, "")
+		if allowed := n <= maxPointers; (err == nil) != allowed || ok != allowed || allowed && name != "a" {
+			t.Errorf("%d pointers: %q %v %v", n, name, ok, err)
+		}
+		wire = append(wire, 0xc0|byte(at>>8), byte(at))
+	}
+}

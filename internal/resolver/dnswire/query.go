@@ -152,8 +152,11 @@ func (q Query) Match(wire []byte) Match {
 
 // Rejected reports whether a failure may mean that the server does not know EDNS.
 func Rejected(err *dns.Error) bool {
+	if err == nil {
+		return false
+	}
 	var code rcodeError
-	return err != nil && errors.As(err.Err, &code) && rejects(int(code))
+	return errors.As(err.Err, &code) && rejects(int(code))
 }
 
 // rejects reports whether an rcode may mean that the server does not know EDNS

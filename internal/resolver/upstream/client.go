@@ -3,9 +3,10 @@
 // behaves, and counts queries in [Metrics]. It stores no answers: package resolver has a cache in
 // front of the client, and the rest of the daemon asks that cache.
 //
-// The client does not trust packets. Each query has a new socket, a random ID and, unless the
-// server is on this host, random letter case. Packets that do not answer the question are ignored
-// (RFC 5452). The client does not validate DNSSEC. It returns the AD bit of the recursive server,
+// The client does not trust packets. Each query has a random ID and, unless the server is on this
+// host, random letter case. A socket with its random port serves one query at a time, and only a few
+// queries in total (see maxUses). Packets that do not answer the question are ignored (RFC 5452).
+// The client does not validate DNSSEC. It returns the AD bit of the recursive server,
 // if nobody on the way can have changed it.
 package upstream
 
@@ -30,8 +31,8 @@ const (
 	DefaultTimeout = 2 * time.Second
 	// defaultRounds is how often a server is tried at most in one lookup.
 	defaultRounds = 2
-	// MaxInflight bounds the sockets of queries that are open at the same time. (A probe has a
-	// socket in addition.) The number of milter sessions does not bound these sockets, because a
+	// MaxInflight bounds the sockets that are open at the same time, with those that wait for
+	// another query. (A probe has a socket in addition.) The number of milter sessions does not bound these sockets, because a
 	// query may go on after its message has ended.
 	MaxInflight = 512
 	// maxRestarts bounds the questions of one lookup. A lookup asks a further question if an alias
@@ -66,7 +67,7 @@ type ClientConfig struct {
 	// Hedge is how long the first server may take before the second server is asked as well. With
 	// 0, or with only one server, no second server is asked in this way.
 	Hedge time.Duration
-	// Dial opens the socket for one query; nil means net.Dialer.
+	// Dial opens a socket; nil means net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TrustAD says that the AD bit of servers on other hosts is returned too. An attacker who can
 	// forge the answers of such a server can forge that bit as well.
@@ -240,13 +241,15 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 	if err != nil {
 		return dnswire.Reply{}, q.Fail(dns.KindMalformed, err)
 	}
-	select {
-	case c.slots <- struct{}{}:
-		defer c.giveSocketBack()
-	case <-ctx.Done():
-		return dnswire.Reply{}, q.Fail(dns.ContextKind(ctx.Err()), ctx.Err())
+	if !c.tryTakeSocket() {
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return dnswire.Reply{}, q.Fail(dns.ContextKind(ctx.Err()), ctx.Err())
+		}
 	}
-	last := q.Fail(dns.KindServFail, errNoServer)
+	defer c.giveSocketBack()
+	var last *dns.Error
 	candidates := c.order()
 	c.sample(candidates[0], q)
 	for range c.rounds {
@@ -267,6 +270,9 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 			}
 		}
 		candidates = again
+	}
+	if last == nil {
+		last = q.Fail(dns.KindServFail, errNoServer)
 	}
 	return dnswire.Reply{}, last
 }

@@ -49,6 +49,20 @@ func TestReserve(t *testing.T) {
 	if _, wrapped := c.(*lent); err != nil || wrapped || dialed != 1 || len(s.fds) != maxReserved {
 		t.Errorf("an ordinary socket: %v, lent %v, dialed %d times", err, wrapped, dialed)
 	}
+	free, dialed = 0, 0
+	idle := 1
+	s.spare = func() bool {
+		if idle == 0 {
+			return false
+		}
+		idle--
+		free++
+		return true
+	}
+	c, err = s.dial(t.Context(), "udp", "192.0.2.1:53")
+	if _, wrapped := c.(*lent); err != nil || wrapped || idle != 0 || len(s.fds) != maxReserved {
+		t.Errorf("with an idle socket: %v, lent %v, %d idle, %d in reserve", err, wrapped, idle, len(s.fds))
+	}
 	s.close()
 	s.refill()
 	if len(s.fds) != 0 {

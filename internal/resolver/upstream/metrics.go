@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ var countedTypes = [...]dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeM
 // Metrics holds the series about the servers. A nil *Metrics counts nothing.
 type Metrics struct {
 	queries  *prometheus.CounterVec
+	counters map[counted]prometheus.Counter // those of queries, because finding one by its labels takes longer
 	duration prometheus.Histogram
 	hedges   *prometheus.CounterVec
 	probes   *prometheus.CounterVec
@@ -44,6 +46,12 @@ type Metrics struct {
 	edns     prometheus.Counter
 	tls      *prometheus.CounterVec
 	standing standings
+}
+
+// counted is a type, or 0 for all types without series of their own, and a result.
+type counted struct {
+	typ dns.Type
+	Result
 }
 
 // Label values.
@@ -63,6 +71,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		return v
 	}
 	m := &Metrics{
+		counters: map[counted]prometheus.Counter{},
 		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "sekimori", Subsystem: "dns", Name: "queries_total", Help: "Queries to DNS servers by their result.",
 		}, []string{"type", "result"}),
@@ -101,7 +110,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 func (m *Metrics) startAtZero() {
 	for _, t := range countedTypes {
 		for _, r := range results {
-			m.queries.WithLabelValues(typeLabel(t), string(r))
+			m.counters[counted{t, r}] = m.queries.WithLabelValues(typeLabel(t), string(r))
 		}
 	}
 }
@@ -155,7 +164,10 @@ func (m *Metrics) query(t dns.Type, r Result, took time.Duration) {
 	if m == nil {
 		return
 	}
-	m.queries.WithLabelValues(typeLabel(t), string(r)).Inc()
+	if !slices.Contains(countedTypes[:], t) {
+		t = 0
+	}
+	m.counters[counted{t, r}].Inc()
 	if took > 0 {
 		m.duration.Observe(took.Seconds())
 	}
@@ -209,14 +221,12 @@ func (m *Metrics) connected(ok bool) {
 	m.tls.WithLabelValues(result).Inc()
 }
 
-// typeLabel returns the label value for a type. It returns only a few different values, whatever
-// types are asked for.
+// typeLabel returns the label value for an element of countedTypes.
 func typeLabel(t dns.Type) string {
-	switch t {
-	case dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeMX, dns.TypePTR, dns.TypeCNAME:
-		return t.String()
+	if t == 0 {
+		return "other"
 	}
-	return "other"
+	return t.String()
 }
 
 func resultOf(r dnswire.Reply, err *dns.Error) Result {

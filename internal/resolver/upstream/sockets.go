@@ -202,7 +202,7 @@ func (p *pool) take(s *server) *socket {
 func (p *pool) put(k *socket, room int) {
 	k.inquiry = inquiry{}
 	p.mu.Lock()
-	keep := k.uses < maxUses && !p.closed && len(p.idle) < min(room, maxIdle) && p.now()-k.opened < maxAge
+	keep := k.uses < maxUses && !p.closed && len(p.idle) < min(room, maxIdle)
 	if keep {
 		p.idle = append(p.idle, k)
 		if len(p.idle) == 1 {
