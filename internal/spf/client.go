@@ -44,9 +44,10 @@ var (
 		netip.MustParsePrefix("fec0::/10"), // RFC 3879, site-local, deprecated
 		// This network has the unspecified address, loopback and the IPv4-compatible
 		// addresses (RFC 4291). It also has the addresses that an IPv6/IPv4 translator
-		// gives to IPv4 clients (RFC 6052, RFC 8215). SPF records do not name such
-		// addresses. The IPv4 address inside such an address is not used for SPF either:
-		// a pass must not come from an address that the connection does not have.
+		// gives to IPv4 clients (RFC 6052, RFC 8215). SPF records name none of these
+		// addresses. The IPv4 address inside a translated address is not used for SPF,
+		// because a pass must not come from an address that the connection does not
+		// have.
 		netip.MustParsePrefix("::/8"),
 		netip.MustParsePrefix("100::/64"), // RFC 6666, discard
 		netip.MustParsePrefix("ff00::/8"), // RFC 4291, multicast

@@ -21,9 +21,9 @@ type evaluation struct {
 	local    string     // local part of <sender>
 	origin   dns.Name   // domain of <sender>, the value of %{o}: it stays the same in includes and redirects
 	check    *Check
-	// maxQueries is MaxQueries, except in tests. A check that needs more queries
-	// ends with temperror and not with permerror, because the limit is one of this
-	// package and the publisher made no mistake.
+	// maxQueries is MaxQueries, except in tests. A check that needs more queries ends
+	// with temperror and not with permerror, because this package sets the limit and the
+	// publisher made no mistake.
 	maxQueries int
 
 	ptr   *ptrNames  // nil until the client's PTR records were looked up
@@ -106,9 +106,9 @@ func (e *evaluation) end(h *halt) {
 	e.check.Problem = printable.Escaped(h.problem)
 }
 
-// checkHost is check_host() (RFC 7208 §4) for domain. If domain has no record,
-// the halt has the result none. For include and redirect, nested turns it into a
-// permerror.
+// checkHost is check_host() (RFC 7208 §4) for domain. If domain has no record, the halt
+// has the result none. For include and redirect, the method nested turns this halt into
+// a permerror.
 func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 	text, h := e.fetchRecord(domain, depth)
 	if h != nil {
@@ -300,7 +300,7 @@ func (e *evaluation) countVoid(ans dns.Answer) *halt {
 func (e *evaluation) trace(s Step) {
 	s.Term, s.Detail = printable.Escaped(s.Term), printable.Escaped(s.Detail)
 	switch n := len(e.check.Trace); {
-	case n == 0: // eight steps are enough for most checks
+	case n == 0: // a capacity of eight steps is enough for most checks
 		e.check.Trace = append(make([]Step, 0, 8), s)
 	case n < MaxTraceSteps-1:
 		e.check.Trace = append(e.check.Trace, s)

@@ -15,8 +15,8 @@ import (
 const unknown = "unknown"
 
 // expand replaces the macros of m by their values for domain (RFC 7208 §7.2). If
-// the expansion is too long, problem says so. [macroString.expand] explains
-// the result "owned".
+// the expansion is too long, the result "problem" says so. [macroString.expand]
+// explains the result "owned".
 func (e *evaluation) expand(m *macroString, domain dns.Name) (text string, owned int, problem string, h *halt) {
 	validated := ""
 	if m.usesPTR {
@@ -100,8 +100,9 @@ func dotted(ip netip.Addr) string {
 	return string(out[:len(out)-1])
 }
 
-// truncateName cuts labels off the left until the name is short enough for the
-// DNS (RFC 7208 §7.3). It drops a dot at the end, which does not count.
+// truncateName cuts labels off the left until the name is short enough for the DNS
+// (RFC 7208 §7.3). A dot at the end does not count towards the length and is
+// dropped.
 func truncateName(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if excess := len(name) - dns.MaxNameLen; excess > 0 {
@@ -160,8 +161,8 @@ func (e *evaluation) explanation(domain dns.Name, exp *Modifier) (text, problem 
 	case problem != "":
 		return "", problem
 	case !printable.IsPlain(text):
-		// %{l} and %{h} are text that the client chose, which could otherwise add a
-		// line to the SMTP reply.
+		// The client chose the text of %{l} and %{h}. Without this check, that text
+		// could add a line to the SMTP reply.
 		return "", "expands to something that is not printable US-ASCII"
 	}
 	return text[:min(len(text), MaxExplanationLen)], ""

@@ -32,18 +32,17 @@ type lookAhead struct {
 	questions []question
 }
 
-// maxUnderWay is how many early questions may wait for an answer at the same time. It
-// is less than the number of lookups that a message may have at the same time. So the
-// evaluation can still ask a question if all early ones wait for a server that does
-// not answer.
+// maxUnderWay is the maximum number of early questions without an answer. It is less
+// than the number of lookups that a message may have at the same time. So the evaluation
+// can still ask a question while all early ones wait for a server that does not answer.
 const maxUnderWay = 6
 
 // question is a question that may be asked early.
 type question struct {
 	name    dns.Name
 	typ     dns.Type
-	counted int  // how many terms, at least, count towards MaxLookups up to this question
-	ofTerm  bool // a term asks it; otherwise it is for the address of an MX host
+	counted int  // up to this question, at least so many terms count towards MaxLookups
+	ofTerm  bool // a term asks this question; otherwise it asks for the address of an MX host
 	begun   bool // it was asked early
 	needed  bool // the evaluation asked it
 }
@@ -86,8 +85,8 @@ func (l *lookAhead) stop() {
 	l.questions = slices.DeleteFunc(l.questions, func(q question) bool { return !q.begun })
 }
 
-// inTurn records that the evaluation asks a question. If the question was not asked
-// early yet, it is not asked early any more. l may be nil.
+// inTurn records that the evaluation asks a question. If the question still waits to be
+// asked early, it is no longer asked early, so that it is not asked twice. l may be nil.
 func (l *lookAhead) inTurn(name dns.Name, typ dns.Type) {
 	if l == nil {
 		return
@@ -138,8 +137,8 @@ func (l *lookAhead) askNext() {
 	}
 }
 
-// record adds the questions of the terms of domain's record. counted is how many
-// terms before this record, at least, count towards MaxLookups. l may be nil.
+// record adds the questions of the terms of domain's record. Before this record, at
+// least "counted" terms count towards MaxLookups. l may be nil.
 func (l *lookAhead) record(rec *Record, domain dns.Name, counted int) {
 	if l == nil {
 		return
@@ -184,8 +183,8 @@ func (l *lookAhead) term(m Mechanism, spec *macroString, domain dns.Name, counte
 	case MechanismExists:
 		l.add(question{name: target, typ: dns.TypeA, counted: counted, ofTerm: true})
 	}
-	// No question is added for ptr, because the iprev check asks the same questions
-	// at this time.
+	// No question is added for ptr, because the iprev check asks the same questions at
+	// the same time.
 }
 
 // hosts adds the questions for the addresses of MX hosts. l may be nil.
@@ -204,8 +203,8 @@ func (l *lookAhead) hosts(mx dns.Answer, counted int) {
 // the evaluation gets the answer first, it adds the same questions before it asks one of
 // them. So no question is asked both early and by the evaluation.
 func (l *lookAhead) follow(q question) {
-	// The evaluation uses the same answer. If the answer causes a panic, the evaluation
-	// panics in the caller's goroutine, where the caller can handle it.
+	// A panic is ignored here. The evaluation uses the same answer, so it panics too, in
+	// the caller's goroutine, where the caller can handle the panic.
 	defer func() { _ = recover() }()
 	ans, err := l.e.resolver.Lookup(l.ctx, q.name, q.typ)
 	var rec *Record

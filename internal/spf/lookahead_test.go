@@ -120,7 +120,7 @@ func TestLookAhead(t *testing.T) {
 	}
 }
 
-// same checks that two checks differ in nothing but what was asked ahead.
+// same tests that two checks differ only in the questions that were asked ahead.
 func same(t *testing.T, why string, a, b Check) {
 	t.Helper()
 	x, err := json.Marshal(a)
@@ -173,9 +173,9 @@ mx.dead.example A 192.0.2.1
 	})
 }
 
-// TestLookAheadStops checks that some answers stop the early questions: the answers
-// that end the check with an error if the evaluation comes to their term. The
-// evaluation itself still waits for good.example, the first term.
+// TestLookAheadStops checks that no further question is asked early after an answer
+// that would end the check with an error. The evaluation itself still waits for
+// good.example, the first term.
 func TestLookAheadStops(t *testing.T) {
 	const text = `
 void.example TXT "v=spf1 include:good.example a:v1.example a:v2.example a:v3.example a:v4.example a:v5.example a:v6.example a:v7.example a:v8.example -all"

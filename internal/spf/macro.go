@@ -142,8 +142,9 @@ func parseDomainSpec(s string) (m *macroString, reason string) {
 		return nil, reason
 	}
 	last := m.parts[len(m.parts)-1]
-	// "%%", "%_" and "%-" have become the literals "%", " " and "%20". A
-	// domain-spec may end in them, and no other literal has a "%" or a space.
+	// The parser has turned "%%", "%_" and "%-" into the literals "%", " " and
+	// "%20". A domain-spec may end in one of these three. No other literal has a
+	// "%" or a space.
 	if last.letter != 0 || strings.ContainsAny(last.literal, "% ") {
 		return m, ""
 	}
@@ -180,26 +181,26 @@ func checkTopLabel(s string) (reason string) {
 // The bounds of a macro expansion. A mechanism whose expansion exceeds one of
 // them does not match. For include and redirect the result is permerror.
 const (
-	// maxMacroValue is how many octets a value may have before its transformation.
-	// A bound is needed because the client chooses HELO and the local part. RFC
-	// 5321 §4.5.3.1 allows paths of 256 octets.
+	// maxMacroValue is the maximum length of a value before its transformation, in
+	// octets. A bound is needed because the client chooses HELO and the local part.
+	// RFC 5321 §4.5.3.1 allows paths of 256 octets.
 	maxMacroValue = 1024
-	// maxMacros is how many macros are expanded for one term. A record can have
-	// 2,000 macros, each of which may split a long value. A domain name has at most
-	// 127 labels, so 128 macros are enough for one.
+	// maxMacros is the maximum number of macros that are expanded for one term. A
+	// record can have 2,000 macros, each of which may split a long value. A domain
+	// name has at most 127 labels, so 128 macros are enough for one.
 	maxMacros = 128
-	// maxExpansion is how many octets the expansion of a whole term may have. A
-	// domain name has at most 253.
+	// maxExpansion is the maximum length of the expansion of a whole term, in
+	// octets. A domain name has at most 253.
 	maxExpansion = 16384
 )
 
 var errExpansion = errors.New("macro expansion is too long")
 
-// expand replaces macros by their values. It calls value with the letter in
-// lower case. owned is the length of the text up to the last octet that the
-// owner of the record chose: an octet of a literal, of the record's domain
-// (%{d}) or of the sender's domain (%{o}), but not a dot. The owner of the record
-// did not choose the text after owned.
+// expand replaces macros by their values. It calls value with the letter in lower
+// case. The result "owned" is the length of the text up to the last octet that the
+// owner of the record chose: an octet of a literal, of the record's domain (%{d})
+// or of the sender's domain (%{o}), but not a dot. The owner of the record did not
+// choose the text after owned.
 func (m *macroString) expand(value func(letter byte) string) (text string, owned int, err error) {
 	// Most names have no macro. A literal cannot exceed maxExpansion, because a
 	// record has at most MaxRecordLen octets.

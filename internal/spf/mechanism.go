@@ -47,8 +47,8 @@ func (e *evaluation) matchDNS(d *Directive, domain dns.Name, depth int) (matched
 	case h != nil:
 		return false, "", h
 	case noMatch != "" && d.Mechanism == MechanismInclude && !matchesNothing(noMatch):
-		// The target is malformed, for which check_host() gives none (RFC 7208 §4.3).
-		// An include whose target gives none is a permerror (§5.2).
+		// For a malformed target, check_host() gives none (RFC 7208 §4.3). An include
+		// whose target gives none is a permerror (§5.2).
 		return false, "", &halt{result: PermError, reason: ReasonIncludeNone, problem: fmt.Sprintf("%s: %s: %s", domain, quoted(d.Text), noMatch)}
 	case noMatch != "":
 		return false, noMatch, nil
@@ -75,15 +75,15 @@ const (
 	nothingOwned  = "the name is too long, and the client alone chose the part that is left (RFC 7208 section 7.3)"
 )
 
-// matchesNothing reports whether the problem noMatch makes an include or redirect a
-// term that does not match (RFC 8616 §4, RFC 7208 §7.3). With any other problem an
-// include or redirect ends the check with permerror.
+// matchesNothing reports whether an include or redirect with the problem noMatch
+// counts as a term that does not match (RFC 8616 §4, RFC 7208 §7.3). With any other
+// problem, an include or redirect ends the check with permerror.
 func matchesNothing(noMatch string) bool { return noMatch == nonASCIILocal || noMatch == nothingOwned }
 
 // countedTarget counts a term with DNS lookups and expands its domain-spec to the
-// target-name (RFC 7208 §4.8). noMatch is why the term cannot match, or "". §4.8
-// does not say what an invalid target-name means; here it counts as a name that
-// does not exist, as in §4.3.
+// target-name (RFC 7208 §4.8). The result noMatch says why the term cannot match, or
+// is "". §4.8 does not say what an invalid target-name means; here it counts as a name
+// that does not exist, as in §4.3.
 func (e *evaluation) countedTarget(spec *macroString, domain dns.Name) (target dns.Name, noMatch string, h *halt) {
 	if h := e.countLookup(); h != nil {
 		return "", "", h

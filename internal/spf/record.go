@@ -75,8 +75,8 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("spf: syntax error at octet %d in %s: %s", e.Offset, quoted(e.Term), e.Reason)
 }
 
-// quotedLen is how many octets of a text from the network an error message
-// repeats at most.
+// quotedLen is the maximum length, in octets, of a text from the network that an
+// error message repeats.
 const quotedLen = 80
 
 // quoted returns a text from the network in a form that is safe in error messages.

@@ -4,7 +4,7 @@
 // [Check]. Package policy decides what is done about the result.
 //
 // The context's deadline is the time limit of RFC 7208 §4.6.4. It should allow at
-// least 20 seconds. Once it has passed the result is temperror.
+// least 20 seconds. Once the deadline has passed, the result is temperror.
 package spf
 
 import (
@@ -71,18 +71,19 @@ const (
 
 // Limits on the work that a domain can cause.
 const (
-	// MaxLookups is how many terms with DNS lookups one check may evaluate
-	// (RFC 7208 §4.6.4): include, a, mx, ptr, exists, redirect, and %{p}.
+	// MaxLookups is the maximum number of terms with DNS lookups that one check
+	// evaluates (RFC 7208 §4.6.4): include, a, mx, ptr, exists, redirect, and %{p}.
 	MaxLookups = 10
-	// MaxVoidLookups is how many lookups that count for MaxLookups may find nothing
-	// (RFC 7208 §4.6.4).
+	// MaxVoidLookups is the maximum number of lookups without records. Only lookups
+	// that count for MaxLookups are counted (RFC 7208 §4.6.4).
 	MaxVoidLookups = 2
-	// MaxHosts is how many names of one MX or PTR answer are looked up
-	// (RFC 7208 §4.6.4).
+	// MaxHosts is the maximum number of names of one MX or PTR answer that are
+	// looked up (RFC 7208 §4.6.4).
 	MaxHosts = 10
-	// MaxQueries is how many DNS queries one check may send. A record that keeps to
-	// RFC 7208 §4.6.4 needs at most 123 queries: for itself, for ten mx with ten
-	// hosts each, for an explanation, and for the client's PTR with ten names.
+	// MaxQueries is the maximum number of DNS queries of one check. A record that
+	// keeps to RFC 7208 §4.6.4 needs at most 123 queries: for the record, for ten
+	// mx with ten hosts each, for an explanation, and for the client's PTR with ten
+	// names.
 	MaxQueries = 1 + MaxLookups*(1+MaxHosts) + 1 + 1 + MaxHosts
 	// MaxRecordLen is the length of the longest record that is evaluated, in
 	// octets. RFC 7208 §3.4 asks publishers to stay below 450, and records in use
@@ -94,8 +95,8 @@ const (
 	// and the reply code and the words of this program are in the same line (RFC
 	// 7208 §6.2).
 	MaxExplanationLen = 400
-	// MaxTraceSteps is how many steps Check.Trace may have. Eleven records of
-	// MaxRecordLen octets could have some 20,000 terms.
+	// MaxTraceSteps is the maximum number of steps in Check.Trace. Eleven records
+	// of MaxRecordLen octets could have some 20,000 terms.
 	MaxTraceSteps = 1000
 )
 
@@ -106,8 +107,8 @@ type Args struct {
 	// (RFC 7208 §5). With the zero Addr (a client on a local socket) the result is
 	// none.
 	IP netip.Addr
-	// InternetOnly says that a client for which PrivateClient is true gets the
-	// result none without a lookup. Such a client is not the one that sent the
+	// If InternetOnly is set, a client for which PrivateClient returns true gets
+	// the result none without a lookup, because it is not the client that sent the
 	// message to this site (RFC 7208 §2.3).
 	InternetOnly bool
 	// HELO is the argument of HELO or EHLO as the client gave it.
@@ -121,10 +122,10 @@ type Args struct {
 	Receiver dns.Name
 	// Now is the time, the value of %{t}.
 	Now time.Time
-	// LookAhead is how many DNS questions may be asked before the evaluation needs
-	// their answers. This makes the check faster and does not change its result. If
-	// LookAhead is 0, or if Expect of the resolver returns false, each question is
-	// asked only when its answer is needed.
+	// LookAhead is the maximum number of DNS questions that are asked before the
+	// evaluation needs their answers. Asking early makes the check faster and does
+	// not change its result. If LookAhead is 0, or if Expect of the resolver
+	// returns false, each question is asked only when its answer is needed.
 	LookAhead int
 }
 
