@@ -83,8 +83,8 @@ type Result struct {
 	// Instance. It says why that signature does not verify. It begins with "dns_" if
 	// the key could not be looked up; the chain fails then too (RFC 8617 §5.2.1).
 	Signature dkim.Reason `json:"signature,omitempty"`
-	// OldestPass is the number of the oldest set from which on every
-	// ARC-Message-Signature verifies, or 0 if those of all sets verify (RFC 8617
+	// OldestPass is the lowest instance such that its ARC-Message-Signature and
+	// those of all newer sets verify. It is 0 if those of all sets verify (RFC 8617
 	// §5.2 step 5). It has a meaning only if Status is Pass.
 	OldestPass int `json:"oldest_pass"`
 	// Sets are in the order of their instances. The list is empty if the structure

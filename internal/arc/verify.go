@@ -124,7 +124,7 @@ func (v *Verifier) Finish(ctx context.Context) Result {
 }
 
 // status returns NotEvaluated if there was too little work left to verify the
-// chain: such a chain did not fail. Otherwise it returns Fail.
+// chain, because such a chain did not fail. Otherwise it returns Fail.
 func (f *failure) status() Status {
 	if f.reason == ReasonWorkLimit {
 		return NotEvaluated

@@ -12,8 +12,8 @@ import (
 // wholeBody is the limit of a signature without l=.
 const wholeBody = int64(-1)
 
-// limitOf returns how many octets of the canonical body a signature covers, or
-// wholeBody.
+// limitOf returns the number of octets of the canonical body that a signature
+// covers, or wholeBody.
 func limitOf(p *syntax.Params) int64 {
 	if p.BodyLength == nil {
 		return wholeBody
@@ -33,9 +33,9 @@ type bodyHashes struct {
 	closed          bool
 }
 
-// want asks for the hash of the beginning of the canonical body. limit is how
-// many octets to hash. If limit is wholeBody, the whole body is hashed. want must
-// be called before the first write.
+// want asks for the hash of the beginning of the canonical body. limit is the
+// number of octets to hash, or wholeBody. want must be called before the first
+// write.
 func (b *bodyHashes) want(c syntax.Canonicalization, limit int64) {
 	p := &b.simple
 	if c == syntax.Relaxed {

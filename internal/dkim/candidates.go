@@ -72,7 +72,7 @@ func (c *candidates) forms() int {
 	n := 1
 	switch c.path {
 	case "":
-	case "<>": // without brackets the path would be empty, which is the form without Return-Path
+	case "<>": // without its brackets this path is empty, as in the form without Return-Path
 		n = 2
 	default:
 		n = 3
@@ -127,8 +127,8 @@ func (c *candidates) check(k *syntax.Key) *Error {
 	return c.mismatch()
 }
 
-// checkRSA verifies the likeliest form with crypto/rsa. If it does not match and
-// the MTA may have changed a signed field, the hash inside the signature tells
+// checkRSA verifies the likeliest form with crypto/rsa. If this form does not match
+// and the MTA may have changed a signed field, the hash inside the signature tells
 // which form was signed, if any.
 func (c *candidates) checkRSA(k *syntax.Key, pub *rsa.PublicKey) *Error {
 	if !c.message.budget.spend(c.pending, workOf(k)) {
@@ -162,10 +162,11 @@ func (c *candidates) find(signed digest) bool {
 }
 
 const (
-	// maxSpaceForms is how many mixtures of values with and without a space are
-	// tried.
+	// maxSpaceForms is the maximum number of mixtures of values with and without a
+	// space that are tried.
 	maxSpaceForms = 128
-	// maxSpaceOctets is how many octets may be hashed for all mixtures.
+	// maxSpaceOctets is the maximum number of octets that are hashed for all
+	// mixtures.
 	maxSpaceOctets = 256 << 10
 )
 

@@ -15,8 +15,8 @@ import (
 	"sekimori/internal/testkit/signer"
 )
 
-// unsigned removes the fields whose line matches begin, a regular expression for
-// the beginning of a line.
+// unsigned removes the lines that begin with a match of the regular expression
+// "begin". Each of these lines is a whole field.
 func unsigned(eml, begin string) string {
 	return regexp.MustCompile(`(?mi)^`+begin+`.*\r\n`).ReplaceAllString(eml, "")
 }
@@ -126,8 +126,8 @@ func respaced(eml string) string {
 	return regexp.MustCompile(`(?m)^([!-9;-~]+:) ?([^\t])`).ReplaceAllString(head, "$1 $2") + "\r\n\r\n" + body
 }
 
-// numbered returns n fields. bare is how many of them, from the first, have no
-// space before the value.
+// numbered returns n fields. The parameter "bare" is the number of fields, from
+// the first, that have no space before the value.
 func numbered(n, bare int) string {
 	var b strings.Builder
 	for i := range n {

@@ -132,8 +132,8 @@ func leavesOpen(err *Error) int {
 	return 0
 }
 
-// checkBody compares the body with bh=. It returns how many octets of the
-// canonical body follow those that l= covers.
+// checkBody compares the body with bh=. It returns the number of octets of the
+// canonical body that follow those that l= covers.
 func (m *Message) checkBody(p *syntax.Params) (uncovered int64, err *Error) {
 	m.body.close()
 	sum, length, ok := m.body.sum(p.BodyCanon, limitOf(p))

@@ -11,9 +11,9 @@
 //	signatures := v.Finish(ctx)
 //
 // The package does not store the body. Each body canonicalization that a signature asks for
-// is hashed once, whatever the number of signatures. All signatures of a
-// message share a [Message], which has the index of the header, the body hashes
-// and the key lookups. Package arc uses it too.
+// is hashed once, whatever the number of signatures. All signatures of a message share a
+// [Message], which has the index of the header, the body hashes and the key lookups.
+// Package arc uses the same Message.
 package dkim
 
 import (
@@ -72,7 +72,7 @@ const (
 	ReasonBodyHash          Reason = "body_hash_mismatch"
 	ReasonSignature         Reason = "signature_mismatch"
 	ReasonNotVerifiable     Reason = "not_verifiable_as_received" // the MTA may have cut or changed a signed field
-	ReasonDroppedField      Reason = "dropped_field"              // a signed field is missing that MTAs remove before a milter sees it
+	ReasonDroppedField      Reason = "dropped_field"              // a signed field is missing, one that MTAs remove before a milter sees it
 	ReasonLeadingSpace      Reason = "leading_space"              // the MTA does not show whether the signed values began with a space
 	ReasonFromMissing       Reason = "from_missing"
 	ReasonMultipleFrom      Reason = "multiple_from"
@@ -171,9 +171,9 @@ var BodyLengthPolicies = []BodyLengthPolicy{BodyLengthCovered, BodyLengthAccept,
 // Options are the local policy for signatures and what the caller knows about
 // the message. The zero value is usable.
 type Options struct {
-	// MaxSignatures is how many signatures are verified; 0 means 10. RFC 6376 §6.1
-	// allows a limit. The signatures beyond this number get the result policy with
-	// the reason too_many_signatures.
+	// MaxSignatures is the maximum number of signatures that are verified; 0 means 10. RFC
+	// 6376 §6.1 allows a limit. Further signatures get the result policy with the reason
+	// too_many_signatures.
 	MaxSignatures int
 	// MinRSABits is the size of the smallest RSA key that is accepted. Values below
 	// 1024 count as 1024, the least that RFC 8301 §3.2 allows.
@@ -182,8 +182,8 @@ type Options struct {
 	BodyLength BodyLengthPolicy
 	// Now is the time for t= and x=; the zero time means time.Now().
 	Now time.Time
-	// Skew is how far clocks may differ. 0 means five minutes. With a negative
-	// value clocks may not differ at all.
+	// Skew is the largest accepted difference between clocks. 0 means five minutes. With a
+	// negative value clocks may not differ at all.
 	Skew time.Duration
 	// ReturnPath is the envelope's sender in angle brackets, or "" if it is not
 	// known. MTAs remove the Return-Path field. A signature that covers this field

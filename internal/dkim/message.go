@@ -109,9 +109,9 @@ func (m *Message) QueryNames() []dns.Name {
 	return names
 }
 
-// maxParallelLookups is how many queries of one call of Start may run at the same
-// time. A limit is needed because an ARC chain can name a hundred keys. Several
-// calls of Start for one message do not share the limit.
+// maxParallelLookups is the maximum number of queries of one call of Start at the
+// same time. A limit is needed because an ARC chain can name a hundred keys.
+// Several calls of Start for one message do not share the limit.
 const maxParallelLookups = 16
 
 // Start begins the lookups that were registered since the last Start and returns
@@ -184,8 +184,8 @@ func (m *Message) Close() {
 	m.index = nil
 }
 
-// run looks the key up. Even after a panic it closes done, so that wait returns
-// and the daemon does not stop.
+// run looks the key up. It catches a panic, so that the daemon goes on, and
+// always closes the channel "done", so that wait returns.
 func (l *Lookup) run(ctx context.Context, r dns.Resolver) {
 	defer close(l.done)
 	l.err = &Error{TempError, ReasonInternal, "the lookup ended without an answer"} // remains if the resolver calls runtime.Goexit
@@ -241,8 +241,9 @@ func (l *Lookup) wait(ctx context.Context) ([]syntax.Key, *Error) {
 	}
 }
 
-// maxKeys is how many keys of one name are tried. RFC 6376 §3.6.2.2 does not say
-// what several records mean, and §6.1.2 lets a verifier try one after another.
+// maxKeys is the maximum number of keys of one name that are tried. RFC 6376
+// §3.6.2.2 does not say what several records mean, and §6.1.2 lets a verifier try
+// one after another.
 const maxKeys = 4
 
 // lookup asks for the keys. It returns at least one key, or an error

@@ -10,8 +10,8 @@ import (
 )
 
 // verifyRSA reports whether signature is RSASSA-PKCS1-v1_5 with SHA-256 over sum.
-// An RSA signature is accepted only if crypto/rsa says in this function that it
-// verifies.
+// No RSA signature is accepted unless crypto/rsa has verified it in this
+// function.
 func verifyRSA(pub *rsa.PublicKey, sum digest, signature []byte) bool {
 	return rsa.VerifyPKCS1v15(pub, crypto.SHA256, sum[:], signature) == nil
 }
@@ -20,10 +20,10 @@ func verifyRSA(pub *rsa.PublicKey, sum digest, signature []byte) bool {
 // key has signed this hash, for this message or for another one. ok is false if
 // the key did not make this signature.
 //
-// crypto/rsa does not return the hash. It is needed only if a signature does not
-// match: to find out in which form the message was signed, and whether the MTA
-// may have changed the signed fields. A signature never passes because of this
-// hash alone.
+// crypto/rsa does not return the hash. The hash is needed only if a signature
+// does not match: to find out in which form the message was signed, and whether
+// the MTA may have changed the signed fields. A signature never passes because of
+// this hash alone.
 //
 // ok is true only if the encoded message is, octet for octet, the only valid
 // encoding of the hash. Implementations that read the hash and did not compare

@@ -18,11 +18,11 @@ const (
 	// more than package milter lets through by default, because the author's field
 	// may be below any number of fields that other signers have added.
 	maxFields = 4096
-	// maxReported is how many signatures Finish returns at most, so that the
-	// results fit into a header field. (It returns more only if
-	// Options.MaxSignatures is larger.) It returns the signatures that were verified
-	// and the topmost of the others. Ordinary mail has one to three signatures. Mail
-	// that went through mailing lists has up to ten.
+	// maxReported is the maximum number of signatures that Finish returns, so that
+	// the results fit into a header field. (Only if Options.MaxSignatures is larger,
+	// Finish returns more.) Finish returns the signatures that were verified and the
+	// topmost of the others. Ordinary mail has one to three signatures. Mail that
+	// went through mailing lists has up to ten.
 	maxReported = 64
 )
 
@@ -43,7 +43,7 @@ const usualSignatures = 2
 // check is a signature that gets its result step by step.
 type check struct {
 	*Signature
-	pending Pending // its lookup is nil if NewVerifier has found the result
+	pending Pending // pending.lookup is nil if NewVerifier has already found the result
 }
 
 // NewVerifier reads the DKIM-Signature fields, at most maxFields of them, and
@@ -231,8 +231,8 @@ func (v *Verifier) Message() *Message { return &v.message }
 // QueryNames returns the names at which Start looks for keys.
 func (v *Verifier) QueryNames() []dns.Name { return v.message.QueryNames() }
 
-// Omitted returns for how many DKIM-Signature fields Finish gives no result,
-// because there are more than maxFields or maxReported of them.
+// Omitted returns the number of DKIM-Signature fields for which Finish gives no
+// result, because there are more than maxFields or maxReported of them.
 func (v *Verifier) Omitted() int { return v.omitted }
 
 // Start begins all key lookups in the background and returns at once. The
@@ -248,8 +248,8 @@ func (v *Verifier) Write(p []byte) (int, error) { return v.message.Write(p) }
 func (v *Verifier) Close() { v.message.Close() }
 
 // Finish ends the body, waits for the keys until ctx is done and returns the
-// signatures in the order of their fields, the topmost first. If a key did not
-// come, the signature gets a temperror, unless it could not verify with any key.
+// signatures in the order of their fields, the topmost first. If a key did not come,
+// the signature gets a temperror, unless no key could verify it.
 func (v *Verifier) Finish(ctx context.Context) []Signature {
 	for i := range v.checks {
 		if c := &v.checks[i]; !c.settled() {

@@ -13,10 +13,10 @@ import (
 // verification has a weight, and the sum of the weights is limited for each
 // message.
 //
-// The unit is one step of an exponentiation with a modulus of 64 bits. A step
-// with a longer modulus weighs (bits/64)² units. A verification has one step for
-// each bit of the exponent, one more for each bit that is set, and setupSteps
-// for what crypto/rsa computes from the modulus first.
+// The unit is one step of an exponentiation with a modulus of 64 bits. A step with a
+// longer modulus weighs (bits/64)² units. A verification has one step for each bit of
+// the exponent, one more for each bit that is set, and setupSteps for the values that
+// crypto/rsa first computes from the modulus.
 //
 // The weights are not exact. Above 2,048 bits crypto/rsa has no assembly and
 // takes 2.4 times as long as its weight says. If the MTA may have changed a

@@ -45,9 +45,8 @@ const (
 	FormSeal                // ARC-Seal: like ARC-Message-Signature, but without h= and bh=
 )
 
-// maxSignedHeaders is how many names h= may have. The work grows with their
-// number. A signature that names every registered field twice has about 400
-// names.
+// maxSignedHeaders is the maximum number of names in h=. The work grows with this
+// number. A signature that names every registered field twice has about 400 names.
 const maxSignedHeaders = 50_000
 
 // Parse reads the value of a signature field into p, which must be empty. After
