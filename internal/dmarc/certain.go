@@ -7,13 +7,12 @@ import (
 	"sekimori/internal/dns"
 )
 
-// If a lookup of a tree walk failed, the Organizational Domain is not known. It
-// may still be certain whether two domains have the same Organizational Domain.
-// The reason is that the tree walks of both domains end with the same names, such
-// as the top-level domain, and a record at such a name changes both Organizational
-// Domains alike. If this is certain, the failed lookup must not lead to a
-// temporary error. Otherwise, as long as the servers of a top-level domain fail,
-// mail of the domains below it could get no other result.
+// If a lookup of a tree walk failed, the Organizational Domain is not known. Even
+// then it may be certain whether two domains have the same one: both tree walks end
+// with the same names, such as the top-level domain, and a record at such a name
+// changes both Organizational Domains alike. In that case the failed lookup must not
+// lead to a temporary error. Otherwise, while the servers of a top-level domain
+// fail, all mail of the domains below it would get a temporary error.
 
 // maxSupposed is the largest number of failed names for which sameOrganization
 // tries all records of the list "supposed". With more failed names the answer is not

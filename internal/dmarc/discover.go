@@ -25,8 +25,8 @@ type Suffixes interface {
 	OrganizationalDomain(dns.Name) dns.Name
 }
 
-// DefaultMaxWalks is how many tree walks for identifiers one message may cause.
-// The walk for the Author Domain does not count.
+// DefaultMaxWalks is the default limit for the tree walks that one message causes for
+// its identifiers. The walk for the Author Domain does not count.
 const DefaultMaxWalks = 10
 
 // Options are the operator's choices. The zero value does what RFC 9989 asks
@@ -73,13 +73,14 @@ type Discovery struct {
 	possible  []published // if Error is set: the records that were found and may apply
 }
 
-// Discover finds the DMARC Policy Record for author (§4.10.1). If the author has
-// no record of its own, Discover takes one from further up: with Method TreeWalk
-// it makes a tree walk, with Method PSL it looks at the Organizational Domain of
-// the suffix list. If the author has a record, Evaluate makes the tree walk later,
-// and only if it needs the Organizational Domain. A resolver whose Expect returns
-// true asks for all these names at the same time. Discover always returns a
-// Discovery. If it failed, Error of the Discovery says why.
+// Discover finds the DMARC Policy Record for author (§4.10.1). If the author has no
+// record of its own, Discover takes one from further up: with Method TreeWalk it
+// makes a tree walk, with Method PSL it looks at the Organizational Domain of the
+// suffix list. If the author has a record, Evaluate makes the tree walk later, and
+// only if it needs the Organizational Domain. Discover announces these names to r
+// (see Expect), so that r can look them up at the same time. Discover always returns
+// a Discovery. If a failed lookup leaves the policy unknown, the field Error has this
+// lookup.
 func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *Discovery {
 	if o.Method != PSL || o.PSL == nil {
 		o.Method = TreeWalk

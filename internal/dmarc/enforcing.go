@@ -12,11 +12,12 @@ import (
 // that fails under the policy that is known. The functions below find out what
 // is known of the policy after a lookup of the tree walk has failed.
 
-// possible returns those records that an incomplete tree walk found and that may
-// apply to the domain "start", where it began. For a name whose lookup failed there are three possibilities. If it has no
-// record, as is usual, the record that [choose] takes applies. If it is a public
-// suffix (psd=y), the name below it is the Organizational Domain. If it has
-// another record, that record may apply, but its policy is not known.
+// possible returns the records that an incomplete tree walk found and that may
+// apply to the domain "start", where the walk began. For a name whose lookup
+// failed there are three possibilities. If the name has no record, as is usual,
+// the record that [choose] takes applies. If it is a public suffix (psd=y), the
+// name below it is the Organizational Domain. If it has another record, that
+// record may apply, but its policy is not known.
 func (p path) possible(start dns.Name) []published {
 	var out []published
 	if usual, source := choose(organizationalDomain(start, p.found), p.found); source != "" {

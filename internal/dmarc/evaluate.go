@@ -96,12 +96,12 @@ type Evaluation struct {
 	Disposition  Policy `json:"disposition,omitempty"`
 	Testing      bool   `json:"testing,omitempty"`       // t=y
 	AuthorExists *bool  `json:"author_exists,omitempty"` // nil if that was not asked or is not known
-	// Enforcing is set if Result is temperror. It is the policy for the message if
-	// it fails, as far as that is known without the missing DNS answer. If the
-	// record has t=y, Enforcing is already one step milder. If several records may
-	// apply, it is the policy of the strictest record. If it is not known whether
-	// the author exists, it is the milder one of sp and np. "" means that no policy
-	// is known.
+	// Enforcing is set if Result is temperror. It is the policy that would apply if
+	// the message failed, as far as it is known without the missing DNS answer. If
+	// the record has t=y, Enforcing is already one step milder. If several records
+	// may apply, it is the policy of the strictest record. If sp or np applies, but
+	// it is not known which, because the author may not exist, it is the milder of
+	// the two. "" means that no policy is known.
 	Enforcing Policy `json:"enforcing,omitempty"`
 	// Alignments lists the identifiers that were compared, without duplicates:
 	// those that passed before those with a temporary error, and SPF before DKIM.
@@ -249,7 +249,7 @@ func (d *Discovery) compare(mode Mode, domain dns.Name) (aligned, settled bool) 
 }
 
 // Aligns reports whether Evaluate is certain to give a pass if an identifier of
-// this domain passed. It asks for no name, so it may return false although
+// this domain passed. It sends no DNS query, so it may return false although
 // Evaluate would find an alignment.
 func (d *Discovery) Aligns(by Mechanism, domain dns.Name) bool {
 	if d.Error != nil || d.Record == nil || !d.Record.Applies() || domain == "" {

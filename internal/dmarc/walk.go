@@ -8,7 +8,7 @@ import (
 	"sekimori/internal/dns"
 )
 
-// maxWalkLabels is how many queries a tree walk may cause. After the first
+// maxWalkLabels is the maximum number of queries of a tree walk. After the first
 // query, a name with more labels is cut to its last seven labels (§4.10).
 const maxWalkLabels = 8
 
@@ -153,8 +153,8 @@ type path struct {
 }
 
 // walk makes a tree walk: it climbs from start until a record says psd=y or psd=n
-// (§4.10). A failed lookup does not end it, because a record further up may still
-// apply.
+// (§4.10). A failed lookup does not end the tree walk, because a record further up
+// may still apply.
 func (d *Discovery) walk(ctx context.Context, r dns.Resolver, start dns.Name, why Purpose) path {
 	var p path
 	names := walkNames(start)

@@ -32,9 +32,9 @@ const (
 	PermError Status = "permerror"
 )
 
-// MaxNames is how many PTR records are followed. RFC 8601 §3 leaves the number open. A bound is
-// needed because the owner of the address chooses the number of records. Ten is the bound of RFC
-// 7208 §4.6.4 for SPF.
+// MaxNames is the maximum number of PTR records that are followed. RFC 8601 §3 leaves the number
+// open. A bound is needed because the owner of the address chooses the number of records. Ten is
+// the bound of RFC 7208 §4.6.4 for SPF.
 const MaxNames = 10
 
 // Result is the outcome of a check.

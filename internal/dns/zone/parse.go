@@ -19,8 +19,8 @@ var faultTypes = map[string]dns.Type{
 	"NS": dns.TypeNS, "CNAME": dns.TypeCNAME, "SOA": typeSOA, "SPF": typeSPF,
 }
 
-// Parse reads zone text. If a record has a type that verifiers do not ask for, its owner exists,
-// but the record is otherwise ignored. $INCLUDE is an error. Syntax errors contain the line number.
+// Parse reads zone text. A record of a type that verifiers do not ask for has only one effect: its
+// owner name exists. $INCLUDE is an error. Syntax errors contain the line number.
 func Parse(zoneText string) (*Zone, error) {
 	z := New()
 	lines := strings.Split(zoneText, "\n")
