@@ -1,10 +1,8 @@
 package deploy
 
 import (
-	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +11,7 @@ import (
 
 	"sekimori/configs"
 	"sekimori/internal/config"
+	"sekimori/internal/setup"
 )
 
 const (
@@ -119,64 +118,47 @@ func TestSocketIsWhereTheMTALooks(t *testing.T) {
 	}
 }
 
-// TestReadmeNamesTheSockets checks that README names the right sockets: those of the units for the
-// package, and that of the example configuration for an installation from source.
-func TestReadmeNamesTheSockets(t *testing.T) {
-	readme := readFile(t, "../README.md")
-	section := func(title string) string {
-		_, rest, ok := strings.Cut(readme, "\n## "+title+"\n")
-		if !ok {
-			t.Fatalf("README has no %q", title)
+// TestSetupNamesTheSockets checks that "sekimori setup" leads Postfix and Sendmail to the sockets that
+// the package and the example configuration open, and that it writes what the files of this
+// directory say. TestRoad of internal/dist shows that README's lines lead to a label.
+func TestSetupNamesTheSockets(t *testing.T) {
+	daemon := func(yaml []byte, units ...setup.Unit) setup.Daemon {
+		c, err := config.Parse("configuration", yaml)
+		if err != nil {
+			t.Fatal(err)
 		}
-		text, _, _ := strings.Cut(rest, "\n## ")
-		return text
+		return setup.Daemon{Path: "sekimori.yaml", Text: yaml, Config: c, Units: units, DropIns: "/etc/systemd/system/sekimori.socket.d"}
 	}
-	const queueDirectory, examples = "/var/spool/postfix/", "/usr/share/doc/sekimori/examples/"
-	const dropIn = "systemd/sekimori.socket.d/postfix.conf"
-	listen := func(text []byte) string {
-		c, err := config.Parse("configuration", text)
-		if err != nil || len(c.Listen) != 1 {
-			t.Fatalf("listen: %v, %v", c, err)
+	unit := setup.Unit{Path: "/usr/lib/systemd/system/sekimori.socket", Text: []byte(readFile(t, socketUnit))}
+	dropIn := setup.Unit{Path: "/etc/systemd/system/sekimori.socket.d/postfix.conf", Text: []byte(readFile(t, "systemd/sekimori.socket.d/postfix.conf"))}
+	packaged, source := []byte(readFile(t, "packages/sekimori.yaml")), configs.Example
+	_, milters, _ := strings.Cut(readFile(t, "postfix/main.cf"), "\nsmtpd_milters = ")
+	milters, _, _ = strings.Cut(milters, "\n")
+	for _, tt := range []struct {
+		name, postfix, sendmail string
+		daemon                  setup.Daemon
+		daemonChanges           int
+	}{
+		{"package", milters, "unix:/run/sekimori/milter.sock", daemon(packaged, unit), 2},
+		{"package with the drop-in", milters, "unix:/run/sekimori/milter.sock", daemon(packaged, unit, dropIn), 1},
+		{"source", "inet:127.0.0.1:8891", "inet:8891@127.0.0.1", daemon(source), 1},
+	} {
+		main := map[string]string{"mail_version": "3.7.11", "queue_directory": "/var/spool/postfix", "myhostname": "mx.example.jp"}
+		postfix := setup.Postfix{ConfigDir: "/etc/postfix", Default: true, Raw: main, Expanded: main, Group: "postfix",
+			Services: []setup.Service{{Name: "smtp", Type: "inet", Chroot: true}}}
+		plan := setup.PlanPostfix(postfix, tt.daemon)
+		if len(plan.Problems) > 0 || len(plan.Daemon.Changes) != tt.daemonChanges || len(plan.Mail.Changes) != 1 ||
+			!strings.HasPrefix(string(plan.Mail.Changes[0].After), "smtpd_milters = { "+tt.postfix+", ") {
+			t.Errorf("%s: Postfix is not led to %s:\n%s", tt.name, tt.postfix, plan)
 		}
-		return c.Listen[0].Address
-	}
-	socket, source := strings.Join(setting(readFile(t, socketUnit), "ListenStream"), " "), listen(configs.Example)
-	inChroot, ok := strings.CutPrefix(strings.Join(setting(readFile(t, dropIn), "ListenStream"), " "), queueDirectory)
-	if got, want := listen([]byte(readFile(t, "packages/sekimori.yaml"))),
-		"systemd:"+strings.Join(setting(readFile(t, socketUnit), "FileDescriptorName"), " "); got != want || !ok {
-		t.Errorf("the package listens on %s, its unit passes %s; Postfix in its chroot sees the drop-in's socket: %v", got, want, ok)
-	}
-
-	postfix := section("Postfix in five minutes")
-	byPackage, fromSource, ok := strings.Cut(postfix, "From source")
-	if !ok || !strings.Contains(byPackage, "install -D -m 644 "+examples+dropIn+" /etc/systemd/system/sekimori.socket.d/postfix.conf\n") {
-		t.Error("README does not install the drop-in before it goes on from source")
-	}
-	if !strings.Contains(readFile(t, "packages/nfpm.yaml"), "src: deploy/"+filepath.Dir(dropIn)+"/, dst: "+examples+filepath.Dir(dropIn)+"/") {
-		t.Error("the package has no such drop-in")
-	}
-	milters := regexp.MustCompile(`smtpd_milters=(\S+)`)
-	for text, want := range map[string]string{byPackage: "unix:" + inChroot, fromSource: source} {
-		for _, m := range milters.FindAllStringSubmatch(text, -1) {
-			if m[1] != want {
-				t.Errorf("README has Postfix ask %s, where %s is there", m[1], want)
-			}
+		line := "INPUT_MAIL_FILTER(`sekimori', `S=" + tt.sendmail + ", F=T, T=C:30s;S:10s;R:10s;E:5m')dnl\n"
+		plan = setup.PlanSendmail(setup.Sendmail{Path: "sendmail.mc", Text: []byte("MAILER(`smtp')dnl\n")}, tt.daemon)
+		if len(plan.Mail.Changes) != 1 || string(plan.Mail.Changes[0].After) != line+"MAILER(`smtp')dnl\n" {
+			t.Errorf("%s: Sendmail is not led to %s:\n%s", tt.name, tt.sendmail, plan)
 		}
-		if !strings.Contains(text, "postconf -e smtpd_milters="+want+" milter_default_action=tempfail\n") {
-			t.Errorf("README does not tell Postfix %s", want)
+		if strings.HasPrefix(tt.sendmail, "unix:") && !strings.Contains(readFile(t, "sendmail/sekimori.mc"), "\n"+line) {
+			t.Errorf("sekimori.mc lacks %q", line)
 		}
-	}
-
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(source, "inet:"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, m := range regexp.MustCompile("`S=([^,]+),").FindAllStringSubmatch(section("Sendmail in five minutes"), -1) {
-		got = append(got, m[1])
-	}
-	if want := []string{"unix:" + socket, "inet:" + port + "@" + host}; !slices.Equal(got, want) {
-		t.Errorf("README has Sendmail ask %s, where %s are there", got, want)
 	}
 }
 

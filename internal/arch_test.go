@@ -113,6 +113,7 @@ var floors = map[string]floor{
 	"internal/forwarders": programs,
 	"internal/holdqueue":  programs,
 	"internal/bench/load": programs,
+	"internal/setup":      programs,
 
 	"internal/bench/traffic": programs,
 	"internal/bench/postfix": programs,

@@ -111,6 +111,7 @@ func newRoot() *cobra.Command {
 			HiddenDefaultCmd: true,
 		},
 	}
-	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newDemo(), newVersion())
+	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newDemo(), newSetup(),
+		newVersion())
 	return root
 }

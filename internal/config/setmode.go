@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -73,19 +74,32 @@ func WriteMode(path string, mode policy.Mode) error {
 	if err != nil || bytes.Equal(changed, data) {
 		return err
 	}
+	return ReplaceFile(path, changed)
+}
+
+// ReplaceFile replaces the file at path, or makes it, in one step, so no
+// program sees a partly written file. Owner and permissions stay the same. A
+// symbolic link stays, and the file that it names is replaced.
+func ReplaceFile(path string, data []byte) error {
 	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		real, err = path, nil
 	}
-	if err := replaceFile(real, changed); err != nil {
+	if err == nil {
+		err = replaceFile(real, data)
+	}
+	if err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	return nil
 }
 
 func replaceFile(path string, data []byte) (err error) {
+	perm := fs.FileMode(0o644)
 	info, err := os.Stat(path)
-	if err != nil {
+	if err == nil {
+		perm = info.Mode().Perm()
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
@@ -98,12 +112,14 @@ func replaceFile(path string, data []byte) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
-			return err
+	if info != nil {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil {
+				return err
+			}
 		}
 	}
-	if err := f.Chmod(info.Mode().Perm()); err != nil {
+	if err := f.Chmod(perm); err != nil {
 		return err
 	}
 	if _, err := f.Write(data); err != nil {

@@ -1,0 +1,240 @@
+package setup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"sekimori/internal/config"
+)
+
+const (
+	// askTimeout is the longest time for an answer of postconf or postfix.
+	askTimeout = 5 * time.Second
+	// maxAnswer is the longest answer that is read.
+	maxAnswer = 1 << 20
+	// dialTimeout is the longest time to connect to another milter on this host.
+	dialTimeout = time.Second
+)
+
+// Host is the host that is set up. Its fields are the places where a host keeps its files;
+// [ThisHost] returns those of Linux.
+type Host struct {
+	UnitDirs []string // where systemd looks for units, the most important first
+	Booted   string   // this file exists if systemd runs the host
+	State    string   // a directory of the administrator, for the backups
+	Self     string   // this program
+}
+
+// ThisHost returns the host on which the program runs.
+func ThisHost() (Host, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return Host{}, fmt.Errorf("setup: %w", err)
+	}
+	return Host{
+		UnitDirs: []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
+			"/usr/lib/systemd/system", "/lib/systemd/system"},
+		Booted: "/run/systemd/system",
+		State:  "/etc/sekimori/setup",
+		Self:   self,
+	}, nil
+}
+
+// ReadDaemon reads the daemon's configuration and the units of its socket.
+func (h Host) ReadDaemon(path string) (Daemon, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return Daemon{}, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Daemon{}, fmt.Errorf("setup: %w", err)
+	}
+	d := Daemon{Path: path, Text: text, Config: cfg, DropIns: filepath.Join(h.UnitDirs[0], "sekimori.socket.d")}
+	if _, err := os.Stat(h.Booted); err == nil {
+		d.Systemd = true
+	}
+	d.Units, err = h.units()
+	return d, err
+}
+
+// units reads sekimori.socket and its drop-ins. In each list, a file of a more important directory
+// hides files of the same name.
+func (h Host) units() ([]Unit, error) {
+	var all []Unit
+	for _, dir := range h.UnitDirs {
+		text, err := os.ReadFile(filepath.Join(dir, "sekimori.socket"))
+		if err == nil {
+			all = append(all, Unit{Path: filepath.Join(dir, "sekimori.socket"), Text: text})
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("setup: %w", err)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	names := map[string]string{} // the file of each drop-in
+	for _, dir := range slices.Backward(h.UnitDirs) {
+		found, err := filepath.Glob(filepath.Join(dir, "sekimori.socket.d", "*.conf"))
+		if err != nil {
+			return nil, fmt.Errorf("setup: %w", err)
+		}
+		for _, file := range found {
+			names[filepath.Base(file)] = file
+		}
+	}
+	order := make([]string, 0, len(names))
+	for name := range names {
+		order = append(order, name)
+	}
+	slices.Sort(order)
+	for _, name := range order {
+		text, err := os.ReadFile(names[name])
+		if err != nil {
+			return nil, fmt.Errorf("setup: %w", err)
+		}
+		all = append(all, Unit{Path: names[name], Text: text})
+	}
+	return all, nil
+}
+
+// ReadPostfix asks postconf about an instance of Postfix. dir is the directory of its main.cf, or ""
+// for the default instance.
+func (h Host) ReadPostfix(ctx context.Context, dir string) (Postfix, error) {
+	var at []string
+	if dir != "" {
+		at = []string{"-c", dir}
+	}
+	postconf := func(args ...string) (string, error) { return ask(ctx, "postconf", slices.Concat(at, args)...) }
+	p := Postfix{Default: dir == ""}
+	raw, err := postconf(Parameters()...)
+	if err != nil {
+		return p, err
+	}
+	expanded, err := postconf(append([]string{"-x"}, Parameters()...)...)
+	if err != nil {
+		return p, err
+	}
+	master, err := postconf("-M")
+	if err != nil {
+		return p, err
+	}
+	overrides, err := postconf("-P")
+	if err != nil {
+		return p, err
+	}
+	p.Raw, p.Expanded = ParseParameters(raw), ParseParameters(expanded)
+	p.ConfigDir = p.Expanded["config_directory"]
+	p.Services = ParseServices(master, overrides, p.Expanded["compatibility_level"])
+	if p.Main, err = os.ReadFile(filepath.Join(p.ConfigDir, "main.cf")); err != nil {
+		return p, fmt.Errorf("setup: %w", err)
+	}
+	if p.Group, err = groupOf(p.Expanded["mail_owner"]); err != nil {
+		return p, err
+	}
+	_, err = ask(ctx, "postfix", slices.Concat(at, []string{"status"})...)
+	p.Running = err == nil
+	p.Silent = silent(ctx, p.Expanded["smtpd_milters"])
+	return p, nil
+}
+
+// groupOf returns the name of a user's own group. smtpd drops every other group of the user.
+func groupOf(name string) (string, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return "", fmt.Errorf("setup: mail_owner: %w", err)
+	}
+	g, err := user.LookupGroupId(u.Gid)
+	if err != nil {
+		return "", fmt.Errorf("setup: the group of %s: %w", name, err)
+	}
+	return g.Name, nil
+}
+
+// silent returns those TCP addresses of this host in a list of milters at which no program listens.
+func silent(ctx context.Context, value string) []string {
+	items, err := splitList(value)
+	if err != nil {
+		return nil // the plan reports it
+	}
+	var out []string
+	for _, item := range items {
+		m, err := parseMilter(item)
+		e, ok := parseEndpoint(m.address)
+		if err != nil || !ok || e.Network != "tcp" || !strings.HasPrefix(e.Address, "127.") && !strings.HasPrefix(e.Address, "[::1]:") {
+			continue
+		}
+		c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", e.Address)
+		if err != nil {
+			out = append(out, m.address)
+			continue
+		}
+		c.Close()
+	}
+	return out
+}
+
+// ReadSendmail reads the file from which sendmail.cf is built.
+func (h Host) ReadSendmail(path string) (Sendmail, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Sendmail{}, fmt.Errorf("setup: %w; name the file from which sendmail.cf is built with --mc", err)
+	}
+	return Sendmail{Path: path, Text: text}, nil
+}
+
+// ask runs a program of the MTA, which only reads, and returns its output. A program that hangs is
+// ended after askTimeout, together with the programs that it started.
+func ask(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var out, complaints limited
+	cmd := exec.CommandContext(ctx, findMTA(name), args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	inGroup(cmd)
+	err := cmd.Run()
+	switch command := strings.Join(append([]string{name}, args...), " "); {
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("setup: %s gave no answer within %s", command, askTimeout)
+	case err != nil:
+		return "", fmt.Errorf("setup: %s: %w: %s", command, err, strings.TrimSpace(complaints.String()))
+	case out.Len() >= maxAnswer:
+		return "", fmt.Errorf("setup: %s: the answer is longer than %d octets", command, maxAnswer)
+	}
+	return out.String(), nil
+}
+
+// findMTA returns the path of a program, which is often in a directory that the PATH of a user lacks.
+func findMTA(name string) string {
+	if _, err := exec.LookPath(name); err == nil {
+		return name
+	}
+	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
+		if path := filepath.Join(dir, name); config.Regular(path) == nil {
+			return path
+		}
+	}
+	return name
+}
+
+// limited keeps the first maxAnswer octets that are written to it.
+type limited struct{ bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.Buffer.Write(p[:min(len(p), maxAnswer-l.Len())])
+	return len(p), nil
+}

@@ -1,0 +1,268 @@
+package setup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sekimori/internal/config"
+)
+
+// record says what Apply changed. It is kept beside the copies of the files.
+type record struct {
+	MTA    string   `json:"mta"`
+	Stages []stages `json:"stages"`
+	dir    string
+}
+
+type stages struct {
+	Files []kept     `json:"files"`
+	Runs  [][]string `json:"runs"`
+}
+
+// kept is a file as it was, and what was changed in it.
+type kept struct {
+	Path string `json:"path"`
+	Copy string `json:"copy"` // the name of the copy in the directory of the record; "" if there was no file
+	Hunk hunk   `json:"hunk"`
+}
+
+// hunk is the lines of a file that were replaced. Everything before and after them is the same.
+type hunk struct {
+	Before string `json:"before"` // the last line that is the same; "" at the beginning of the file
+	Old    string `json:"old"`
+	New    string `json:"new"`
+}
+
+const recordName = "record.json"
+
+// diff returns what differs between two texts.
+func diff(before, after string) hunk {
+	a, b := strings.SplitAfter(before, "\n"), strings.SplitAfter(after, "\n")
+	head := 0
+	for head < len(a) && head < len(b) && a[head] == b[head] {
+		head++
+	}
+	tail := 0
+	for tail < len(a)-head && tail < len(b)-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	h := hunk{Old: strings.Join(a[head:len(a)-tail], ""), New: strings.Join(b[head:len(b)-tail], "")}
+	if head > 0 {
+		h.Before = a[head-1]
+	}
+	return h
+}
+
+// undo returns the text without the change. The rest of the text may have changed meanwhile. It
+// reports false if the changed lines are not in the text exactly once.
+func (h hunk) undo(text string) (string, bool) {
+	find := h.New
+	if text == find {
+		return h.Old, true
+	}
+	if find == "" || strings.Count(text, find) != 1 {
+		find = h.Before + h.New
+	}
+	at := strings.Index(text, find)
+	if find == "" || at < 0 || strings.Count(text, find) != 1 || at > 0 && text[at-1] != '\n' {
+		return "", false
+	}
+	at += len(find) - len(h.New)
+	return text[:at] + h.Old + text[at+len(h.New):], true
+}
+
+// keep makes a copy of every file that the plan changes, and a record of the changes.
+func (h Host) keep(plan Plan) (r record, err error) {
+	r = record{MTA: plan.MTA}
+	if err := os.MkdirAll(h.State, 0o700); err != nil {
+		return r, fmt.Errorf("setup: %w", err)
+	}
+	if r.dir, err = h.newDir(plan.MTA); err != nil {
+		return r, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(r.dir)
+		}
+	}()
+	n := 0
+	for _, stage := range []Stage{plan.Daemon, plan.Mail} {
+		s := stages{Runs: stage.Runs}
+		if stage.ByHand {
+			s.Runs = nil
+		}
+		for _, c := range stage.Changes {
+			k := kept{Path: c.Path, Hunk: diff(string(c.Before), string(c.After))}
+			if c.Before != nil {
+				n++
+				k.Copy = strconv.Itoa(n) + "-" + filepath.Base(c.Path)
+				if err := os.WriteFile(filepath.Join(r.dir, k.Copy), c.Before, 0o600); err != nil {
+					return r, fmt.Errorf("setup: %w", err)
+				}
+			}
+			s.Files = append(s.Files, k)
+		}
+		r.Stages = append(r.Stages, s)
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return r, fmt.Errorf("setup: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, recordName), append(text, '\n'), 0o600); err != nil {
+		return r, fmt.Errorf("setup: %w", err)
+	}
+	return r, nil
+}
+
+// newDir makes the next directory for a record. The names count upwards, so that the last one is
+// the newest.
+func (h Host) newDir(mta string) (string, error) {
+	found, err := h.records(mta)
+	if err != nil {
+		return "", err
+	}
+	next := 1
+	if len(found) > 0 {
+		next = number(found[len(found)-1]) + 1
+	}
+	dir := filepath.Join(h.State, fmt.Sprintf("%s-%d", mta, next))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", fmt.Errorf("setup: %w", err)
+	}
+	return dir, nil
+}
+
+func number(dir string) int {
+	n, err := strconv.Atoi(dir[strings.LastIndexByte(dir, '-')+1:])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// records returns the directories of the records for an MTA, the oldest first.
+func (h Host) records(mta string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(h.State, mta+"-*"))
+	if err != nil {
+		return nil, fmt.Errorf("setup: %w", err)
+	}
+	slices.SortFunc(found, func(a, b string) int { return number(a) - number(b) })
+	return found, nil
+}
+
+// Undo takes the last Apply for an MTA back. It changes nothing if a file no longer has the lines
+// that Apply wrote.
+func (h Host) Undo(ctx context.Context, mta string, run bool, out io.Writer) error {
+	found, err := h.records(mta)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("setup: %s has no record of a change for %s, so there is nothing to undo", h.State, mta)
+	}
+	dir := found[len(found)-1]
+	text, err := os.ReadFile(filepath.Join(dir, recordName))
+	if err != nil {
+		return fmt.Errorf("setup: %w", err)
+	}
+	r := record{dir: dir}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return fmt.Errorf("setup: %s: %w", filepath.Join(dir, recordName), err)
+	}
+	if r.dir = dir; r.MTA != mta {
+		return fmt.Errorf("setup: %s is not about %s", dir, mta)
+	}
+	return h.revert(ctx, r, run, out)
+}
+
+// back is what a file has to become; nil if it has to go.
+type back struct {
+	path string
+	text []byte
+	gone bool
+}
+
+// revert takes the changes of a record back, those of the MTA first, and removes the record.
+func (h Host) revert(ctx context.Context, r record, run bool, out io.Writer) error {
+	slices.Reverse(r.Stages)
+	var todo [][]back
+	for _, s := range r.Stages {
+		files, err := s.back(r.dir)
+		if err != nil {
+			return err
+		}
+		todo = append(todo, files)
+	}
+	for i, files := range todo {
+		for _, f := range files {
+			var err error
+			if f.gone {
+				err = os.Remove(f.path)
+			} else {
+				err = config.ReplaceFile(f.path, f.text)
+			}
+			if err != nil {
+				return fmt.Errorf("setup: %w", err)
+			}
+			fmt.Fprintf(out, "put back %s\n", f.path)
+		}
+		for _, argv := range r.Stages[i].Runs {
+			if !run || len(files) == 0 {
+				continue
+			}
+			if err := h.run(ctx, argv); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "ran      %s\n", strings.Join(argv, " "))
+		}
+	}
+	if err := os.RemoveAll(r.dir); err != nil {
+		return fmt.Errorf("setup: %w", err)
+	}
+	return nil
+}
+
+// back says what the files of a stage have to become. Files that were not changed, or were put back
+// already, are left out.
+func (s stages) back(dir string) ([]back, error) {
+	var out []back
+	for _, k := range s.Files {
+		now, err := os.ReadFile(k.Path)
+		if errors.Is(err, os.ErrNotExist) && k.Copy == "" {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("setup: %w", err)
+		}
+		b := back{path: k.Path, gone: k.Copy == ""}
+		if b.gone && string(now) != k.Hunk.New {
+			return nil, fmt.Errorf("setup: %s was changed since; remove it by hand", k.Path)
+		}
+		if !b.gone {
+			before, err := os.ReadFile(filepath.Join(dir, k.Copy))
+			if err != nil {
+				return nil, fmt.Errorf("setup: %w", err)
+			}
+			if bytes.Equal(before, now) {
+				continue
+			}
+			text, ok := k.Hunk.undo(string(now))
+			if !ok {
+				return nil, fmt.Errorf("setup: %s was changed since, and nothing was undone; the file as it was before is %s",
+					k.Path, filepath.Join(dir, k.Copy))
+			}
+			b.text = []byte(text)
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
