@@ -3,6 +3,7 @@ package setup
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,6 +81,8 @@ func ParseServices(master, overrides, level string) []Service {
 	}
 	return out
 }
+
+var setsNetworks = regexp.MustCompile(`(?m)^mynetworks[ \t]*=`)
 
 // version is the version of Postfix, or a compatibility level.
 type version struct{ major, minor int }
@@ -257,6 +260,9 @@ func (plan *Plan) configure(p Postfix, d Daemon) {
 	if len(strange) > 0 {
 		plan.problem("mynetworks has %s, which trusted.networks cannot say; write the networks whose mail is not to be evaluated "+
 			"into %s by hand, and give --keep-trusted", strings.Join(strange, " "), d.Path)
+	}
+	if len(add) > 0 && !setsNetworks.Match(p.Main) {
+		plan.note("main.cf does not set mynetworks, so Postfix takes the networks from the interfaces; look whether all of them are yours")
 	}
 	if id == "" && len(add) == 0 {
 		return

@@ -174,6 +174,18 @@ func TestPlanPostfixHidden(t *testing.T) {
 	}
 }
 
+// TestNetworksOfInterfaces: networks that nobody wrote down are pointed out.
+func TestNetworksOfInterfaces(t *testing.T) {
+	for _, main := range []string{"", "mynetworks = 10.0.0.0/8\n"} {
+		p := postfixOf(chrooted, "", main)
+		p.Expanded["mynetworks"] = "10.0.0.0/8"
+		notes := strings.Join(PlanPostfix(p, daemonOf(t, sourceYAML)).Notes, "\n")
+		if strings.Contains(notes, "from the interfaces") != (main == "") {
+			t.Errorf("main.cf %q: notes %q", main, notes)
+		}
+	}
+}
+
 // TestKeepTrusted: with --keep-trusted a mynetworks that cannot be said is no problem.
 func TestKeepTrusted(t *testing.T) {
 	d := daemonOf(t, sourceYAML)
