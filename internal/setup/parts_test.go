@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -214,6 +215,16 @@ func TestHangingPostconf(t *testing.T) {
 	_, err := Host{}.ReadPostfix(context.Background(), "")
 	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "gave no answer within 5s") || took > askTimeout+5*time.Second {
 		t.Errorf("after %s: %v", took, err)
+	}
+}
+
+// TestLongAnswer has a program whose answer is at the limit, and one over it.
+func TestLongAnswer(t *testing.T) {
+	for octets, ok := range map[int]bool{maxAnswer - 1: true, maxAnswer: false, 2 * maxAnswer: false} {
+		got, err := ask(context.Background(), "head", "-c", strconv.Itoa(octets), "/dev/zero")
+		if (err == nil) != ok || ok && len(got) != octets {
+			t.Errorf("%d octets: %d, %v", octets, len(got), err)
+		}
 	}
 }
 

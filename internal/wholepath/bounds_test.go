@@ -238,6 +238,7 @@ var bounds = []bound{
 	{"resolver/upstream.defaultRounds", "2", "tries at each server", "all tries together end with dns.message_budget", "",
 		"resolver/upstream.TestClientNextServer"},
 	{"policy.MaxHelp", "150", "octets", "the end of a reply line, after the reply's own text", "policy.reply", "policy.TestHelp config.TestBadInput"},
+	{"setup.maxAnswer", "1048576", "octets", "the whole answer of postconf is kept", "", "setup.TestLongAnswer"},
 	{"smtp.MaxLen", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "smtp.TestValidate"},
 	{"spf.MaxQueries", "123", "queries of a check", "RFC 7208 §4.6.4 allows fewer", "", "spf.TestMaxQueries"},
 	{"spf.MaxExplanationLen", "400", "octets", "is a part of a reply line", "", "spf.TestExplanationIsBounded"},
