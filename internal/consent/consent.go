@@ -54,7 +54,8 @@ type Options struct {
 	Logger *slog.Logger // for failures of the socketmap; may be nil
 	// Count is called for every answer. source is one of the Source constants,
 	// and result is the class or ResultFailed. Loaded is called each time the
-	// file was read; err is nil if that succeeded. Count and Loaded may be nil.
+	// file was read; err says why that failed, or is nil. Count and Loaded may
+	// be nil.
 	Count  func(source, result string)
 	Loaded func(at time.Time, err error)
 	// OnPanic is called if a lookup panics. The lookup then counts as failed.

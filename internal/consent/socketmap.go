@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// maxConnections is how many lookups can run at the same time. Each uses a
-	// connection of its own, because a server answers the questions on one
-	// connection one after the other. Connections stay open for later lookups.
+	// maxConnections is the maximum number of lookups at the same time. Each
+	// lookup uses a connection of its own, because a server answers the
+	// questions on one connection one after the other. Connections stay open
+	// for later lookups.
 	maxConnections = 8
 	// After maxSilent lookups in a row without any answer, all lookups fail
 	// immediately for the time pauseAfter. Otherwise each message would wait

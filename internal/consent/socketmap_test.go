@@ -80,7 +80,7 @@ func TestSocketmapFails(t *testing.T) {
 func TestSocketmapSilent(t *testing.T) {
 	block := make(chan struct{})
 	s := serve(t, "tcp", func(string) string { <-block; return "" })
-	t.Cleanup(func() { close(block) }) // cleanups run in reverse order, so this runs before the server's stop waits
+	t.Cleanup(func() { close(block) }) // cleanups run in reverse order, so the server is released before its own cleanup waits for it
 	d, seen := open(t, Options{Socketmap: s.target(), Timeout: 20 * time.Millisecond})
 	for range maxSilent + 1 {
 		if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out {
@@ -98,7 +98,7 @@ func TestSocketmapSilent(t *testing.T) {
 }
 
 // TestPause checks that a pause ends after its time, and that one further
-// lookup without an answer then does not begin another.
+// lookup without an answer does not begin another pause.
 func TestPause(t *testing.T) {
 	m := newSocketmap(Target{}, time.Second, slog.New(slog.DiscardHandler))
 	for range maxSilent {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// Days is how many UTC days a Window covers, today included.
+	// Days is the number of UTC days that a Window covers, today included.
 	Days = 30
 	// StandardError is the relative error of an estimate: 1.04 / √registers.
 	StandardError = 0.01625
@@ -113,7 +113,7 @@ func (s *sketch) mergeInto(merged *[registers]uint8) {
 // estimate returns the estimate for the merged registers.
 func estimate(merged *[registers]uint8) float64 {
 	const m = float64(registers)
-	var count [topRank + 1]float64 // how many registers have each rank; rank 0 means that the register was never set
+	var count [topRank + 1]float64 // by rank: the number of registers that have it; rank 0 means that the register was never set
 	for _, rank := range merged {
 		count[rank]++
 	}

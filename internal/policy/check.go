@@ -176,8 +176,9 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 	return nil
 }
 
-// harshest returns the rank of the harshest action that a message can get
-// without the rule, if the rule matches it and can make its action milder.
+// harshest looks at the messages that the rule matches and whose action it can make
+// milder. It returns the rank of the harshest action that such a message can get
+// without the rule.
 func (w *Conditions) harshest(c Config, o Outcome) int {
 	worst := 0
 	putOff := func(a Action, published ...dmarc.Policy) bool {
@@ -201,10 +202,11 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 				worst = max(worst, rank(Quarantine))
 			}
 		}
-		// The results pass and permerror do not count. A pass is accepted
-		// without the rule, except that a message with a misleading display
-		// name is tagged. A rule that is milder than policy.invalid_from does
-		// not apply to a message without a single author.
+		// The results pass and permerror do not count. A pass is accepted without
+		// the rule, except that a message with a misleading display name is tagged.
+		// A rule that is milder than policy.invalid_from does not apply to a
+		// message without a single author, and only such a message has the result
+		// permerror.
 	}
 	return worst
 }
@@ -225,9 +227,9 @@ func (r *Rule) Shadows(b *Rule) bool {
 	return all && (r.Then.rank() >= b.Then.rank() || !slices.Contains(b.When.results(), dmarc.ResultPermError))
 }
 
-// covered reports whether a key of the first rule matches every message that
-// the same key of the later rule matches. first and later are the values of the
-// key in the two rules. A key without values matches every message.
+// covered reports whether a key of the first rule matches every message that the
+// same key of the later rule matches. The parameters first and later are the values
+// of the key in the two rules. A key without values matches every message.
 func covered[T any](first, later []T, covers func(a, b T) bool) bool {
 	if len(first) == 0 {
 		return true

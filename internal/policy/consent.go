@@ -7,15 +7,15 @@ import (
 	"sekimori/internal/smtp"
 )
 
-// Class says whether a recipient agreed that his mail is refused or held
+// Class says whether a recipient agreed that mail may be refused or held
 // because of a verdict. In some countries the secrecy of communications forbids
-// to refuse or hold mail whose recipient did not agree.
+// this for mail whose recipient did not agree.
 type Class string
 
 // The classes.
 const (
 	In  Class = "in"  // the recipient agreed
-	Out Class = "out" // the recipient opted out: his mail is labelled, but not refused or held
+	Out Class = "out" // the recipient opted out: the mail is labelled, but not refused or held
 )
 
 // Classes lists every class.

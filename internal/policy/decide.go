@@ -55,10 +55,10 @@ func Forged(v Verdict, id string, c Config) Verdict {
 }
 
 // Flooded returns the verdict on a message that exceeds a limit, and in which
-// too many fields would have to be deleted (see MaxForged in package label). It
-// is the only verdict that refuses a message in monitor mode too. If the
-// message were delivered with these fields, the recipient could trust a forged
-// result. If all of them were deleted, a sender could keep the MTA busy.
+// too many fields would have to be deleted (see MaxForged in package label). No
+// other verdict refuses a message even in monitor mode. If the message were
+// delivered with these fields, the recipient could trust a forged result. If
+// all these fields were deleted, a sender could keep the MTA busy.
 func Flooded(v Verdict, c Config) Verdict {
 	v.Evidence = append(v.Evidence, "too many results in our name to delete them")
 	v.Action, v.Applied, v.Enforced = Reject, Reject, true

@@ -5,9 +5,9 @@ import (
 	"sekimori/internal/trait"
 )
 
-// evidence lists traits of a failing message. spoofing has the signs of a
-// direct spoof. indirect has the signs of indirect mail and of the author's own
-// mail.
+// evidence lists traits of a failing message. The list "spoofing" has the signs
+// of a direct spoof. The list "indirect" has the signs of indirect mail and of
+// the author's own mail.
 func evidence(e *msgauth.Evaluation) (spoofing, indirect []trait.Trait) {
 	return shown(e, trait.Of(trait.Spoofing)), shown(e, trait.Of(trait.Indirect, trait.Author))
 }

@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/msgauth"
 )
 
-// fewRules is a number of rules up to which it takes less time to compare a
-// message with all of them than to look rules up.
+// fewRules is the largest number of rules without an index. With so few rules, it
+// takes less time to compare a message with all of them than to look rules up.
 const fewRules = 16
 
 // index finds the rules that may match a message, so that a message need not be
@@ -26,7 +26,7 @@ type index struct {
 	rest     []int32                       // rules that have none of these conditions
 }
 
-// The conditions with patterns, as numbers of index.names.
+// The conditions with patterns, as indices into index.names.
 const (
 	byAuthor = iota
 	byDKIM
@@ -67,7 +67,7 @@ func newIndex(rules []Rule) *index {
 	return x
 }
 
-// uses says in how many rules each value of a condition occurs.
+// uses has, for each value of a condition, the number of rules that contain it.
 type uses struct {
 	names    [nameKeys]map[Pattern]int
 	networks map[netip.Prefix]int
@@ -93,8 +93,8 @@ func countValues(rules []Rule) uses {
 }
 
 // file files rule i under its condition whose values occur in the fewest rules.
-// For example, thousands of rules for one author and one signing domain each
-// are filed under the signing domains.
+// For example, if thousands of rules name the same author and different signing
+// domains, they are filed under the signing domains.
 func (x *index) file(i int32, w *Conditions, used uses) {
 	const client = nameKeys
 	best, fewest := -1, 0
@@ -129,8 +129,8 @@ func (x *index) file(i int32, w *Conditions, used uses) {
 	}
 }
 
-// candidates appends the numbers of all rules that may match the message to
-// room, in order. x may be nil; then all of the count rules may match.
+// candidates appends to the slice "room" the numbers of all rules that may match
+// the message, in order. If x is nil, all of the "count" rules may match.
 func (x *index) candidates(e *msgauth.Evaluation, count int, room []int32) []int32 {
 	if x == nil || x.anyMayMatch(e) {
 		for i := range count {
@@ -161,8 +161,9 @@ func (x *index) candidates(e *msgauth.Evaluation, count int, room []int32) []int
 	return slices.Compact(room)
 }
 
-// anyMayMatch reports whether a name is unknown because we failed, so that all
-// conditions on such names are open, and rules are filed under them.
+// anyMayMatch reports whether a name is unknown because we failed, and rules are
+// filed under names of this kind. All conditions on such names are then open, so
+// each of these rules may match.
 func (x *index) anyMayMatch(e *msgauth.Evaluation) bool {
 	return len(x.names[byARCSealer]) > 0 && panicked(e, msgauth.ARC) ||
 		len(x.names[byClientName]) > 0 && nameCause(e) != "" && len(e.IPRev.Names) == 0 ||

@@ -16,14 +16,14 @@ import (
 // are treated one step milder.
 //
 // The author domain and the message's Digest (made from From, Date and
-// Message-ID) determine whether a message is in the share. For this reason all
-// hosts of a site come to the same answer, and each retry of a message does
-// too. The answers for two domains are independent of each other.
+// Message-ID) determine whether a message is in the share. So the answer is the
+// same on all hosts of a site, and for each retry of a message. The answers for
+// two domains are independent of each other.
 //
-// A spoofer chooses all of these values, so he can search for a message that is
-// outside of the share. He then gets the treatment that every message gets at 0
-// percent, which is never milder than a tag. At 100 percent no message is
-// outside of the share.
+// A spoofer chooses all of these values, and so can search for a message that
+// is outside of the share. This message gets the treatment that every message
+// gets at 0 percent, which is never milder than a tag. At 100 percent no
+// message is outside of the share.
 type Ramp struct {
 	Percent int // 0 to 100
 	// Domains maps a domain to the percentage for authors at or below it. If

@@ -67,9 +67,10 @@ var MissingCauses = []string{
 // known to be quarantine or reject. Then 451 is the default. A spoofer can
 // suppress DNS answers, for example by a selector that is an alias for a name
 // whose DNS servers do not answer, or by a subdomain without a working name
-// server in d= or From. Such a spoof must not be treated better than a plain
-// one. If no such policy is known, the default is delivery, because 451 would
-// only delay and lose the mail of domains whose DNS is broken.
+// server in d= or From. A spoof with a suppressed answer must not be treated
+// better than a plain one. If no such policy is known, the default is delivery,
+// because 451 would only delay and lose the mail of domains whose DNS is
+// broken.
 //
 // If all our lookup slots were in use, the action is 451 under any
 // configuration. A sender who uses up the slots must not gain by it.

@@ -71,10 +71,10 @@ var deliveryFields = []string{
 	"Return-Path", "Delivered-To", "X-Original-To", "Envelope-To", "Delivery-date", "X-Envelope-From", "X-Envelope-To",
 }
 
-// Find returns what is known about the message h. The header is as the client sent it. The client
-// and the envelope are from the fields that the site's own hosts put on top. mboxSender is the
-// sender in the separator of an mbox, or "" if there is none. trusted reports whether an address is
-// in a trusted network.
+// Find returns what is known about the message with the header h. The Transaction has the header as
+// the client sent it. The client and the envelope are from the fields that the site's own hosts put
+// on top of h. mboxSender is the sender in the separator of an mbox, or "" if there is none.
+// trusted reports whether an address is in a trusted network.
 func (o Origin) Find(h message.Header, mboxSender string, trusted func(netip.Addr) bool) (Transaction, error) {
 	if o.Client.IsValid() {
 		n := 0

@@ -6,10 +6,10 @@
 // no matter how many requests each network has. A network that may not take a slot now is passed
 // over.
 //
-// A request may need a slot in several pools: in that of its stage, in that of an organization and
-// in that of all messages. (A stage is a part of the work for one message or connection.) It takes
-// the slots in this order, and so waits in one queue at a time. Pools that share a [Lock] may be
-// combined in one request.
+// A request may need a slot in several pools: in the pool of its stage, in the pool of an
+// organization and in the pool of all messages. (A stage is a part of the work for one message or
+// connection.) It takes the slots in this order, and so waits in one queue at a time. Pools that
+// share a [Lock] may be combined in one request.
 //
 // A private pool belongs to one stage. It does not distinguish networks, so only the order of the
 // requests counts.
@@ -39,8 +39,8 @@ type Pool struct {
 	key     any                      // the key of the pool in its family
 }
 
-// Family has one pool for each key. The key stands for a stage or an organization. A pool exists
-// only while a request holds a slot in it or waits for one.
+// Family has one pool for each key. A key stands for a stage or an organization. A pool exists only
+// while a request holds a slot in it or waits for one.
 type Family struct {
 	size    int
 	private bool
@@ -105,7 +105,7 @@ type Slot struct {
 	lock    *Lock
 	network netip.Prefix
 	sources [mostPools]Source
-	pools   [mostPools]*Pool // the pools of the field sources; those after the pool in which the request waits are not known yet
+	pools   [mostPools]*Pool // the pools of the field sources, set one after the other up to the pool in which the request waits
 	need    int
 	have    int           // number of slots held: one in each of pools[:have]
 	ready   chan struct{} // closed when all slots are held (have == need); nil if Take did not have to wait

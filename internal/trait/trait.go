@@ -1,5 +1,5 @@
-// Package trait lists the traits. A trait is a fact about the way of a message to this host, such
-// as a sign of a mailing list. If the message fails DMARC, most traits are evidence for one
+// Package trait lists the traits. A trait is a fact about the way that a message took to this host,
+// such as a sign of a mailing list. If the message fails DMARC, most traits are evidence for one
 // explanation (a [Side]): a spoof, indirect mail, or mail of the author.
 //
 // Each trait has an entry in the table below. Package msgauth finds out which traits a message has.
