@@ -50,7 +50,7 @@ func NewIDs(ids ...string) IDs {
 // Other text in the field makes no difference. A longer name that contains an id, such as
 // mx.example.jp.attacker.net, is a different word.
 //
-// If the text before the first ';' has an encoded word (RFC 2047), the field is claimed, too. No
+// If the text before the first ';' has an encoded word (RFC 2047), the field counts as claimed. No
 // authserv-id needs an encoded word, and a program may decode the encoded word with a charset that
 // this package does not know. The cost is linear in the length of the value.
 func (n IDs) Claimed(value string) bool {
@@ -226,8 +226,8 @@ func mapDomain(s string) string {
 	return canonicalID(u)
 }
 
-// Limits for the words that mapDomains maps. To decode an A-label also takes quadratic time in its
-// length.
+// Limits for the words that mapDomains maps. They are needed because decoding an A-label takes
+// quadratic time in its length.
 const (
 	maxWord  = 4 * 253 // octets of a word
 	maxLabel = 63      // octets of each label of a word in ASCII

@@ -102,7 +102,8 @@ func (l *lines) end() {
 	l.size += len("\r\n") + item
 }
 
-// result writes one result. It returns how many octets the result adds to the field at most.
+// result writes one result. It returns the maximum number of octets that the result adds to the
+// field.
 func (l *lines) result(r *Result, utf8OK bool) int {
 	before := l.size
 	l.b = append(l.b, ';')

@@ -6,8 +6,8 @@ import (
 )
 
 // These are the lengths of the shortest and the longest header.b value. RFC 6008 §4 asks for at
-// least eight characters. Two signatures with the same first 64 characters are copies of each
-// other.
+// least eight characters. More than 64 are not needed, because two signatures with the same first
+// 64 characters are copies of each other.
 const (
 	minPrefix = 8
 	maxPrefix = 64

@@ -9,7 +9,8 @@ import (
 )
 
 // Text returns s with an escape, such as \u202e, for every character that IsShown excludes, and
-// \xNN for an octet that is not valid UTF-8. LF and tabs stay. For a value within one line, use [Value] instead.
+// \xNN for an octet that is not valid UTF-8. LF and tabs stay. For a value within one line, use
+// [Value] instead.
 func Text(s string) string { return string(TextBytes([]byte(s))) }
 
 // TextBytes is Text for octets. It returns text itself if nothing has to be

@@ -42,8 +42,8 @@ const (
 // 512 octets with the CRLF.
 const MaxLen = 510
 
-// minText is the shortest limit that New passes to printable.Marked, which needs three octets for
-// the "..." of a text that it cuts.
+// minText is the lowest limit that New passes to printable.Marked. Marked needs three octets for
+// the "..." at the end of a text that it cuts.
 const minText = 3
 
 // Reply is an SMTP reply of one line, without its CRLF.

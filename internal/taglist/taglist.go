@@ -254,5 +254,6 @@ func Split(value string, sep byte) []string {
 	}
 }
 
-// quotedLen is how many octets of a list an error message repeats at most.
+// quotedLen is the maximum length, in octets, of a quotation of a list in an error
+// message.
 const quotedLen = 32

@@ -87,9 +87,8 @@ type Note string
 
 // The values of Note.
 const (
-	// NoteOtherAddress: a display name has an address of another domain among other words, or a
-	// comment shows an address of another domain, and the mailbox with this comment has angle
-	// brackets.
+	// NoteOtherAddress: a display name has an address of another domain among other words. Or the
+	// comment of a mailbox with angle brackets shows an address of another domain.
 	NoteOtherAddress Note = "other_address"
 	// NoteOtherName: a display name consists only of an address of another domain, or it holds such
 	// an address in encoded angle brackets.

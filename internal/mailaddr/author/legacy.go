@@ -99,7 +99,7 @@ func designation(s string) (n, width int) {
 }
 
 // mask8Bit masks each pair of octets that may be one character in Shift_JIS, Big5, GBK and similar
-// charsets. The second octet of the pair may be any octet from "@" on, also a bracket or a
+// charsets. The second octet of the pair may be any octet from "@" on, even a bracket or a
 // backslash.
 func mask8Bit(s string) legacyText {
 	t := legacyText{plain: make([]byte, 0, len(s))}

@@ -52,9 +52,10 @@ func sightOfASCII(text, domain string) (seen sight) {
 	return seen
 }
 
-// shows looks for addresses in text. other reports that text has an address of another domain.
-// below reports that it has an address of a domain above or below the given one. Those do not count
-// as other domains: a sender with an address at mail.a.example most likely belongs to a.example.
+// shows looks for addresses in text. The result "other" says that text has an address of another
+// domain. The result "below" says that text has an address of a domain above or below the given
+// one. Such a domain does not count as other: a sender with an address at mail.a.example most likely
+// belongs to a.example.
 func shows(text, domain string) (other, below bool) {
 	domain = strings.ToLower(strings.TrimSuffix(domain, "."))
 	for {

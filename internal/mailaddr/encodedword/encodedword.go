@@ -30,11 +30,11 @@ type reader struct {
 	strict bool
 }
 
-// Decodings calls judge with every text that a client might make of text by decoding its encoded
-// words. Some clients decode the result again, so judge is also called with the text that they see.
-// The first call has the text that most clients see. Decodings returns the first refusal, which is
-// its own or that of judge, and "" if there is none. If strict is set, Decodings refuses EBCDIC
-// charsets, because it cannot know which octet is the "@" in them.
+// Decodings calls the function judge with every text that a client might see after it decodes the
+// encoded words of the parameter text. Some clients decode the result again, so judge also gets the
+// text that these clients see. The first call has the text that most clients see. Decodings returns
+// the first refusal, which is its own or that of judge, and "" if there is none. If strict is set,
+// Decodings refuses EBCDIC charsets, because it cannot know which octet is the "@" in them.
 func Decodings(text string, strict bool, judge func(Decoded) (refusal string)) (refusal string) {
 	r := reader{strict: strict}
 	for _, r.until = range []string{"?", "?=", " "} {
@@ -75,7 +75,7 @@ func (r reader) decodings(text string, judge func(Decoded) (refusal string)) (ma
 	return masks, ""
 }
 
-// maxWordDepth limits how often encoded words may be within other encoded words.
+// maxWordDepth is the maximum depth of encoded words within other encoded words.
 const maxWordDepth = 3
 
 // Decoded is a text with its encoded words decoded. Display and Judged differ in words of an
