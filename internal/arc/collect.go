@@ -41,9 +41,9 @@ type failure struct {
 	detail    string
 }
 
-// collect gathers the sets in the order of their instances, from 1, and checks
-// the structure of the chain (RFC 8617 §5.2 steps 1 to 3). It returns neither
-// sets nor a failure if there is no chain.
+// collect gathers the sets in the order of their instances, from 1, and checks the
+// structure of the chain (RFC 8617 §5.2 steps 1 to 3). If there is no chain, both results
+// are nil.
 func collect(m *dkim.Message) ([]set, *failure) {
 	results, messages, seals := m.Named(resultsField), m.Named(messageField), m.Named(sealField)
 	n := max(len(results), len(messages), len(seals))

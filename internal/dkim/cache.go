@@ -80,8 +80,8 @@ const (
 	// octets. The record of an RSA key of 8,192 bits has 1,500 octets.
 	maxCachedRecord = 2 << 10
 	// maxCachedKeys and maxCachedKeyBytes bound the memory of all keys, because
-	// senders choose how many keys there are. A large receiver sees some thousands
-	// of keys a day.
+	// senders choose the number of keys. A large receiver sees some thousands of
+	// keys a day.
 	maxCachedKeys     = 8192
 	maxCachedKeyBytes = 8 << 20
 	// keyOverhead is the memory that a key takes beside its record and its

@@ -67,7 +67,7 @@ func (m *Message) candidates(p *Pending, o Options) candidates {
 	return c
 }
 
-// forms returns how many forms there are.
+// forms returns the number of forms.
 func (c *candidates) forms() int {
 	n := 1
 	switch c.path {

@@ -113,7 +113,7 @@ func (x *fieldIndex) named(name string) *indexedName {
 	return nil
 }
 
-// count returns how many fields have a name.
+// count returns the number of fields with a name.
 func (x *fieldIndex) count(name string) int {
 	if n := x.named(name); n != nil {
 		return n.count

@@ -39,7 +39,7 @@ func (m *Message) Header() message.Header { return m.index.header }
 // the topmost. The name must be in lower case.
 func (m *Message) Named(name string) []int { return m.index.appendNamed(nil, name) }
 
-// Count returns how many fields are called name.
+// Count returns the number of fields with this name.
 func (m *Message) Count(name string) int { return m.index.count(name) }
 
 // RelaxedField returns a field in relaxed canonical form with its CRLF. The

@@ -14,9 +14,10 @@ import (
 const fieldName = "dkim-signature"
 
 const (
-	// maxFields is how many DKIM-Signature fields are read, from the top. It is
-	// more than package milter lets through by default, because the author's field
-	// may be below any number of fields that other signers have added.
+	// maxFields is the maximum number of DKIM-Signature fields that are read, from
+	// the top. Package milter lets fewer fields through by default. The limit here
+	// is high, because the author's field may be below any number of fields that
+	// other signers have added.
 	maxFields = 4096
 	// maxReported is the maximum number of signatures that Finish returns, so that
 	// the results fit into a header field. (Only if Options.MaxSignatures is larger,

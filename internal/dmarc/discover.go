@@ -60,8 +60,8 @@ type Discovery struct {
 	PolicyDomain dns.Name `json:"policy_domain,omitempty"`
 	Source       Source   `json:"source,omitempty"`
 	Record       *Record  `json:"record,omitempty"`
-	// Error is a failed lookup because of which the policy is not known. Record is
-	// nil then. [Evaluation.Enforcing] has what is still known of the policy.
+	// Error is set if a failed lookup leaves the policy unknown. Record is then nil,
+	// and [Evaluation.Enforcing] has what is still known of the policy.
 	Error *DNSError `json:"error,omitempty"`
 	Trace []Step    `json:"trace"`
 

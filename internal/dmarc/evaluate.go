@@ -71,7 +71,7 @@ type Alignment struct {
 	Aligned bool `json:"aligned"`
 	// OrganizationalDomain is that of the identifier, or "" if it was not needed.
 	OrganizationalDomain dns.Name  `json:"organizational_domain,omitempty"`
-	Error                *DNSError `json:"error,omitempty"` // the failed lookup because of which Aligned is not known
+	Error                *DNSError `json:"error,omitempty"` // the failed lookup that leaves Aligned unknown
 }
 
 // Evaluation is the outcome for one message and one Author Domain.

@@ -60,7 +60,7 @@ const (
 	// MaxRecordLen is the length of the longest record that is read, in octets.
 	// Records in use have less than 1 KiB.
 	MaxRecordLen = 16 << 10
-	// MaxURIs is how many URIs a record may have for one kind of report.
+	// MaxURIs is the maximum number of URIs in a record for one kind of report.
 	MaxURIs = 100
 )
 

@@ -77,7 +77,7 @@ func (*queues) Queued() bool                            { return true }
 func (*queues) Expect(context.Context, Name, Type) bool { return true }
 
 // TestWrappersPassOn: Queued and Peek of a Trace and of an Ahead return what the resolver behind it
-// returns. Expect of a Trace does so too.
+// returns. So does Expect of a Trace.
 func TestWrappersPassOn(t *testing.T) {
 	for _, behind := range []Resolver{&queues{}, &answers{}} {
 		_, want := behind.(*queues)

@@ -177,8 +177,9 @@ func (e *evaluation) fetchRecord(domain dns.Name, depth int) (string, *halt) {
 	return text, nil
 }
 
-// recordText returns the SPF record in an answer for TXT (RFC 7208 §4.5), and how many
-// SPF records the answer has. With more than one, text is the first.
+// recordText returns the SPF record in an answer for TXT (RFC 7208 §4.5), and the number
+// of SPF records in the answer. If there are several, the result "text" is the first of
+// them.
 func recordText(ans dns.Answer) (text string, n int) {
 	for _, r := range ans.Records {
 		if isRecord(r.Text) {

@@ -35,8 +35,8 @@ func FuzzParseRecord(f *testing.F) {
 			}
 			return
 		}
-		// No term of a valid record may be lost. If the terms are joined by single
-		// spaces, they must parse too, into the same number of directives.
+		// No term of a valid record may be lost. The terms joined by single spaces
+		// must parse into the same number of directives.
 		terms := strings.Fields(text)[1:]
 		count := len(rec.Directives) + len(rec.Unknown)
 		for _, m := range []*Modifier{rec.Redirect, rec.Exp} {
@@ -213,8 +213,8 @@ func verifyCheck(t *testing.T, c Check, z *fuzzZone) {
 }
 
 // matched reports whether the trace has the match that decided the result. It
-// also returns true if the trace was truncated, because the match may be missing
-// then.
+// returns true if the trace was truncated, because a truncated trace may lack the
+// match.
 func matched(c Check) bool {
 	for i := len(c.Trace) - 1; i >= 0; i-- {
 		if s := c.Trace[i]; s.Outcome == OutcomeTruncated || (s.Outcome == OutcomeMatch && s.Term == c.Mechanism) {

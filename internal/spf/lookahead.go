@@ -64,8 +64,8 @@ func (e *evaluation) beginAhead(domain dns.Name) (end func()) {
 	}
 }
 
-// end stops the asking. It returns how many questions were asked early, and how many
-// of these the evaluation did not ask.
+// end stops the asking. The result "asked" is the number of questions that were asked
+// early. The result "unneeded" is the number of these that the evaluation did not ask.
 func (l *lookAhead) end() (asked, unneeded int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -109,9 +109,9 @@ func (e *evaluation) target(spec *macroString, domain dns.Name) (target dns.Name
 		return "", noMatch, h
 	}
 	name := truncateName(text)
-	// RFC 7208 §7.3 cuts labels off the left. If all labels that the owner of the
-	// record chose are cut off, only the client has chosen the name that is left.
-	// An answer for that name must not decide about the client.
+	// RFC 7208 §7.3 cuts labels off the left. If this cuts off all labels that the
+	// owner of the record chose, the client alone has chosen the name that is left. An
+	// answer for that name must not decide about the client.
 	cut := len(strings.TrimSuffix(text, ".")) - len(name)
 	switch {
 	case cut > 0 && owned <= cut:

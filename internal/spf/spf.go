@@ -165,9 +165,9 @@ type Check struct {
 	Lookups     int `json:"lookups"`
 	VoidLookups int `json:"void_lookups"`
 	Queries     int `json:"queries"`
-	// Ahead is how many DNS questions were asked before their answers were needed
-	// (see Args.LookAhead). Unneeded is how many of these questions the check did
-	// not need in the end.
+	// Ahead is the number of DNS questions that were asked before their answers
+	// were needed (see Args.LookAhead). Unneeded is the number of these questions
+	// whose answers were not needed in the end.
 	Ahead    int `json:"-"`
 	Unneeded int `json:"-"`
 	// Trace has the outcomes of the terms that were evaluated, in order. It has at

@@ -140,8 +140,9 @@ func (k *Key) parsePublic(der []byte) *Error {
 	return nil // k= is unknown: the key does not fit any a= that is known here
 }
 
-// parseRSA accepts a SubjectPublicKeyInfo, because signers publish that, and an
-// RSAPublicKey, because RFC 6376 §3.6.1 asks for that (see erratum 7001).
+// parseRSA accepts both forms of a key: the SubjectPublicKeyInfo that signers
+// publish, and the RSAPublicKey that RFC 6376 §3.6.1 asks for (see erratum
+// 7001).
 func (k *Key) parseRSA(der []byte) *Error {
 	bad := &Error{FaultKeySyntax, "p= is not an RSA key"}
 	pub, err := x509.ParsePKIXPublicKey(der)

@@ -342,7 +342,7 @@ func validFieldName(s string) bool {
 	return s != ""
 }
 
-// maxLengthDigits is how many digits l= may have (RFC 6376 §3.5: 1*76DIGIT).
+// maxLengthDigits is the maximum number of digits of l= (RFC 6376 §3.5: 1*76DIGIT).
 const maxLengthDigits = 76
 
 func (p *Params) parseBody() *Error {

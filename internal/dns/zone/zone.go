@@ -42,8 +42,8 @@ const (
 type FaultKind string
 
 // The faults. A resolver must ignore the answers of Garbage, WrongID and WrongQuestion and wait
-// until its time is over. Zone.Lookup, which uses no network, therefore returns a timeout for
-// these.
+// until its time is over. Zone.Lookup uses no network, and returns a timeout for these three
+// faults.
 const (
 	ServFail      FaultKind = "servfail"
 	Refused       FaultKind = "refused"
