@@ -20,10 +20,10 @@ const (
 	// other signers have added.
 	maxFields = 4096
 	// maxReported is the maximum number of signatures that Finish returns, so that
-	// the results fit into a header field. (Only if Options.MaxSignatures is larger,
-	// Finish returns more.) Finish returns the signatures that were verified and the
-	// topmost of the others. Ordinary mail has one to three signatures. Mail that
-	// went through mailing lists has up to ten.
+	// the results fit into a header field. (Finish returns more only if
+	// Options.MaxSignatures is larger.) Finish returns the signatures that were
+	// verified and the topmost of the others. Ordinary mail has one to three
+	// signatures. Mail that went through mailing lists has up to ten.
 	maxReported = 64
 )
 

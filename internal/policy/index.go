@@ -209,8 +209,8 @@ func (c Config) Shadowing(i int, f func(j int) bool) {
 }
 
 // coverers returns the numbers of all rules whose filed condition may match every
-// message that w matches, in order. x may be nil; then these are all rules below
-// count.
+// message that w matches, in order. If x is nil, these are all rules below
+// "count".
 func (x *index) coverers(w *Conditions, count int) []int32 {
 	var out []int32
 	if x == nil {

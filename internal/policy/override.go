@@ -13,12 +13,12 @@ import (
 	"sekimori/internal/trait"
 )
 
-// override applies the first rule that matches. If the message would then be
-// rejected, but an open rule might have been milder, the message is not
-// rejected (see undecided). Only the open rules before the matching rule count,
-// or all open rules if no rule matches. A trusted sealer that might have
-// vouched for the message counts as an open rule. A rejection by
-// policy.invalid_from stays as it is.
+// override applies the first rule that matches. A rule is open if it is not
+// known whether it matches. If the result is a rejection, but an open rule
+// might have been milder, the message is not rejected (see undecided). Only the
+// open rules before the matching rule count, or all open rules if no rule
+// matches. A trusted sealer that might have vouched for the message counts as
+// an open rule. A rejection by policy.invalid_from stays as it is.
 func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
 	hit, left := v.firstRule(e, c)
 	if hit != nil {
@@ -32,8 +32,7 @@ func (v *Verdict) override(e *msgauth.Evaluation, c Config) {
 	}
 }
 
-// openRules collects rules that are open (it is not known whether they match)
-// and that would not reject the message.
+// openRules collects the rules that are open and would not reject the message.
 type openRules struct {
 	rule   string // the id of the first open rule, or arc.trusted_sealers; "" if there is none
 	noSlot bool   // at least one rule is open because all our lookup slots were in use

@@ -42,15 +42,15 @@ type question struct {
 	name    dns.Name
 	typ     dns.Type
 	counted int  // up to this question, at least so many terms count towards MaxLookups
-	ofTerm  bool // a term asks this question; otherwise it asks for the address of an MX host
+	ofTerm  bool // a term asks the question; otherwise the question is for the address of an MX host
 	begun   bool // it was asked early
 	needed  bool // the evaluation asked it
 }
 
-// beginAhead begins to look ahead, if Args.LookAhead allows it and the resolver can
-// ask early. It asks for the record of domain, which every check needs. The caller must
-// call end when the check is over. end gives up the questions that have no answer yet,
-// and waits for the goroutines that wait for these answers.
+// beginAhead begins to look ahead, if Args.LookAhead allows it and the resolver can ask
+// early. It asks for the record of domain, which every check needs. The caller must call
+// the result "end" when the check is over. This gives up the questions that have no
+// answer yet, and waits until their goroutines have ended.
 func (e *evaluation) beginAhead(domain dns.Name) (end func()) {
 	if e.args.LookAhead <= 0 || !e.resolver.Expect(e.ctx, domain, dns.TypeTXT) {
 		return func() {}

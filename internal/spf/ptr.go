@@ -57,8 +57,8 @@ func (e *evaluation) validates(p *ptrNames, name dns.Name) (bool, *halt) {
 	return valid, nil
 }
 
-// firstValid returns the first valid name for which wanted returns true, or "".
-// It does not look up other names.
+// firstValid returns the first valid name for which wanted returns true, or "". It
+// validates only names for which wanted returns true.
 func (e *evaluation) firstValid(p *ptrNames, wanted func(dns.Name) bool) (dns.Name, *halt) {
 	for _, name := range p.names {
 		if !wanted(name) {

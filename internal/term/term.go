@@ -46,8 +46,8 @@ func NewBar(out io.Writer) *Bar {
 	if !IsTerminal(out) {
 		return nil
 	}
-	// A printable.Writer would replace the escape sequences of the bar, so Unwrap takes the output
-	// behind it.
+	// A printable.Writer would replace the escape sequences of the bar, so the bar writes to the
+	// output behind such a Writer.
 	return &Bar{out: printable.Unwrap(out), now: time.Now}
 }
 

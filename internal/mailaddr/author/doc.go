@@ -17,7 +17,7 @@
 //   - An address in a display name does not count if it is quoted or in encoded words (RFC 2047
 //     §5). It may still mislead a person, so the field is accepted with a [Note].
 //   - An encoded word may decode to one address in angle brackets. If the word is in the display
-//     name of the only mailbox, that address does not count either. It leads to [NoteOtherName],
+//     name of the only mailbox, that address does not count. The field then gets [NoteOtherName],
 //     because a person would see the address as the author. The address does count if the word is
 //     in a comment, if there are several mailboxes, or if programs decode the word differently.
 //     An address of another domain also counts if encoded quotes or parentheses move it out of
