@@ -3,8 +3,8 @@
 //
 // The edits insert our own header fields. One of them is the label: the
 // Authentication-Results field with our results. The edits also delete fields in our name,
-// that is, fields from outside that claim to be written by this host. A result in our name
-// is also called forged.
+// that is, fields from outside that claim to be written by this host. A result from
+// outside in our name is also called forged.
 package label
 
 import (

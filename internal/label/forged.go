@@ -37,8 +37,8 @@ func readResults(ours authres.IDs, value string) (goes, forged bool) {
 	return claimed, claimed
 }
 
-// readReceivedSPF deletes a field whose receiver has one of our names, and a field that
-// names no receiver.
+// readReceivedSPF says that a field is deleted if its receiver has one of our names, or if
+// the field names no receiver.
 func readReceivedSPF(ours authres.IDs, value string) (goes, forged bool) {
 	goes = ours.ClaimedSPF(value)
 	return goes, goes && ours.NamedInSPF(value)
@@ -81,9 +81,9 @@ func (l *Writer) removeForged(ours authres.IDs, h message.Header) {
 	slices.Reverse(l.edits[first:])
 }
 
-// Outline is the part that is kept of a header that crossed a limit: how many fields of
-// each reserved name it has, and which of them stay. An Outline has a fixed size, however
-// large the message is.
+// Outline is what is kept of the header of a message that crossed a limit. It says how many
+// fields of each reserved name the header has, and which of these fields stay. An Outline
+// has a fixed size, however large the message is.
 type Outline struct {
 	count  [len(reservedFields)]int
 	stays  [len(reservedFields)]Kept

@@ -60,9 +60,9 @@ func beyondASCII(s string) bool {
 	return false
 }
 
-// domainText returns the text by which our fields show the domain name n. If utf8OK is
-// true, internationalized labels are shown as U-labels. The text is "" if n holds other
-// characters than a-z, 0-9, ".", "-" and "_".
+// domainText returns the domain name n in the form that our fields show. If utf8OK is true,
+// internationalized labels are shown as U-labels. The result is "" if n holds characters
+// other than a-z, 0-9, ".", "-" and "_".
 func domainText(n dns.Name, utf8OK bool) string {
 	for i := 0; i < len(n); i++ {
 		c := n[i]
@@ -76,9 +76,9 @@ func domainText(n dns.Name, utf8OK bool) string {
 	return string(n)
 }
 
-// senderText returns the text by which our fields show the envelope sender. That is its
-// domain or address literal. With MailFromAddress it is the whole address if the local part
-// is plain (see isPlainLocal).
+// senderText returns the envelope sender in the form that our fields show: its domain or
+// address literal. With MailFromAddress, the form is the whole address if the local part is
+// plain (see isPlainLocal).
 func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
 	if show != MailFromAddress && e.MailFrom.Domain != "" && !e.MailFrom.NullSender {
 		return domainText(e.MailFrom.Domain, utf8OK)
@@ -97,8 +97,8 @@ func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
 	return path.Local + "@" + domain
 }
 
-// heloText returns the text by which our fields show the HELO name. It is "" if helo is
-// neither a domain name nor an address literal (RFC 5321 §4.1.3).
+// heloText returns the HELO name in the form that our fields show, or "" if helo is neither
+// a domain name nor an address literal (RFC 5321 §4.1.3).
 func heloText(helo string, utf8OK bool) string {
 	if strings.HasPrefix(helo, "[") {
 		return literalText(helo)
@@ -132,8 +132,8 @@ func literalText(s string) string {
 	return "[" + prefix + addr.String() + "]"
 }
 
-// identityText returns the text by which our fields show the AUID of a signature (RFC 6376
-// §3.5, i=). That is the local part if it is plain, "@", and the domain.
+// identityText returns the AUID of a signature (RFC 6376 §3.5, i=) in the form that our
+// fields show: the local part if it is plain, "@", and the domain.
 func identityText(auid string, utf8OK bool) string {
 	at := strings.LastIndexByte(auid, '@')
 	if at < 0 {

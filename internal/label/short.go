@@ -51,9 +51,9 @@ func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 			return
 		}
 	}
-	// The new length is first estimated from the text of each result, because formatting
-	// the field after each result that is left out would be slow. The split finds the
-	// results, because semicolons stand only before results.
+	// The new length is first estimated from the text of each result, because it would be
+	// slow to format the whole field again for each result that is left out. Semicolons
+	// stand only before results, so the split finds the results.
 	parts := bytes.Split(l.text, []byte(";"))
 	over := len(authres.FieldName) + len(":") + len(l.text) - maxLabel
 	left := len(e.DKIM)
@@ -71,8 +71,8 @@ func (l *Writer) fit(f *authres.Field, e *msgauth.Evaluation) {
 	l.text = f.AppendFormat(l.text[:0])
 }
 
-// decisive reports whether DMARC used the signature s: its domain is aligned, and it passed
-// or would be needed after a temporary error.
+// decisive reports whether DMARC used the signature s: the signature's domain is aligned,
+// and the signature passed or could have passed if there had been no temporary error.
 func decisive(s *dkim.Signature, d *dmarc.Evaluation) bool {
 	for i := range d.Alignments {
 		a := &d.Alignments[i]

@@ -124,8 +124,8 @@ func TestLongLabel(t *testing.T) {
 }
 
 // TestLongLabelOfUsed checks two things. The field must be formatted again after the last
-// result was left out. And if SPF of a domain is aligned, this must not make a DKIM
-// signature of the same domain count as used by DMARC.
+// result was left out. And an aligned SPF result must not make a DKIM signature of the
+// same domain count as used by DMARC.
 func TestLongLabelOfUsed(t *testing.T) {
 	e := signedBy("PASS fail " + strings.Repeat("PASS ", 9))
 	if got, want := Text(&Settings{}, id, e, policy.Verdict{}), new(Writer).field(&Settings{}, id, e, policy.Verdict{}).Format(); got != want ||

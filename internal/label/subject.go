@@ -34,9 +34,9 @@ func encodeStamp(stamp string) string {
 }
 
 // withStamp returns value with the stamp before it. The words and the line folding of value
-// stay as they are. What a field cannot hold is replaced by a space (NUL, a lone CR) or
-// removed (blank lines). Otherwise a sender could use it to make the MTA refuse the change,
-// and so avoid the stamp.
+// stay as they are. Characters that a field cannot hold are replaced by a space (NUL, a
+// lone CR), and blank lines are removed. Otherwise the MTA could refuse the changed field,
+// and a sender could avoid the stamp in this way.
 func withStamp(value, stamp string) string {
 	value = strings.TrimLeft(foldable(value), " \t")
 	const maxLine = 900 // octets; RFC 5322 §2.1.1 allows a line of 998

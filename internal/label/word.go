@@ -12,8 +12,9 @@ import (
 // scripts. Fields of that name from outside are deleted, even if we write no such field.
 const VerdictField = "X-Sekimori-Verdict"
 
-// The words that VerdictField can hold. "Fails" means the DMARC result fail; "its domain"
-// is the author's domain. The words must not change, because users' filters compare them.
+// The words that VerdictField can hold. In the comments below, "fails" means that the DMARC
+// result is fail, and "its domain" is the author's domain. The words must not change,
+// because users' filters compare them.
 const (
 	WordPass            = "pass"               // the DMARC result is pass
 	WordForwarder       = "pass-forwarder"     // fails, but is accepted because a trusted forwarder sealed it (ARC) and did not report dmarc=fail
@@ -95,9 +96,9 @@ func noPolicy(v policy.Verdict) string {
 // recipient opted out, there is no stamp, because a stamp changes the message.
 var stamped = []string{WordFailNone, WordFailRamp, WordFailQuarantine, WordQuarantine, WordInvalidFrom}
 
-// getsStamp reports whether the Subject is stamped. A message that is not decided because
-// an answer is missing is stamped if a policy of its author's domain is known. Without that
-// condition all mail would be stamped while DNS does not answer.
+// getsStamp reports whether the Subject is stamped. If a message is not decided because an
+// answer is missing, it is stamped only if a policy of its author's domain is known.
+// Otherwise all mail would be stamped while DNS does not answer.
 func getsStamp(word string, e *msgauth.Evaluation, v policy.Verdict) bool {
 	policyKnown := e.DMARC.Enforcing != "" || e.DMARC.Disposition != ""
 	return slices.Contains(stamped, word) || word == WordTempError && v.Action == policy.Tag && policyKnown

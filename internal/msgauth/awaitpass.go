@@ -36,8 +36,9 @@ func (m *Verification) awaitPass(ctx context.Context) bool {
 	}
 }
 
-// verifyArrived verifies the signatures whose keys have arrived, and reports whether no key is
-// missing. If the verification panics, it panics again in finishDKIM, which records the panic.
+// verifyArrived verifies the signatures whose keys have arrived, and reports whether all keys
+// have arrived. If the verification panics, it panics again in finishDKIM, which records the
+// panic.
 func (m *Verification) verifyArrived(ctx context.Context) bool {
 	var unseen Evaluation
 	all, ok := guard(DKIM, &unseen, func() bool { return m.dkim.Judge(ctx) })

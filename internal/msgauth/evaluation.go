@@ -29,9 +29,9 @@ type Evaluation struct {
 	DKIM     []dkim.Signature `json:"dkim"`
 	ARC      arc.Result       `json:"arc"`
 	DMARC    dmarc.Evaluation `json:"dmarc"`
-	// Traits are further facts about the way of the message to this host, such as signs of a
-	// mailing list. Evaluation.Has also knows the traits that only restate one of the results
-	// above.
+	// Traits are further facts about how the message came to this host, such as signs of a mailing
+	// list. They do not contain the traits that only restate one of the results above;
+	// Evaluation.Has derives those.
 	Traits trait.Set `json:"traits"`
 
 	// Time is the wall-clock time at which the message was judged.

@@ -24,12 +24,12 @@ import (
 //	         that name
 //	owner    Sender, Errors-To or MAIL FROM is owner-NAME or NAME-owner
 //	served   Sender, Errors-To or MAIL FROM is owner-NAME, NAME-request,
-//	         NAME-bounces, bounce-NAME-1 or the like, where NAME is the local part
-//	         of an address in To or Cc with the same domain, and SPF does not say
-//	         that MAIL FROM is forged; or To or Cc contains the Sender itself, and
+//	         NAME-bounces, bounce-NAME-1 or the like; NAME is the local part of an
+//	         address in To or Cc with the same domain; and SPF does not say that
+//	         MAIL FROM is forged. Or: To or Cc contains the Sender itself, and
 //	         that address is also evidence of the kind "address"
-//	address  To or Cc is in the domain of MAIL FROM, for which SPF passed, and is
-//	         neither a recipient nor MAIL FROM
+//	address  an address in To or Cc is in the domain of MAIL FROM, for which SPF
+//	         passed, and is neither a recipient nor MAIL FROM
 //
 // Evidence of two kinds makes a list. If one kind is "program" or "owner", then "Precedence: bulk"
 // counts as a second kind, and so does a Reply-To in the domain for which SPF passed. A newsletter
@@ -234,7 +234,7 @@ func (s *structure) addresses(h message.Header) {
 }
 
 // serves reports whether one of s.owners is a service address of an address in To or Cc, as
-// owner-ml@b.example is of ml@b.example.
+// owner-ml@b.example is a service address of ml@b.example.
 func (s *structure) serves() bool {
 	for _, owner := range s.owners {
 		for _, a := range s.written {

@@ -25,7 +25,8 @@ const (
 
 // These constants say how many lookups of one purpose may run at the same time for one stage of a
 // message or connection, and for one organization. All messages that name an organization share its
-// limit. A sender can name any organization, in the author's domain and in the names of keys.
+// limit. These messages can be from any sender, because a sender can name any organization, in the
+// author's domain and in the names of keys.
 const (
 	maxMessageLookups      = 8
 	maxChainKeys           = 4 // ARC keys of one message

@@ -21,7 +21,7 @@ type stage struct {
 
 	used    atomic.Int64 // all lookups, also those counted in refused
 	refused atomic.Int64 // lookups that failed because of the limit, or because the message's time ran out
-	noRoom  atomic.Int32 // those counted in refused that failed with KindBudget, because time ran out after queued was set
+	noRoom  atomic.Int32 // of the refused lookups, those whose time ran out when queued was already true (KindBudget)
 	busy    atomic.Int64 // nanoseconds in lookups, summed over all lookups
 	queued  atomic.Bool  // a lookup of this stage had to wait for a slot that other messages held
 

@@ -36,8 +36,8 @@ type stageKind struct {
 	// purpose returns what the lookup of a name is for, and the organization whose slots the lookup
 	// takes: that of the author, that of the name, or "" for none.
 	purpose func(author, name dns.Name) (what purpose, organization dns.Name)
-	// cost returns the cost of the mechanism for a message. ok is false if an earlier message of
-	// the connection has already counted it.
+	// cost returns the cost of the mechanism for a message. ok is false if the cost was already
+	// counted with an earlier message of the connection.
 	cost func(m *Verification) (c Cost, ok bool)
 }
 
