@@ -121,7 +121,7 @@ func (s Server) String() string {
 	return out
 }
 
-// Hedge is a duration of more than 0, or 0, which is written "off".
+// Hedge is a positive duration, or 0. The value 0 is written "off".
 type Hedge Duration
 
 const off = "off"

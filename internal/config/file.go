@@ -11,7 +11,7 @@ import (
 // errIrregular is the error for a pipe, device or directory.
 var errIrregular = errors.New("it is not a regular file")
 
-// Regular returns an error if path is not a regular file. To open a named pipe
+// Regular returns an error if path is not a regular file. Opening a named pipe
 // could block a reload forever, and a device may have no end. Paths below /dev
 // are allowed, because shells pass files as /dev/stdin and /dev/fd. A missing
 // file is not an error here, because the attempt to open it gives a better

@@ -7,8 +7,8 @@ import (
 	"sekimori/internal/policy"
 )
 
-// Reply says what the SMTP replies that refuse a message end with; see
-// policy.ReplyHelp. "" leaves the part out.
+// Reply has the texts at the end of an SMTP reply that refuses a message; see
+// policy.ReplyHelp. A text that is "" is left out.
 type Reply struct {
 	Contact string `yaml:"contact"` // an address, or another text that says whom to ask
 	URL     string `yaml:"url"`     // a page for senders

@@ -81,9 +81,9 @@ func (s *session) identify() {
 }
 
 // begin starts the checks that depend only on the client's address and name. For a trusted
-// client there are none. Even then the session does not send the milter reply "accept" at
-// this point. After such a reply the MTA would not show us any later message of the
-// connection, even if a reload has made the client untrusted.
+// client there are no such checks. Nevertheless, the session does not send the milter reply
+// "accept" at this point. After such a reply the MTA would not show us any later message of
+// the connection, even if a reload has made the client untrusted.
 func (s *session) begin() { s.judged = s.o.Judge.Connect(context.Background(), s.client) }
 
 // renew takes over the current options if Swap has replaced the session's options.
@@ -131,8 +131,7 @@ func (s *session) Rcpt(to string, _ []string) milter.Reply {
 		return milter.Continue
 	}
 	// The MTA decides at the start of a connection whether it waits for replies to RCPT. If
-	// splitting was switched on by a reload after that, it does not wait on this
-	// connection.
+	// a reload switched splitting on after that, the MTA does not wait on this connection.
 	split, rewritten := s.o.Judge.Splits() && s.conn.RepliesToRcpt(), ""
 	if t.AsksRecipients() {
 		rewritten = s.conn.Macro("{rcpt_addr}")

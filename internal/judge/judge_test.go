@@ -33,8 +33,8 @@ func (annOptedOut) Known(typed, _ string) (policy.Class, bool) {
 
 func (annOptedOut) Lookup(context.Context, string, string) policy.Class { return policy.Out }
 
-// forged has two fields that must be deleted, a result in our name and a verdict, and one
-// result of another host, which must stay.
+// forged has a result in our name and a verdict, which must both be deleted, and a result
+// of another host, which must stay.
 const forged = "Authentication-Results: mx.here.example; dmarc=pass\n" +
 	"Authentication-Results: other.example; dmarc=pass\nX-Sekimori-Verdict: pass\n"
 
@@ -172,8 +172,8 @@ func (r *row) check(t *testing.T, d *Decision) {
 	if r.edits == "" {
 		wanted = nil
 	}
-	// The part of our Authentication-Results field stands last in r.edits. It may contain
-	// ", ", so its pieces are joined again.
+	// The last item in r.edits is a part of our Authentication-Results field. This part may
+	// contain ", ", so its pieces are joined again.
 	if n := len(d.Edits); len(wanted) > n && n > 0 {
 		wanted[n-1] = strings.Join(wanted[n-1:], ", ")
 		wanted = wanted[:n]

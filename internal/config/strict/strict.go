@@ -191,7 +191,8 @@ func normal(data []byte) []byte {
 }
 
 // parse returns the document in the file, or nil if the file is empty. If err
-// is not nil, at is its place in the file, or nil if the place is not known.
+// is not nil, `at` is the place of the error in the file, or nil if the place
+// is not known.
 func parse(data []byte) (body ast.Node, at *token.Token, err error) {
 	if err := check(data); err != nil {
 		return nil, nil, err
