@@ -8,8 +8,8 @@ import (
 	"sekimori/internal/status"
 )
 
-// soon is the time before the end of a rule in which the page marks the rule as ending
-// soon.
+// soon is the length of a period before the end of a rule. In this period, the page
+// marks the rule as ending soon.
 const soon = 14 * 24 * time.Hour
 
 // ruleRow is the row for one rule of policy.overrides.

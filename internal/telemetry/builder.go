@@ -86,7 +86,8 @@ func RegisterRuntime(reg prometheus.Registerer, version string) {
 	info := builder{reg}.gaugeVec("build_info", "Version of the running program.", "version", "goversion", "revision")
 	info.WithLabelValues(version, runtime.Version(), Revision()).Set(1)
 	goRuntime := collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{
-		// What lives after a collection, and the CPU time that collections take.
+		// These are the memory that is live after a garbage collection, and the CPU time
+		// that garbage collections take.
 		Matcher: regexp.MustCompile("^(/gc/heap/live:bytes|/cpu/classes/gc/total:cpu-seconds)$"),
 	}))
 	reg.MustRegister(goRuntime, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -51,8 +51,8 @@ func newMapMetrics(b builder) mapMetrics {
 	}
 }
 
-// MapLoaded records whether a list file could be read. If it could not, err is not nil.
-// `name` becomes a label value, so it must not come from a message.
+// MapLoaded records whether a list file could be read. If the file could not be read,
+// err is not nil. `name` becomes a label value, so it must not come from a message.
 func (m *Metrics) MapLoaded(name string, at time.Time, err error) {
 	if err != nil {
 		m.maps.successful.WithLabelValues(name).Set(0)

@@ -21,8 +21,8 @@ import (
 const maxQueuedLog = 4 << 20
 
 // pause is how long the background writer waits after each write. With more than a few messages a
-// second, several records are then written at once, and the writer needs to be woken less often. A
-// process that is killed loses the records of this time.
+// second, several records are then written at once, and the writer needs to be woken less often.
+// If the process is killed during a pause, the waiting records are lost.
 const pause = 50 * time.Millisecond
 
 // LogWriter queues records and writes them to its output in the background. It is safe for

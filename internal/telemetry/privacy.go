@@ -35,8 +35,8 @@ func maskLocalPart(address string) string {
 }
 
 // maskText replaces the local parts of all addresses in a text, for example in an error
-// that quotes a header field. The text between an "@" and the last white space, bracket,
-// quote or separator before it is taken as a local part.
+// that quotes a header field. A local part is the text between an "@" and the nearest
+// white space, bracket, quote or separator on the left of the "@".
 func maskText(s string) string {
 	if !strings.Contains(s, "@") {
 		return s

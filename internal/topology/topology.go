@@ -31,7 +31,8 @@ const (
 	// a recipient was accepted, but the MTA sent the daemon no message.
 	NothingEvaluated Kind = "nothing_evaluated"
 	// ForeignName: authserv_id is configured and has no registered domain in common with the name
-	// of the MTA. Then readers of the results behind this MTA do not take them for its own.
+	// of the MTA. A program behind this MTA that reads our results then does not recognize them as
+	// results of this MTA.
 	ForeignName Kind = "foreign_name"
 	// ClockOff: the last messages, at least manyClients in a row, all had a Date that is more than
 	// clockTolerance before our clock, or all after it.
@@ -77,8 +78,9 @@ const (
 	// before DATA is weaker evidence, because a client that only checks an address also leaves
 	// after RCPT.
 	manyEmpty = 10
-	// clockTolerance is how far the Date of a message may be from our clock. In a hundred messages
-	// in a row there is always one that was written just before it came, unless our clock is wrong.
+	// clockTolerance is how far the Date of a message may be from our clock. Among a hundred
+	// messages in a row, there is always one that was written just before it came. If the Date of
+	// none of them is close to our clock, our clock is wrong.
 	clockTolerance = 10 * time.Minute
 )
 
@@ -280,8 +282,8 @@ func (w *Watch) Dated(date, now time.Time) {
 	w.set(ClockOff, max(w.early, w.late) >= manyClients, "newest_date", date.UTC().Format(time.RFC3339))
 }
 
-// Named compares the configured authserv-id with the name that an MTA has for itself. An empty name
-// says nothing, and neither does one without a dot.
+// Named compares the configured authserv-id with the name that an MTA has for itself. Named does
+// nothing if servID is empty or the MTA's name has no dot.
 func (w *Watch) Named(servID, mta string) {
 	if w == nil || servID == "" || !strings.Contains(mta, ".") {
 		return
@@ -297,8 +299,8 @@ func Related(a, b string) bool {
 	return a == b || suffix.Owner(dns.Name(a)) == suffix.Owner(dns.Name(b))
 }
 
-// Set records whether k holds now, for a Kind that another package finds out. args are added to the
-// log record.
+// Set records whether k holds now. It is for a Kind that another package detects. args are added to
+// the log record.
 func (w *Watch) Set(k Kind, holds bool, args ...any) {
 	if w == nil {
 		return
