@@ -32,7 +32,7 @@ const (
 
 // hostileMail has a script or an HTML tag in every place that a sender can choose and the console
 // shows. If one of them ran, it would call pwned. The daemon does not keep a malformed selector or
-// algorithm; therefore h= has such a tag too.
+// algorithm, so the tags in s= and a= do not reach the console. Therefore h= has such a tag too.
 const hostileMail = "From: \"<script>pwned()</script>\" <author@none.example>\r\n" +
 	"DKIM-Signature: v=1; a=rsa-sha256; d=none.example; s=<img/src=x/onerror=pwned()>; h=from; bh=AAAA; b=AAAA\r\n" +
 	"DKIM-Signature: v=1; a=<img/src=x/onerror=pwned()>; d=none.example; s=s; h=from:<img/src=x/onerror=pwned()>; bh=AAAA; b=AAAA\r\n" +

@@ -50,9 +50,9 @@ type App struct {
 	// retiring counts the goroutines that close the parts of replaced configurations.
 	retiring sync.WaitGroup
 	steps    []step // what New and Start did and Stop must undo
-	// reloading is held during a reload, so that there is one reload at a time. It is locked
-	// before mu. A reload that reads files holds only reloading, so a slow file system does not
-	// block mu.
+	// reloading is held during a reload, so that there is one reload at a time. It is locked before
+	// mu. While a reload reads files, it does not hold mu, so that a slow file system does not
+	// block others.
 	reloading   sync.Mutex
 	readTimeout time.Duration // how long a reload may take to read files
 	hung        atomic.Int32  // how many reloads were given up and still wait for a file
@@ -259,8 +259,8 @@ func servID(cfg *config.Config) string {
 }
 
 // Stop accepts no more connections, waits for the sessions in flight until ctx ends, and then
-// closes everything. Sessions that are still open when ctx ends are cut off. Stop logs that, but
-// returns no error, because ctx is the time that the sessions were given.
+// closes everything. Sessions that are still open when ctx ends are cut off. Stop logs this. It
+// is not an error, because the caller chose the time limit.
 func (a *App) Stop(ctx context.Context) {
 	a.mu.Lock()
 	if !a.stopping {

@@ -43,8 +43,9 @@ func session(t *testing.T, a *App, ip string, o client.Offer, env client.Envelop
 	return res
 }
 
-// warned returns the values of the key "kind", else "what", in those log records whose message is msg, separated
-// by spaces. Each record must be a warning.
+// warned returns a word for each log record whose message is msg: the value of its key "kind",
+// or of its key "what" if it has no "kind". The words are separated by spaces. Each record must
+// be a warning.
 func warned(t *testing.T, log *logs.Buffer, msg string) string {
 	t.Helper()
 	var kinds []string

@@ -33,10 +33,10 @@ type generation struct {
 }
 
 // build makes a generation of cfg and reads the files that cfg names. It returns the first error
-// that it finds. It binds no addresses; prepare does. It changes nothing for messages yet. old is
-// the generation in effect, or nil at the start; the new generation may use its DNS cache and its
-// recent decisions. build calls the function "reading" before it reads a file, so that a caller who
-// stops waiting can say which file cannot be read.
+// that it finds. It binds no addresses (prepare binds them), and messages are not affected yet.
+// old is the generation in effect, or nil at the start. The new generation may use the DNS cache
+// and the recent decisions of old. build calls the function "reading" before it reads a file, so
+// that a caller who stops waiting can say which file cannot be read.
 func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (_ *generation, err error) {
 	g := &generation{cfg: cfg}
 	defer func() {

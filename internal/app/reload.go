@@ -69,7 +69,7 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 	}
 	if err != nil {
 		// When the generation that failed was built, the metrics may have begun to show its DNS
-		// servers. Show makes them show the servers in use again.
+		// servers. Show makes the metrics show the servers in use again.
 		a.current.resolver.Show()
 	}
 	a.reload = Reloading{Tries: a.reload.Tries + 1, Successful: err == nil, At: a.o.Now()}

@@ -104,7 +104,7 @@ func TestReloadOfAdmin(t *testing.T) {
 }
 
 // TestReloadOfDNS checks that a reload keeps the contents of the cache if only the server
-// changes, and that the new server is asked with an empty cache if the settings of the cache or
+// changes, and that the cache is empty after the reload if the settings of the cache or
 // dns.trust_ad change.
 func TestReloadOfDNS(t *testing.T) {
 	cfg := testConfig(t)

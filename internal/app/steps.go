@@ -30,8 +30,8 @@ func (a *App) unwind(list *[]step) {
 }
 
 // undo undoes a step. It logs an error and does not return it, because the other steps must be
-// undone too. The step that closes the log is undone last. An error of that step cannot be
-// written; its record is counted as dropped.
+// undone too. The step that closes the log is undone last. If that step fails, the error
+// cannot be logged any more; the record is counted as dropped.
 func (a *App) undo(s step) {
 	if a.o.onStep != nil {
 		_ = a.o.onStep(s.name, true) // undoing goes on whatever onStep returns

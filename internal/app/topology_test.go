@@ -13,7 +13,7 @@ import (
 )
 
 // TestLongMonitor checks how long the daemon says that it has been in monitor mode. A reload that
-// keeps the mode makes no difference, and one that changes it begins anew.
+// keeps the mode makes no difference. After a reload that changes the mode, the time begins at 0.
 func TestLongMonitor(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Mode = policy.Monitor

@@ -49,8 +49,9 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 	return msgauth.NewVerifier(r, o), nil
 }
 
-// skew converts the configured dkim.clock_skew to dkim.Options.Skew. In the configuration 0
-// means no tolerance. In dkim.Options a negative value means that, and 0 means the default.
+// skew converts the configured dkim.clock_skew to dkim.Options.Skew. In the configuration, 0
+// means no tolerance. In dkim.Options, a negative value means no tolerance, and 0 means the
+// default.
 func skew(configured config.Duration) time.Duration {
 	if configured == 0 {
 		return -1

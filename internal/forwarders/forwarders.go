@@ -1,6 +1,6 @@
-// Package forwarders finds forwarders and mailing lists: hosts that pass on wanted mail that then
-// fails DMARC. It looks at the decisions of the daemon and only proposes rules. Anybody can send
-// mail that looks forwarded, so a person who knows the host must confirm each rule.
+// Package forwarders finds forwarders and mailing lists: hosts that pass on wanted mail, which
+// then fails DMARC. It looks at the decisions of the daemon and only proposes rules. Anybody can
+// send mail that looks forwarded, so a person who knows the host must confirm each rule.
 package forwarders
 
 import (

@@ -97,9 +97,10 @@ func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
 }
 
-// found returns the only source of n messages that fail DMARC and of some messages that pass
-// intact. Each message has a different author. found reads the messages from the log and from the
-// memory of the daemon, and checks that both give the same source.
+// found makes n messages that fail DMARC and "intact" messages that pass by the author's
+// signature. Each message has a different author. All must have the same source, which found
+// returns. It reads the messages from the log and from the memory of the daemon, and checks that
+// both give this source.
 func found(t *testing.T, n, intact int, change func(*msgauth.Evaluation)) *Source {
 	t.Helper()
 	var log bytes.Buffer

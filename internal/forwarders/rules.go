@@ -32,7 +32,7 @@ type Proposal struct {
 	Rule Rule `json:"rule"`
 }
 
-// Propose makes a rule for each source that can be the condition of a rule.
+// Propose makes a rule for each source that a rule can name in its condition.
 func Propose(sources []*Source, owner string, now time.Time) []Proposal {
 	out := []Proposal{}
 	seen := map[string]int{}
