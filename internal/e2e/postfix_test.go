@@ -136,8 +136,8 @@ func (s slot) masterEntry() string {
 	return entry + "\n"
 }
 
-// proxied is the difference between two ports: the port of a listener of the kind "before", and the
-// port of the smtpd behind its smtpd_proxy_filter.
+// proxied is added to the port of a listener of the kind "before". The sum is the port of the smtpd
+// behind the listener's smtpd_proxy_filter.
 const proxied = 50
 
 // filingCleanup is the line of master.cf for a cleanup service that is used only by listeners of

@@ -19,13 +19,13 @@ type Case struct {
 	Dir  string `yaml:"-"`
 
 	Kind   string `yaml:"kind"`
-	TwinOf string `yaml:"twin_of"` // set only if Kind is "twin": the kind of the similar cases, whose messages pass; this message must not
+	TwinOf string `yaml:"twin_of"` // only for Kind "twin": the kind of the similar cases. Their messages pass; the twin's message must not.
 	Source string `yaml:"source"`
 	Why    string `yaml:"why"`
 	Also   string `yaml:"also"` // a further requirement, in words, that no test in this package can check
 
 	// Run is the command: "" (explain), "replay" or "config" (config check). Args are its further
-	// arguments. With "milter", "postfix" or "tool", this command is not run; another test does
+	// arguments. If Run is "milter", "postfix" or "tool", no command is run; another test does
 	// what Steps describes.
 	Run   string   `yaml:"run"`
 	Args  []string `yaml:"args"`

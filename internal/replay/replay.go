@@ -33,8 +33,8 @@ import (
 )
 
 // The header and the results of every message in progress are kept in memory. leastInProgress and
-// inProgressPerCore limit how many messages that are: enough for all cores while some messages wait
-// for DNS.
+// inProgressPerCore limit the number of these messages. The limit is high enough to keep all cores
+// busy while some messages wait for DNS.
 const (
 	leastInProgress   = 32
 	inProgressPerCore = 4
@@ -140,8 +140,8 @@ func (r *runner) run(ctx context.Context, summary *Summary) error {
 	return <-ended
 }
 
-// sameFacts reports whether two configurations lead to the same facts about every message. Then a
-// message is evaluated only once, and only the decision is made twice.
+// sameFacts reports whether two configurations lead to the same facts about every message. If
+// they do, a message is evaluated only once, and only the decision is made twice.
 func sameFacts(a, b *config.Config) bool {
 	return a.AuthservID == b.AuthservID && a.DNS.MessageBudget == b.DNS.MessageBudget && reflect.DeepEqual(a.DKIM, b.DKIM) &&
 		reflect.DeepEqual(a.DMARC, b.DMARC) && reflect.DeepEqual(a.Limits, b.Limits) && reflect.DeepEqual(a.Trusted, b.Trusted) &&

@@ -148,8 +148,8 @@ func TestSameDecision(t *testing.T) {
 				if got := listed(d.Edits); got != edits {
 					t.Errorf("%s writes\n%s\nthe daemon writes\n%s", name, got, edits)
 				}
-				// The Decision of explain has only the facts that explain shows. Therefore the
-				// number of kinds is checked for replay only.
+				// The Decision of explain has only the facts that explain shows. Therefore it is
+				// checked for replay only that exactly one of these three is set.
 				if kinds := b(d.Skipped != "") + b(d.Oversize != "") + b(d.Evaluation != nil); name == "replay" && kinds != 1 {
 					t.Errorf("%s: %d kinds of facts", name, kinds)
 				}

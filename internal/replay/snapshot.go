@@ -44,17 +44,18 @@ var errClosed = errors.New("replay: DNS snapshot is closed")
 // Snapshot is a file of DNS answers, and a resolver that answers from the file. If the file does
 // not have an answer, the Snapshot asks another resolver and appends the answer to the file. All
 // lines of the file are JSON: the first is a header, and each of the others is an answer. Temporary
-// failures are stored like answers, so a second run gives the same result. After RetryFailures,
-// they are asked for again. An interrupted run may leave an incomplete line at the end. The next
-// run removes it.
+// failures are stored like answers, so a second run gives the same result. After RetryFailures, the
+// questions that failed are asked again. An interrupted run may leave an incomplete line at the
+// end. The next run removes it.
 type Snapshot struct {
 	next   dns.Resolver
 	base   context.Context // the context with which every question is asked
 	end    context.CancelFunc
 	asking sync.WaitGroup
 
-	// fromKnown and failedKnown are the parts of Use.FromSnapshot and Use.Failures that answers in
-	// known have caused. They are counted under the read lock.
+	// fromKnown and failedKnown count how often a result in the map known was used, and how often
+	// it was a failure. Close adds them to Use.FromSnapshot and Use.Failures. They are atomic
+	// because they are counted under the read lock.
 	fromKnown, failedKnown atomic.Int64
 
 	mu      sync.RWMutex // every message reads many answers, and few are added
@@ -274,7 +275,7 @@ type call struct {
 }
 
 // Lookup implements dns.Resolver. If the message that asked a question gives up, the question
-// continues. So the next run will have its answer.
+// continues, so that the next run has the answer.
 func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	q := question{name, typ}
 	if r := s.recall(q); r != nil {
@@ -287,7 +288,7 @@ func (s *Snapshot) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns
 	}
 	c := s.calls[q]
 	if c == nil && s.closed {
-		// A check that looks ahead may still ask for a message that has ended.
+		// A check that looks ahead may still ask a question after its message has ended.
 		s.mu.Unlock()
 		return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ, Err: errClosed}
 	}

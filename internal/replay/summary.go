@@ -156,7 +156,7 @@ func (c *Candidate) add(o outcome) {
 	}
 }
 
-// change returns the action of a verdict. If another action is applied, it returns that, too.
+// change returns the action of a verdict. If a different action is applied, change returns both.
 func change(v policy.Verdict) string {
 	if v.Action == v.Applied {
 		return string(v.Action)

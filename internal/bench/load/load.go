@@ -44,8 +44,8 @@ type Options struct {
 	// Milters are asked one after another, as with Postfix's smtpd_milters. Each milter gets the
 	// header with the edits of the milters before it.
 	Milters []Target
-	// MTA is the address of an MTA that takes the mail by SMTP instead, and that has the milters. It
-	// must know the PROXY protocol. If MTA is set, Milters must be empty.
+	// MTA is the address of an MTA that has the milters. If it is set, the mail is sent to this MTA
+	// by SMTP, and Milters must be empty. The MTA must know the PROXY protocol.
 	MTA         Target
 	Connections int
 	// Messages is the number of messages to send. If the corpus has fewer messages, it is repeated.
@@ -57,9 +57,9 @@ type Options struct {
 	Duration time.Duration
 	// Rate is the number of messages that are sent in a second, at times that do not depend on the
 	// answers. If it is 0, each connection sends its next message as soon as the last one is
-	// answered. All times of a message are then measured from the time at which it was due. So a
-	// message that had to wait for a free connection shows its whole delay, which would otherwise
-	// be hidden ("coordinated omission").
+	// answered. With a rate, all times of a message are measured from the time at which it was due.
+	// So a message that had to wait for a free connection shows its whole delay, which would
+	// otherwise be hidden ("coordinated omission").
 	Rate float64
 	// Warmup is the number of messages that are sent before the measurement begins, without regard
 	// to Rate. If Duration is not 0, the warm-up ends after three times Duration at the latest.

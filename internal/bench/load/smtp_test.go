@@ -12,9 +12,9 @@ import (
 	"sekimori/internal/bench/traffic"
 )
 
-// fakeMTA is an MTA that takes mail over SMTP. replies has its reply to a command, by the first
-// word of the command ("." is the end of the message). All others get a good one. got returns
-// every line that it received.
+// fakeMTA is an MTA that takes mail over SMTP. replies has the reply to a command, by the first
+// word of the command ("." is the end of the message). Commands that are not in replies get a
+// positive reply. got returns every line that the MTA received.
 func fakeMTA(t *testing.T, replies map[string]string) (target Target, got func() []string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -18,7 +18,7 @@ type tally struct {
 	err                   error // the error of the last session that failed
 	unsent                int64 // messages that were due and could not be sent
 	eom, message, session histogram
-	late                  histogram // how long after the time when it was due a message began
+	late                  histogram // time from when a message was due until it began
 	verdicts              map[pair]int64
 }
 
@@ -81,7 +81,7 @@ type Summary struct {
 // Schedule says how well a run with a rate kept its schedule.
 type Schedule struct {
 	Rate float64 `json:"rate"` // messages a second that should have been sent
-	// Late is how long after the time when it was due a message began. If it is more than a few
+	// Late is the time from when a message was due until it began. If it is more than a few
 	// milliseconds, all connections were busy, or this host has too little processor time.
 	Late   Latency `json:"late"`
 	Unsent int64   `json:"unsent"` // messages that were due before the run ended and were not sent

@@ -28,7 +28,7 @@ func (m *Message) read(tb testing.TB, suite string) {
 	m.Raw = readFile(tb, filepath.Join(filepath.Dir(Path(tb, suite)), filepath.FromSlash(m.EML)))
 }
 
-// withMessage is the constraint for a pointer to a type of case that embeds Message.
+// withMessage is a type constraint: a pointer to a type of test case that embeds Message.
 type withMessage[T any] interface {
 	*T
 	read(tb testing.TB, suite string)
