@@ -11,7 +11,7 @@ func newConfig() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample(), newConfigSetMode())
+	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample(), newConfigSchema(), newConfigSetMode())
 	return cmd
 }
 

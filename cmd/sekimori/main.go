@@ -16,6 +16,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/printable"
+	"sekimori/internal/term"
 )
 
 // version is set by the linker, see Makefile.
@@ -31,7 +32,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	context.AfterFunc(ctx, stop) // after the first signal, a second one ends the process at once
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], term.Colours(os.Stdout, os.Getenv), os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -104,6 +105,7 @@ func failed(err error) error {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "sekimori",
+		Version:       versionText(),
 		Short:         "Verifies SPF, DKIM and DMARC of inbound mail, as a milter for Postfix and Sendmail",
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -111,6 +113,7 @@ func newRoot() *cobra.Command {
 			HiddenDefaultCmd: true,
 		},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newDemo(), newSetup(),
 		newVersion())
 	return root

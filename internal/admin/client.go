@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,7 +30,13 @@ type Client struct{ base *url.URL }
 
 // NewClient returns a Client for an admin address. base is a URL such as
 // http://127.0.0.1:8892 or, with a password, https://name:password@mx.example.
+// HOST:PORT is the same as http://HOST:PORT.
 func NewClient(base string) (*Client, error) {
+	if _, port, err := net.SplitHostPort(base); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err == nil {
+			base = "http://" + base
+		}
+	}
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		// The error of url.Parse is not shown, because it contains the password.

@@ -119,6 +119,7 @@ func TestClient(t *testing.T) {
 		name, base, path, want, err string
 	}{
 		{"answer", server.URL + "/below/", "/api/x", "a b&c", ""},
+		{"host and port", strings.TrimPrefix(server.URL, "http://"), "/api/who", "", ""},
 		{"password", with, "/api/who", "mesecret", ""},
 		{"too long", server.URL, "/api/long", "", "over 67108864 octets"},
 		{"not JSON", server.URL, "/api/text", "", "not what this version expects"},
@@ -146,7 +147,7 @@ func TestClient(t *testing.T) {
 	if err := c.Get(t.Context(), "/api/x", nil, nil); !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("no daemon at the address: %v", err)
 	}
-	for _, bad := range []string{"", "127.0.0.1:8892", "ftp://x", "http://", "http://x/?a=b", "http://x#y", "http://me:secret@[", "unix:/x"} {
+	for _, bad := range []string{"", "127.0.0.1", "ftp://x", "http://", "http://x/?a=b", "http://x#y", "http://me:secret@[", "unix:/x"} {
 		if _, err := NewClient(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", bad, err)
 		}

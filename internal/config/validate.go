@@ -28,7 +28,10 @@ const leastMemory = 16 << 20
 
 // checker collects the problems of a configuration. Each of its methods checks
 // a part and adds the problems that it finds.
-type checker struct{ list []Problem }
+type checker struct {
+	list  []Problem
+	words map[string][]string // if not nil, the words that each key allows, by path; see Schema
+}
 
 func (k *checker) add(path, format string, args ...any) {
 	k.list = append(k.list, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
@@ -41,6 +44,11 @@ func (c *Config) Validate() error { return (*strict.Document)(nil).ErrorOf(c.pro
 
 func (c *Config) problems() []Problem {
 	k := &checker{}
+	c.check(k)
+	return k.list
+}
+
+func (c *Config) check(k *checker) {
 	k.listeners(c.Listen)
 	if c.AuthservID != "" {
 		k.authservID("authserv_id", c.AuthservID)
@@ -72,7 +80,6 @@ func (c *Config) problems() []Problem {
 	word(k, "log.level", c.Log.Level, []string{"debug", "info", "warn", "error"})
 	word(k, "log.privacy", c.Log.Privacy, []string{PrivacyFull, PrivacyLocalParts})
 	k.limits(c)
-	return k.list
 }
 
 func (k *checker) listeners(listen []Listener) {
@@ -190,6 +197,11 @@ func (k *checker) limits(c *Config) {
 
 // word adds a problem if got is not one of the words.
 func word[T ~string](k *checker, path string, got T, words []T) {
+	if k.words != nil {
+		for _, w := range words {
+			k.words[path] = append(k.words[path], string(w))
+		}
+	}
 	if !slices.Contains(words, got) {
 		k.add(path, "%q is not known; write %s", got, strict.OneOf(words))
 	}

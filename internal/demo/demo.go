@@ -46,12 +46,19 @@ type Outcome struct {
 	HELO     string   `json:"helo"`
 	MailFrom string   `json:"mail_from"`
 	From     []string `json:"header_from"`
-	// Verdict is "delivered", "held", "rejected" or "deferred".
-	Verdict string `json:"verdict"`
-	Reply   string `json:"reply,omitempty"`
+	Verdict  string   `json:"verdict"` // delivered, held, rejected or deferred
+	Reply    string   `json:"reply,omitempty"`
 	// Results are the Authentication-Results fields of the delivered message.
 	Results []string `json:"authentication_results,omitempty"`
 }
+
+// The verdicts of an Outcome.
+const (
+	delivered = "delivered"
+	held      = "held"
+	rejected  = "rejected"
+	deferred  = "deferred"
+)
 
 // Run sends the sample messages and writes an Outcome to out for each. If o.Keep is set, it then
 // waits until ctx ends.
@@ -78,6 +85,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if !o.JSON {
 		fmt.Fprintf(out, "daemon on %s, DNS on %s, metrics on http://%s/metrics\n\n", milterAddr, dnsServer.Addr(), daemon.AdminAddr())
 	}
+	count := map[string]int{}
 	for i, m := range mails {
 		outcome, err := send(milterAddr, fmt.Sprintf("DEMO%02d", i+1), m)
 		if err != nil {
@@ -86,6 +94,13 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 		if err := outcome.write(out, i+1, o.JSON); err != nil {
 			return err
 		}
+		count[outcome.Verdict]++
+	}
+	if !o.JSON {
+		fmt.Fprintf(out, "%d messages: %d delivered, %d held, %d rejected, %d deferred.\n", len(mails),
+			count[delivered], count[held], count[rejected], count[deferred])
+		fmt.Fprintf(out, "Next: README.md puts the daemon behind Postfix or Sendmail; %q says why a stored message is decided as it is.\n",
+			"sekimori explain FILE.eml --ip ADDRESS")
 	}
 	if o.Keep {
 		if o.JSON {
@@ -169,20 +184,20 @@ func (o *Outcome) judge(raw []byte, res client.Result) {
 	}
 	switch {
 	case res.Action.Code >= 500 || res.Action.Kind == client.Reject:
-		o.Verdict, o.Reply = "rejected", res.Action.String()
+		o.Verdict, o.Reply = rejected, res.Action.String()
 		return
 	case !res.Action.Delivers():
-		o.Verdict, o.Reply = "deferred", res.Action.String()
+		o.Verdict, o.Reply = deferred, res.Action.String()
 		return
 	}
-	o.Verdict = "delivered"
+	o.Verdict = delivered
 	fields := make([]client.Field, 0, len(header))
 	for _, f := range header {
 		fields = append(fields, client.Field(f))
 	}
 	for _, mod := range res.Modifications {
 		if mod.Kind == client.Quarantine {
-			o.Verdict, o.Reply = "held", mod.Value
+			o.Verdict, o.Reply = held, mod.Value
 		}
 	}
 	for _, f := range client.Apply(fields, res.Modifications) {

@@ -14,11 +14,11 @@ import (
 
 // IsTerminal reports whether out is a terminal.
 func IsTerminal(out io.Writer) bool {
-	file, ok := printable.Unwrap(out).(*os.File)
+	tty, ok := file(printable.Unwrap(out))
 	if !ok {
 		return false
 	}
-	info, err := file.Stat()
+	info, err := tty.Stat()
 	if err != nil || info.Mode()&fs.ModeCharDevice == 0 {
 		return false
 	}

@@ -1,0 +1,68 @@
+package term
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+// shown writes each escape sequence as "<31m", and the end of a colour as "<0m".
+func shown(p []byte) string {
+	return strings.ReplaceAll(string(p), "\x1b[", "<")
+}
+
+func TestPaint(t *testing.T) {
+	for _, tt := range []struct{ reason, in, want string }{
+		{"a result of each kind", " spf=pass x;\n dkim=fail;dmarc=temperror", " spf=<32mpass<0m x;\n dkim=<31mfail<0m;dmarc=<33mtemperror<0m"},
+		{"a result without a colour", " arc=none;", " arc=none;"},
+		{"a verdict begins a line", "REJECT, because it fails\n", "<31mREJECT<0m, because it fails\n"},
+		{"the demo's verdict", "    => HELD: x\n", "    => <33mHELD<0m: x\n"},
+		{"a result begins an indented line", "  fail for example.com\n  iprev permerror \n", "  <31mfail<0m for example.com\n  iprev <31mpermerror<0m \n"},
+		{"a longer word is another word", "  failed to read\nREJECTING: no\n", "  failed to read\nREJECTING: no\n"},
+		{"prose is not a result", "mail that does not pass, or fail\n", "mail that does not pass, or fail\n"},
+		{"a title", "\nSPF of helo\n  none\n", "\n<1mSPF of helo<0m\n  none\n"},
+		{"a sentence is not a title", "Nothing was found.\n", "Nothing was found.\n"},
+		{"JSON", `{"a": " spf=pass"}`, `{"a": " spf=pass"}`},
+		{"a JSON string", `  "field": "spf=pass"`, `  "field": "spf=pass"`},
+	} {
+		if got := shown(paint([]byte(tt.in))); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
+		}
+	}
+}
+
+// TestColoursOnlyOnTerminals checks that other outputs get no escape sequences.
+func TestColoursOnlyOnTerminals(t *testing.T) {
+	var b bytes.Buffer
+	if out := Colours(&b, func(string) string { return "xterm" }); out != &b {
+		t.Errorf("a buffer became a %T", out)
+	}
+}
+
+// TestColoursOnTerminal checks by a pseudo-terminal when colours are written.
+func TestColoursOnTerminal(t *testing.T) {
+	tty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("there is no pseudo-terminal: %v", err)
+	}
+	defer tty.Close()
+	for _, tt := range []struct {
+		reason string
+		env    map[string]string
+		want   bool
+	}{
+		{"a terminal", map[string]string{"TERM": "xterm"}, true},
+		{"NO_COLOR", map[string]string{"TERM": "xterm", "NO_COLOR": "1"}, false},
+		{"no capabilities", map[string]string{"TERM": "dumb"}, false},
+		{"not known", nil, false},
+	} {
+		out := Colours(tty, func(key string) string { return tt.env[key] })
+		if _, got := out.(colours); got != tt.want {
+			t.Errorf("%s: colours %v", tt.reason, got)
+		}
+		if !IsTerminal(out) {
+			t.Errorf("%s: the writer hides the terminal", tt.reason)
+		}
+	}
+}
