@@ -119,7 +119,7 @@ func (f *heldFlags) change(cmd *cobra.Command, queue *holdqueue.Queue) error {
 	return nil
 }
 
-// decisions returns a function that asks the running daemon what it remembers of a message.
+// decisions returns a function that asks the running daemon for its decisions on a message.
 func (f *heldFlags) decisions(cmd *cobra.Command) func(context.Context, string) ([]holdqueue.Decision, error) {
 	client, err := f.at.client(cmd)
 	return func(ctx context.Context, id string) ([]holdqueue.Decision, error) {

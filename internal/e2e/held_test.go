@@ -31,7 +31,7 @@ func (m *mx) heldCommand(t *testing.T, args ...string) (code int, out string) {
 	}
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	runIt := func() { _ = cmd.Run() } // the exit code says it too
+	runIt := func() { _ = cmd.Run() } // no error check: the exit code is returned below
 	if queue, ok := m.mta.(*sendmail); ok {
 		queue.within(runIt)
 	} else {
@@ -40,8 +40,8 @@ func (m *mx) heldCommand(t *testing.T, args ...string) (code int, out string) {
 	return cmd.ProcessState.ExitCode(), said.String()
 }
 
-// TestHeldCommand: the command lists a message that the daemon held. When the postmaster releases it,
-// it is delivered; when he drops it, it is gone.
+// TestHeldCommand: the command lists a message that the daemon held. When the postmaster releases
+// the message, it is delivered. When the postmaster drops it, it is deleted.
 func TestHeldCommand(t *testing.T) { behindEach(t, plain, settings{}, testHeldCommand) }
 
 func testHeldCommand(t *testing.T, m *mx) {
@@ -52,7 +52,7 @@ func testHeldCommand(t *testing.T, m *mx) {
 	}
 	to := recipient()
 	released, dropped := hold(to), hold(recipient())
-	for _, args := range [][]string{{"--json"}, {"--json", "--admin", "http://127.0.0.1:9"}} { // by what the daemon remembers, and without it
+	for _, args := range [][]string{{"--json"}, {"--json", "--admin", "http://127.0.0.1:9"}} { // with and without a daemon that answers
 		code, out := m.heldCommand(t, args...)
 		var list holdqueue.List
 		if err := json.Unmarshal([]byte(out), &list); err != nil {
@@ -94,8 +94,8 @@ func testHeldCommand(t *testing.T, m *mx) {
 	}
 }
 
-// TestHeldByOthers: a message that somebody else put on hold is listed as such, and is only released by
-// force.
+// TestHeldByOthers: a message that somebody other than the daemon put on hold is listed as held by
+// others, and is released only with --force.
 func TestHeldByOthers(t *testing.T) {
 	s := shared(t)
 	t.Parallel()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// maxLabels limits for how many messages of one list the label is read, because each takes a run of a
-// program.
+// maxLabels is the largest number of labels that are read for one list. For each label, a program
+// is run.
 const maxLabels = 1000
 
 // early and late limit how far a decision may be from the arrival of its message. Postfix uses short

@@ -7,12 +7,11 @@ import (
 	"slices"
 )
 
-// ErrNotOurs means that somebody else than the daemon put a message on hold, or that it is not known
-// who did.
+// ErrNotOurs means that the daemon did not put a message on hold, or that it is not known who did.
 var ErrNotOurs = errors.New("not held by sekimori")
 
-// Release puts messages back into the delivery queue. If one of them is not on hold, or was not held by
-// the daemon and force is false, no message is released.
+// Release puts messages back into the delivery queue. It releases none of them if one is not on
+// hold. It also releases none if one was not put on hold by the daemon, unless force is true.
 func (q *Queue) Release(ctx context.Context, ids []string, force bool) error {
 	return q.change(ctx, ids, force, q.mta.release)
 }
@@ -57,7 +56,7 @@ func (q *Queue) change(ctx context.Context, ids []string, force bool, act func(c
 	return nil
 }
 
-// refusal says why a message is left alone.
+// refusal returns the error that says why a message is not released or deleted.
 func refusal(found *List, id string, by HeldBy) error {
 	why := "somebody else put it on hold"
 	if by == Unknown {

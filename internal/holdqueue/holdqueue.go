@@ -1,9 +1,9 @@
 // Package holdqueue says which messages the MTA holds and why, and releases or deletes one of them.
 //
-// The MTA's own programs list the queue (postqueue, or mailq of Sendmail). Who held a message is known
-// from the decisions that the running daemon remembers, or else from the label that the daemon wrote
-// into the message. Only root may change the queue or read the messages in it, so this package is for a
-// command that root runs, and not for the daemon.
+// The MTA's own programs list the queue (postqueue, or mailq of Sendmail). Whether the daemon put a
+// message on hold is known from the decisions that the running daemon remembers, or else from the
+// label that the daemon wrote into the message. Only root may change the queue or read the messages
+// in it, so this package is for a command that root runs, and not for the daemon.
 package holdqueue
 
 import (
@@ -27,7 +27,8 @@ const (
 	Unknown HeldBy = "unknown" // the daemon does not remember the message, and its label could not be read
 )
 
-// Limits for what is kept of a queue. Senders decide how much is in it.
+// Limits for the part of a queue that is kept in memory. Senders decide how many messages and
+// recipients there are.
 const (
 	maxMessages   = 10_000 // listed messages; further messages are only counted
 	maxRecipients = 10     // listed recipients of a message
@@ -48,8 +49,8 @@ type Message struct {
 	HeldBy HeldBy `json:"held_by"`
 	// Reason is the reason of the daemon's verdict.
 	Reason policy.Reason `json:"reason,omitempty"`
-	// ID is the explanation ID of the decision, for sekimori explain --id. It is absent if only the
-	// message's label told who held it.
+	// ID is the explanation ID of the decision, for sekimori explain --id. It is absent if HeldBy
+	// is known only from the label of the message.
 	ID string `json:"id,omitempty"`
 	// AuthorDomain is the domain in From. It is absent if the daemon does not remember the decision.
 	AuthorDomain string `json:"author_domain,omitempty"`
@@ -126,8 +127,9 @@ func Open(o Options) (*Queue, error) {
 	return nil, fmt.Errorf("holdqueue: %q is not an MTA that is known here; write postfix or sendmail", name)
 }
 
-// queueIDs has the form of a queue id of Postfix (short or long) and of Sendmail. It is what keeps an
-// option, the word ALL of postsuper, a path or a part of an id from the programs of the MTA.
+// queueIDs matches the queue ids of Postfix (short or long) and of Sendmail. It does not match an
+// option, the word ALL of postsuper, a path or a part of an id, so none of these is passed to the
+// programs of the MTA.
 var queueIDs = regexp.MustCompile(`^[0-9A-Za-z]{6,32}$`)
 
 // CheckID returns an error if id does not have the form of a queue id.

@@ -82,8 +82,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// TestList checks that the list says of each message who held it: by what the daemon remembers, by the
-// label, or neither.
+// TestList checks that the list says for each message who put it on hold. This is known from the
+// daemon's memory, from the label, or not at all.
 func TestList(t *testing.T) {
 	needRoot(t)
 	fakes(t, map[string]string{"postqueue": listing, "postcat": labels})
@@ -176,8 +176,8 @@ func TestChange(t *testing.T) {
 	}
 }
 
-// TestHangs checks that a program that says nothing is left after patience, also if a child of it keeps
-// the output open.
+// TestHangs checks that a program without output is killed after the time "patience", even if one
+// of its child processes keeps the output open.
 func TestHangs(t *testing.T) {
 	fakes(t, map[string]string{"postqueue": "sleep 100 & exec sleep 100"})
 	begin := time.Now()
@@ -187,7 +187,8 @@ func TestHangs(t *testing.T) {
 	}
 }
 
-// TestPrograms checks the errors for programs that are missing, fail, or say something else.
+// TestPrograms checks the errors for programs that are missing, fail, or print something
+// unexpected.
 func TestPrograms(t *testing.T) {
 	for _, tt := range []struct{ name, script, want string }{
 		{"it fails", "echo 'postqueue: fatal: User nobody(65534) is not allowed to view the mail queue' >&2; exit 69", "is not allowed to view"},
@@ -407,7 +408,8 @@ func TestDropFiles(t *testing.T) {
 	}
 }
 
-// FuzzQueue checks that no output of the MTA's programs gives more than it has room for.
+// FuzzQueue checks that, whatever the MTA's programs print, no limit on messages and recipients is
+// exceeded.
 func FuzzQueue(f *testing.F) {
 	f.Add([]byte(quarantineListing))
 	f.Add([]byte(`{"queue_name":"hold","queue_id":"A","recipients":[{"address":"x"}]}`))

@@ -14,7 +14,8 @@ import (
 )
 
 // WriteMetrics writes the number of messages on hold and the arrival of the oldest into a file for
-// node_exporter's textfile collector. A reader sees the old file or the new one, and no part of one.
+// node_exporter's textfile collector. A reader sees the whole old file or the whole new one, and
+// never a partly written file.
 func WriteMetrics(path string, l *List, now time.Time) (err error) {
 	if filepath.Ext(path) != ".prom" {
 		return fmt.Errorf("holdqueue: node_exporter reads only files whose name ends with .prom, and %s does not", path)
@@ -48,8 +49,8 @@ type group struct {
 // maxReasons limits how many reasons have a series of their own. The daemon has fewer.
 const maxReasons = 30
 
-// metrics returns the text of the file. Reasons are words of the daemon. If there should be more than
-// maxReasons of them, the others are counted as "other".
+// metrics returns the text of the file. Reasons are words of the daemon. If there are more than
+// maxReasons of them, the rest is counted as "other".
 func metrics(l *List, now time.Time) string {
 	counts := map[group]int{{Us, ""}: 0, {Other, ""}: 0, {Unknown, ""}: l.Total - len(l.Messages)}
 	oldest := map[HeldBy]time.Time{}

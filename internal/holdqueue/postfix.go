@@ -100,7 +100,7 @@ func (p *postfix) label(ctx context.Context, m *Message) (bool, policy.Reason, e
 	return ours, reason, nil
 }
 
-// findName asks Postfix for its name if the configuration of the daemon does not have one.
+// findName asks Postfix for its name if the configuration of the daemon has no authserv-id.
 func (p *postfix) findName(ctx context.Context) error {
 	if p.self != "" {
 		return nil
@@ -115,7 +115,8 @@ func (p *postfix) findName(ctx context.Context) error {
 // is near the top.
 const maxHeader = 256 << 10
 
-// quarantined matches the comment in the daemon's label that says that it held the message.
+// quarantined matches the comment that the daemon writes into the label of a message that it puts
+// on hold.
 var quarantined = regexp.MustCompile(`\(quarantine: ([a-z_]{1,40})`)
 
 // readLabel reports whether the topmost Authentication-Results field in the name self says that the

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// patience is how long a program of the MTA may say nothing.
+	// patience is the longest time that a program of the MTA may run without any output.
 	patience = 5 * time.Second
 	// maxLine limits a line of a program's output, in octets. A line of postqueue -j has all recipients
 	// of a message.
@@ -40,8 +40,8 @@ func program(name string) (string, error) {
 	return "", fmt.Errorf("holdqueue: there is no %s here: %w", name, err)
 }
 
-// run runs a program of the MTA, without a shell, and calls each with every line of its output. If the
-// program says nothing for as long as patience, it is killed.
+// run runs a program of the MTA, without a shell, and calls each with every line of its output. If
+// the program prints nothing for the time "patience", it is killed.
 func run(ctx context.Context, each func(line []byte) error, name string, args ...string) error {
 	path, err := program(name)
 	if err != nil {
@@ -85,7 +85,7 @@ func run(ctx context.Context, each func(line []byte) error, name string, args ..
 	return nil
 }
 
-// ignore is for the output of a program of which nothing is needed.
+// ignore is the function for a program whose output is not needed.
 func ignore([]byte) error { return nil }
 
 // limited keeps the beginning of what is written to it.

@@ -82,7 +82,8 @@ func (q *mailq) end() {
 	}
 }
 
-// time returns the time of a message. Sendmail does not say the year, so it is the last such time.
+// time returns the time of a message. Sendmail prints no year, so the latest year is taken for
+// which the time is not in the future.
 func (q *mailq) time(text string) time.Time {
 	for _, year := range []int{q.now.Year(), q.now.Year() - 1} {
 		t, err := time.ParseInLocation("2006 Mon Jan _2 15:04", fmt.Sprint(year, " ", text), q.now.Location())
@@ -111,8 +112,9 @@ func (s *sendmail) label(_ context.Context, m *Message) (bool, policy.Reason, er
 	return true, policy.Reason(found[1]), nil
 }
 
-// release ends the quarantine of a message. The next queue run delivers it. -qI takes a part of a queue
-// id, so the whole id is given, which is in no other id.
+// release ends the quarantine of a message. The next queue run delivers it. The option -qI
+// selects every queue id that contains its argument. It gets the whole id, which no other id
+// contains.
 func (s *sendmail) release(ctx context.Context, id string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("holdqueue: sendmail: %w", errRoot)
@@ -146,7 +148,8 @@ func (s *sendmail) drop(_ context.Context, id string) error {
 	return fmt.Errorf("holdqueue: there is no file hf%s in %s", id, dir)
 }
 
-// removeControl removes a control file while it holds the lock by which Sendmail works on a message.
+// removeControl removes a control file. Meanwhile it holds the lock that Sendmail takes to work
+// on a message.
 func removeControl(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if err != nil {
