@@ -31,8 +31,8 @@ func controlGroupMemory(root fs.FS) int64 {
 		case fields[0] != "0" || fields[1] != "":
 			continue
 		}
-		// The limits of the groups above count as well. In a container the group that is named
-		// may not be visible, but the one of the container is.
+		// The limits of all parent groups count, too. In a container, the group named in the line
+		// may not be visible, but the group of the container is.
 		for group := path.Join("/", fields[2]); ; group = path.Dir(group) {
 			for _, name := range files {
 				least = min(least, memoryLimitIn(root, path.Join(dir, group, name)))

@@ -13,31 +13,33 @@ import (
 // collects garbage. Package app must not do that, because a daemon may also run within another
 // program.
 //
-// By default the runtime lets the heap grow by a share of what lives on it. A small heap (an empty
-// DNS cache) would then be collected every few milliseconds under load, and with a full cache the
-// heap would grow to twice the size of the cache. The daemon sets the memory limit of the runtime
-// instead, to what lives and a margin. What lives is known after each collection, so each
-// collection sets the limit for the next one.
+// By default the runtime lets the heap grow by a share of its live memory, that is, of the memory
+// in use. A small heap (an empty DNS cache) would then be collected every few milliseconds under
+// load, and with a full cache the heap would grow to twice the size of the cache. Instead, the
+// daemon sets the memory limit of the runtime to the live memory plus a margin. The size of the
+// live memory is known after each collection, and then the limit for the next collection is set.
 //
-// If more lives than the limit allows, the runtime collects again and again. When many connections
-// begin at the same time, this happens once or twice, because the next collection sees what lives
-// and raises the limit. What connections have reserved of limits.memory does not count here,
-// because idle connections use only a fifth of it.
+// If the live memory is larger than the limit, the runtime collects again and again. When many
+// connections begin at the same time, this happens only once or twice, because after the next
+// collection the limit is raised. The part of limits.memory that connections have reserved does
+// not count here, because idle connections use only a fifth of it.
 
 const (
-	// leastLimit is the limit while little lives, in octets. It holds from the start. The process
-	// takes about 18 MB more, for the pages of the program itself.
+	// leastLimit is the limit while the live memory is small, in octets. It is in effect from the
+	// start. The process takes about 18 MB more, for the pages of the program itself.
 	leastLimit = 40 << 20
-	// margin is how much the heap may grow between two collections while little lives, in octets.
+	// margin is how much the heap may grow between two collections while the live memory is small,
+	// in octets.
 	margin = 20 << 20
-	// marginShare is how much it may grow otherwise, in percent of what lives. The CPU time of a
-	// collection is proportional to what lives, so a larger heap must be collected less often.
+	// marginShare is how much the heap may grow while the live memory is large, in percent of the
+	// live memory. The CPU time of a collection is proportional to the live memory, so a larger
+	// heap must be collected less often.
 	marginShare = 50
-	// reserveShare is the part of the memory that is allowed to the process and is not given to
-	// the runtime, in percent: it is for pages of the program and for the kernel's buffers.
+	// reserveShare is the part of the allowed memory that the runtime does not get, in percent. It
+	// is for pages of the program and for the kernel's buffers.
 	reserveShare = 10
-	// fallbackGCPercent is the largest share by which the heap may grow in percent of what lives on
-	// it, even if the limit allows more. That matters if the operator has set a large limit.
+	// fallbackGCPercent is how much the heap may grow at most, in percent of its live memory, even
+	// if the limit allows more. That matters if the operator has set a large limit.
 	fallbackGCPercent = 400
 	// limitStep is the unit of the limit, in octets. A change of the limit stops the process for a
 	// moment, so small changes are left out.
@@ -47,18 +49,18 @@ const (
 // governor sets the memory limit of the Go runtime after each collection of garbage.
 type governor struct {
 	collected chan struct{}              // receives after a collection
-	adapted   func(u usage, limit int64) // called after the limit was set for what lives; may be nil
+	adapted   func(u usage, limit int64) // called after the limit was set for the live memory; may be nil
 
 	mu    sync.Mutex
 	most  int64 // the largest limit that the configuration and the control group allow
 	limit int64 // the limit in effect
 }
 
-// governMemory sets the memory limit from now on, until the caller calls stop, which restores what
-// was set before. The caller calls allot to say how much memory the configuration allows the
-// process, in octets; 0 means no limit. If GOGC is in the environment, its percentage holds too. If
-// GOMEMLIMIT is there, the operator has set the limit, and governMemory does not change it.
-// adapted may be nil.
+// governMemory sets the memory limit again and again until the caller calls stop, which restores
+// the earlier settings. The caller calls allot to say how much memory the configuration allows the
+// process, in octets; 0 means no limit. If GOGC is in the environment, its percentage stays in
+// effect. If GOMEMLIMIT is in the environment, the operator has set the limit, and governMemory
+// does not change it. adapted may be nil.
 func governMemory(adapted func(usage, int64)) (allot func(octets int64), stop func()) {
 	undo := func() {}
 	if os.Getenv("GOGC") == "" {
@@ -119,7 +121,7 @@ func (g *governor) allot(octets int64) {
 	g.adapt()
 }
 
-// adapt sets the limit for what lives now.
+// adapt sets the limit for the present size of the live memory.
 func (g *governor) adapt() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -133,7 +135,7 @@ func (g *governor) adapt() {
 	}
 }
 
-// usage is what the runtime uses, in octets.
+// usage is the memory that the runtime uses, in octets. The sum of both is the live memory.
 type usage struct {
 	live  int64 // objects on the heap that the last collection found in use
 	other int64 // all but the heap's objects and free memory: stacks, the runtime's tables, gaps between objects
@@ -146,7 +148,7 @@ func limitFor(u usage) int64 {
 	return max(leastLimit, (limit+limitStep-1)/limitStep*limitStep)
 }
 
-// readUsage asks the runtime what it uses.
+// readUsage asks the runtime for its usage.
 func readUsage() usage {
 	samples := []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},

@@ -64,8 +64,8 @@ func limits(t *testing.T) (adapted func(usage, int64), until func(why string, ok
 	}
 }
 
-// TestGovernMemory checks that the limit follows what lives, up and down, that it never exceeds
-// what the configuration allows, and that stop restores the settings.
+// TestGovernMemory checks that the limit follows the size of the live memory, up and down, that it
+// never exceeds what the configuration allows, and that stop restores the settings.
 func TestGovernMemory(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "")
 	t.Setenv("GOGC", "")
@@ -140,7 +140,7 @@ func TestLargeHeapIsCollectedSeldom(t *testing.T) {
 	}
 }
 
-// sink makes the compiler allocate what is assigned to it on the heap.
+// sink makes the compiler allocate on the heap what is assigned to sink.
 var sink []byte
 
 func TestControlGroupMemory(t *testing.T) {
