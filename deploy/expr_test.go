@@ -32,8 +32,8 @@ var (
 	plain = []string{"and", "or", "unless", "bool", "offset", "sum", "min", "max", "avg", "count", "topk", "bottomk", "quantile"}
 )
 
-// parseExpression finds the metrics and labels in a PromQL expression. Its syntax must be right;
-// promtool checks that in another test.
+// parseExpression finds the metrics and labels in a PromQL expression. The syntax of expr must be
+// right; in another test, promtool checks it.
 func parseExpression(expr string) expression {
 	var e expression
 	tok := tokens.FindAllString(expr, -1)

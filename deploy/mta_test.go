@@ -37,8 +37,8 @@ func TestPostfixKnowsEveryParameter(t *testing.T) {
 	}
 }
 
-// TestSetupBuildsSendmail checks that m4 reads the sendmail.mc that "sekimori setup sendmail" writes,
-// and that Sendmail then asks our filter before the others.
+// TestSetupBuildsSendmail checks that m4 reads the sendmail.mc that "sekimori setup sendmail"
+// writes, and that Sendmail, when configured in this way, asks our filter before the others.
 func TestSetupBuildsSendmail(t *testing.T) {
 	const macros = "/usr/share/sendmail/cf/"
 	need(t, "m4", "m4")

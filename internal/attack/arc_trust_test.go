@@ -10,9 +10,9 @@ import (
 )
 
 // TestTrustedSealer checks when a message that fails DMARC gets the override for trusted
-// forwarders. Its ARC chain must be valid, and the newest sealer must be in arc.trusted_sealers.
-// There is no override if this sealer's own results say that DMARC failed. The DMARC result stays
-// fail in any case.
+// forwarders. The ARC chain of the message must be valid, and the newest sealer must be in
+// arc.trusted_sealers. There is no override if this sealer's own results say that DMARC failed.
+// The DMARC result stays fail in any case.
 func TestTrustedSealer(t *testing.T) {
 	r := newRig(t, "", func(c *config.Config) { c.ARC.TrustedSealers = []config.Domain{"hop2.example", "hop3.example"} })
 	two := chainOf(t, 2, bankMail)

@@ -167,8 +167,8 @@ func TestManyForgedResults(t *testing.T) {
 }
 
 // TestSignatureInjection puts hostile values into the tags of a DKIM-Signature field. Our
-// Authentication-Results field repeats some of these values. They must not begin another result
-// there.
+// Authentication-Results field repeats some of these values. These values must not begin another
+// result in our field.
 func TestSignatureInjection(t *testing.T) {
 	const result = "; dmarc=pass header.from=bank.example"
 	tags := map[string]string{"v": "1", "a": "rsa-sha256", "d": "bank.example", "s": "s", "h": "from", "bh": "AAAA", "b": "AAAA", "i": ""}

@@ -44,9 +44,10 @@ func verdict(t *testing.T, res client.Result) (action, reply string) {
 	return "accept", ""
 }
 
-// checkEdits checks the daemon's edits. It must put exactly one Authentication-Results field on
-// top. It may also delete Authentication-Results fields, add one Received-SPF field and quarantine
-// the message, but nothing else. checkEdits returns our field as parsed by package authres.
+// checkEdits checks the daemon's edits. The daemon must put exactly one Authentication-Results
+// field on top. It may also delete Authentication-Results fields, add one Received-SPF field and
+// quarantine the message, but nothing else. checkEdits returns our field as parsed by package
+// authres.
 func checkEdits(t *testing.T, a attempt, res client.Result) authres.Field {
 	t.Helper()
 	inserted, received := 0, 0
@@ -137,9 +138,9 @@ func stripComments(s string) string {
 	return b.String()
 }
 
-// checkLabel parses our field and checks its form. It must have our authserv-id. Each result must
-// begin a new line, because some programs read the field line by line. No other line may look like
-// a result.
+// checkLabel parses our field and checks its form. The field must have our authserv-id. Each result
+// must begin a new line, because some programs read the field line by line. No other line may look
+// like a result.
 func checkLabel(t *testing.T, value string) authres.Field {
 	t.Helper()
 	field, err := authres.Parse(value)

@@ -89,7 +89,7 @@ func TestHELO(t *testing.T) {
 }
 
 // TestHELOAligns sends an honest bounce: the return path is null, and the HELO name aligns with the
-// author's domain. It must pass.
+// author's domain. The bounce must pass.
 func TestHELOAligns(t *testing.T) {
 	d := start(t, "")
 	d.expect(t, attempt{mailFrom: "<>", from: []string{" MAILER-DAEMON@attacker.example"}}, "accept spf=pass dkim=none dmarc=pass from=attacker.example")

@@ -123,8 +123,9 @@ func TestAnswersKeptAway(t *testing.T) {
 	}
 }
 
-// undecided checks the outcome of a message for which DMARC could not be decided. It must be
-// deferred if enforces is true, and accepted otherwise. The label must name the missing answer.
+// undecided checks the outcome of a message for which DMARC could not be decided. The message
+// must be deferred if "enforces" is true, and accepted otherwise. The label must name the
+// missing answer.
 func undecided(t *testing.T, why string, o outcome, enforces bool, missing string) {
 	t.Helper()
 	comment := ""

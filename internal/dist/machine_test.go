@@ -34,7 +34,8 @@ func bookworm(t *testing.T) string {
 }
 
 // boot is what the first process of a machine does: it puts a writable layer over the base, and
-// becomes systemd. All of it is in namespaces of its own, so that nothing stays when systemd ends.
+// becomes systemd. The machine runs in namespaces of its own, so that nothing stays when systemd
+// ends.
 const boot = `set -e
 base=$1 dir=$2
 mkdir $dir/work $dir/root
@@ -69,12 +70,13 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /bin/sh -
 // machine is a Debian that systemd runs, in namespaces of its own. It is connected to the test by a
 // network of two addresses.
 type machine struct {
-	pid          int    // of its systemd
+	pid          int    // process id of the machine's systemd
 	host, client string // the machine's address, and the test's
 }
 
-// startMachine boots a machine. prepare is a script that runs in it before systemd starts. binds has
-// groups of three: ro or rw, a directory here, and the directory in the machine where it is shown.
+// startMachine boots a machine. prepare is a script that runs in it before systemd starts. binds
+// has groups of three strings: "ro" or "rw", a directory of the host, and the directory in the
+// machine at which it is shown.
 func startMachine(t *testing.T, base, prepare string, binds ...string) *machine {
 	t.Helper()
 	n := os.Getpid()%250 + 1
@@ -158,8 +160,8 @@ func (m *machine) do(t *testing.T, script string) string {
 	return out
 }
 
-// goBinds shows Go, the modules and the build cache of the developer in a machine, so that "make
-// build" needs no network there.
+// goBinds returns the groups for startMachine that show Go, the modules and the build cache of the
+// developer in the machine. With them, "make build" needs no network in the machine.
 func goBinds(t *testing.T) []string {
 	t.Helper()
 	dirs := strings.Fields(run(t, "go", "env", "GOROOT", "GOMODCACHE", "GOCACHE"))

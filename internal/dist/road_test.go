@@ -13,8 +13,8 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// prepareMX makes the Debian a mail host such as an operator has before he hears of sekimori: it has
-// a name, receives mail for reader.example, and asks the name server of the test.
+// prepareMX turns the Debian into a mail host without sekimori: the host has a name, receives mail
+// for reader.example, and asks the name server of the test.
 const prepareMX = `
 echo mx >/etc/hostname
 echo '127.0.0.1 localhost

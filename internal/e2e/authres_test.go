@@ -124,7 +124,8 @@ func bracketed(s string) (text string, n int) {
 type label []result
 
 // label returns the results in our field. It first checks that the message has exactly one field of
-// ours and that this is the first header field (apart from those that the MTA adds at delivery).
+// ours and that this field is the first of the header (apart from those that the MTA adds at
+// delivery).
 func (d delivery) label(t *testing.T) label {
 	t.Helper()
 	ours := d.ours()

@@ -176,7 +176,8 @@ postlog unix-dgram n - n - 1 postlogd
 `
 
 // milter_protocol and milter_default_action have the values of deploy/postfix/main.cf. Two of the
-// milter timeouts are shorter than there. User and group 65534 are Debian's nobody and nogroup.
+// milter timeouts are shorter than in that file. User and group 65534 are Debian's nobody and
+// nogroup.
 const mainCF = `
 compatibility_level = 3.6
 queue_directory = %[1]s/queue

@@ -13,9 +13,9 @@ import (
 // limits.header_bytes together with the fields that the site's own hosts add.
 const maxHeader = 16 << 20
 
-// readHeader reads the header of a message. rest is the beginning of the body, if it was read as
-// well. whole is false if the header is larger than maxHeader. In that case h is only the beginning
-// of the header.
+// readHeader reads the header of a message. rest is the beginning of the body, if a part of the
+// body was read together with the header. whole is false if the header is larger than maxHeader. In
+// that case h is only the beginning of the header.
 func readHeader(in lines) (h message.Header, rest []byte, whole bool, err error) {
 	var raw []byte
 	for {

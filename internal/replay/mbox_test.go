@@ -192,8 +192,8 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
-// TestSendersOfFiles: a file with a single message may begin with a separator, as an mbox does. Its
-// sender is the envelope sender.
+// TestSendersOfFiles: a file with a single message may begin with a separator, as an mbox does. The
+// sender in the separator is the envelope sender.
 func TestSendersOfFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"1.eml": "From a@b.example Thu Apr 29\nA: 1\n", "2.eml": "A: 1\n",

@@ -226,7 +226,7 @@ func countInserts(t *testing.T, r io.Reader) {
 	}
 }
 
-// checkHeader checks the header after the daemon's edits. It must have at most one
+// checkHeader checks the header after the daemon's edits. The header must have at most one
 // Authentication-Results field of ours, and exactly one if the message was labelled. If the field
 // says dmarc=pass, it must also have an aligned pass.
 func checkHeader(t *testing.T, z *zone.Zone, header []client.Field, labelled bool) {
