@@ -12,8 +12,8 @@ import (
 func Load(path string) (*Config, error) { return load(path, true) }
 
 // LoadCandidate reads a candidate configuration, such as the file of the key
-// shadow. It need not state a mode, because its verdicts are only compared and
-// never enforced.
+// shadow. The file need not state a mode, because its verdicts are only
+// compared and never enforced.
 func LoadCandidate(path string) (*Config, error) { return load(path, false) }
 
 func load(path string, running bool) (*Config, error) {

@@ -38,7 +38,7 @@ func (stuck) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answe
 }
 
 // TestDrainIsNoWayIn checks a message whose evaluation is interrupted because the daemon
-// stops. It must be deferred, and in monitor mode it must be delivered.
+// stops. The message must be deferred, and in monitor mode it must be delivered.
 func TestDrainIsNoWayIn(t *testing.T) {
 	for _, tt := range []struct {
 		mode policy.Mode
@@ -98,8 +98,9 @@ func TestOnPanic(t *testing.T) {
 	}
 }
 
-// TestPanicCostsOneMessage checks a panic in the check of one message. Its dmarc result
-// must be temperror, the message must not be refused, and the next message must be judged.
+// TestPanicCostsOneMessage checks a panic in the check of one message. The dmarc result of
+// this message must be temperror, the message must not be refused, and the next message
+// must be judged.
 func TestPanicCostsOneMessage(t *testing.T) {
 	addr, _ := serve(t, bomb{next: nameserver.Zone(t, zoneText)}, judge.Judge{Policy: policy.Config{Reject: policy.RejectAlways}}, milter.Limits{})
 	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
@@ -117,9 +118,9 @@ type bug struct{}
 
 func (*bug) Decided(*judge.Decision, time.Duration) { panic("here") }
 
-// TestSalvage checks a message for which the session panics at its end. It must be
-// deferred. In monitor mode it must be delivered, without the fields that were forged in
-// our name.
+// TestSalvage checks a message for which the session panics at the end of the message. The
+// message must be deferred. In monitor mode it must be delivered, without the fields that
+// were forged in our name.
 func TestSalvage(t *testing.T) {
 	for _, tt := range []struct {
 		mode  policy.Mode

@@ -169,7 +169,7 @@ func (c *Case) Finish(ctx context.Context) Decision {
 		d.Skipped, d.Verdict = c.skip, policy.Skipped(c.skip)
 		// A client that logged in is a user's program, so a result in our name that it
 		// sends is forged. A trusted network may contain another filter of this host that
-		// writes such results, so they are kept there.
+		// writes such results, so they are kept in messages from a trusted network.
 		if c.skip == policy.ReasonAuthenticated {
 			d.Edits = w.Clean(c.connection.self(), c.header)
 		}

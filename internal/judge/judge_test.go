@@ -200,8 +200,8 @@ func (r *row) check(t *testing.T, d *Decision) {
 	}
 }
 
-// TestSplit checks that a message whose recipients are split by class takes only recipients
-// that have the class of the first recipient.
+// TestSplit checks that, if recipients are split by class, a message takes only recipients
+// of the same class as the first recipient.
 func TestSplit(t *testing.T) {
 	r := row{change: func(j *Judge) { consent(j); j.Split = true }, want: "reject reject dmarc_reject"}
 	j := r.judge(t)

@@ -152,9 +152,9 @@ func identityText(auid string, utf8OK bool) string {
 // maxLocal is the length limit for a local part, in octets (RFC 5321 §4.5.3.1.1).
 const maxLocal = 64
 
-// isPlainLocal reports whether our fields may hold the local part s. It must be a dot-atom
-// (RFC 5322 §3.2.3) without "=". If utf8OK is true, it may also hold letters, marks and
-// digits beyond ASCII.
+// isPlainLocal reports whether our fields may hold the local part s. The local part must be
+// a dot-atom (RFC 5322 §3.2.3) without "=". If utf8OK is true, it may also hold letters,
+// marks and digits beyond ASCII.
 func isPlainLocal(s string, utf8OK bool) bool {
 	if s == "" || len(s) > maxLocal || !utf8.ValidString(s) {
 		return false

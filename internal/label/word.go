@@ -42,8 +42,8 @@ var Words = []string{
 func Word(e *msgauth.Evaluation, v policy.Verdict) string {
 	fails := e.DMARC.Result == dmarc.ResultFail && e.FromError == nil
 	severe := func(a policy.Action) bool {
-		// A message that fails and is deferred only because a rule could not be decided
-		// counts as severe too.
+		// TempFail is severe if the message is deferred only because a rule could not be
+		// decided.
 		return a == policy.Quarantine || a == policy.Reject || a == policy.TempFail && v.Reason == policy.ReasonUndecided
 	}
 	harsh := severe(v.Action)

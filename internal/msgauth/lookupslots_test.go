@@ -190,8 +190,8 @@ func TestOneMessage(t *testing.T) {
 		used := func(s purpose) int { return v.slots.all[s].Used() }
 		begin(0, "192.0.2.1", "other.example", "evil.example")
 		synctest.Wait()
-		// The slots of an organization, too, are shared between networks, so one network gets half
-		// of them.
+		// Networks share the slots of an organization as they share all slots: one network gets
+		// half of them.
 		if used(forAuthor) != 0 || used(forKey) != maxOrganizationLookups/2 || used(forChain) != maxSealerLookups/2 {
 			t.Errorf("one message: %d of the author, %d keys, %d of the chain", used(forAuthor), used(forKey), used(forChain))
 		}

@@ -214,8 +214,8 @@ func (w *Watch) Connected(client netip.Addr) {
 }
 
 // private reports whether a is an address that no client on the Internet can
-// have. Loopback is excepted, because the programs of the MTA's own host
-// connect from there.
+// have. Loopback is excepted, because the programs of the MTA's own host connect from loopback
+// addresses.
 func private(a netip.Addr) bool {
 	return spf.PrivateClient(a) && !a.Unmap().IsLoopback()
 }
