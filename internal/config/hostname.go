@@ -10,7 +10,7 @@ import (
 // hostsFile is the file in which the full name of this host is looked up.
 const hostsFile = "/etc/hosts"
 
-// maxHostsFile is how many octets of hostsFile are read.
+// maxHostsFile is the size of the part of hostsFile that is read, in octets.
 const maxHostsFile = 1 << 20
 
 // HostName returns the full name of this host. If the full name is not known,

@@ -90,8 +90,8 @@ type Outline struct {
 	forged [len(reservedFields)]bool // for each reserved name: whether at least one field of this name holds a result in our name
 }
 
-// MaxOutlined is how many fields of one name an Outline distinguishes. Later fields of that
-// name are all deleted. A genuine message has far fewer.
+// MaxOutlined is the largest number of fields of one name that an Outline distinguishes.
+// Later fields of that name are all deleted. A genuine message has far fewer.
 const MaxOutlined = 4096
 
 // Kept has one bit for each of the first MaxOutlined fields of a name. The bit is set if

@@ -52,7 +52,7 @@ func (k *listKinds) list(bulk, replyTo bool) bool {
 const (
 	maxListAddresses = 32      // read from To, Cc and Reply-To together
 	maxAddressText   = 8 << 10 // octets read of one field
-	maxListNames     = 8       // names stored from fields and addresses; also the bound for the field owners of structure
+	maxListNames     = 8       // names stored from fields and addresses; also the bound for structure.owners
 )
 
 // structure is the evidence that isList gathers from the header.
@@ -290,7 +290,8 @@ func countedTag(subject string) string {
 }
 
 // counted reports whether the name in the Subject is the name of a list: another field contains the
-// same name, or To or Cc has an address in the domain of MAIL FROM whose local part is that name.
+// same name, or an address in To or Cc has the domain of MAIL FROM, and that name as its local
+// part.
 func (s *structure) counted(domain dns.Name) bool {
 	return s.tag != "" && (slices.Contains(s.names, s.tag) ||
 		slices.ContainsFunc(s.written, func(a listAddress) bool { return a.local == s.tag && related(a.domain, domain) }))

@@ -36,9 +36,10 @@ type Options struct {
 	// temporary error. The grace does not apply to ARC: if the keys of a chain were missing, the
 	// chain would be reported as failed. 0 means DefaultGrace; a negative value means no time.
 	Grace time.Duration
-	// LookAhead starts lookups early that would otherwise run one after the other: all names of a
-	// DMARC tree walk at the same time, and the address of the client's probable name at the same
-	// time as the PTR record of the client's address. It changes no result.
+	// LookAhead starts lookups early that would otherwise run one after the other. All names of a
+	// DMARC tree walk are looked up at the same time. The address of the client's probable name is
+	// looked up at the same time as the PTR record of the client's address. LookAhead changes no
+	// result.
 	LookAhead bool
 	// SPFAhead is how many questions an SPF check may ask early (see
 	// spf.Args.LookAhead). 0 is none.

@@ -79,8 +79,8 @@ type firstRun struct {
 	missed         bool
 }
 
-// errMissed is what Lookup returns from the first missing answer on. The result of that run is
-// discarded, so this error is never shown.
+// errMissed is the error of Lookup for the first missing answer and for every lookup after it. The
+// result of that run is discarded, so this error is never shown.
 var errMissed = &dns.Error{Kind: dns.KindCanceled}
 
 // Lookup implements [dns.Resolver].

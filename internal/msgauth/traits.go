@@ -173,9 +173,9 @@ func listDomains(h message.Header) []dns.Name {
 	return out
 }
 
-// IsBroken reports whether r is the reason of a signature whose key is published, but which does
-// not match the message as received: the message was changed on the way, text was appended after
-// the part that l= covers, or the MTA removed, cut off or hid a signed part.
+// IsBroken reports whether r is the reason of a signature that does not match the message as
+// received, although its key is published. Either the message was changed on the way, or text was
+// appended after the part that l= covers, or the MTA removed, cut off or hid a signed part.
 func IsBroken(r dkim.Reason) bool {
 	switch r {
 	case dkim.ReasonBodyHash, dkim.ReasonSignature, dkim.ReasonNotVerifiable, dkim.ReasonBodyLength,

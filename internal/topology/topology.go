@@ -1,6 +1,6 @@
 // Package topology notices problems of the set-up around the daemon: the MTA is connected in a way
 // that hides the client's address or the message, the MTA does not offer a feature that the daemon
-// needs, names or clocks do not agree. It counts such events, logs warnings, and tells other
+// needs, or names or clocks do not agree. It counts such events, logs warnings, and tells other
 // packages what it has noticed. No decision depends on it.
 package topology
 
@@ -69,11 +69,11 @@ var Lacks = []Lack{LackAdd, LackChange, LackQuarantine, LackLeadingSpace, LackMa
 
 // These constants say how many events there must be before a Kind holds.
 const (
-	// manyClients is how many sessions or messages in a row must come from one private address
-	// (PrivateClients), and how many messages in a row must come from trusted.networks
+	// manyClients is the least number of sessions or messages in a row from one private address
+	// (PrivateClients), and the least number of messages in a row from trusted.networks
 	// (AllTrusted). A burst of mail from one host of the site is usually smaller.
 	manyClients = 100
-	// manyEmpty is how many transactions must end without a message, since the last evaluated
+	// manyEmpty is the least number of transactions without a message since the last evaluated
 	// message. A transaction in which the client sent DATA counts double. A transaction that ended
 	// before DATA is weaker evidence, because a client that only checks an address also leaves
 	// after RCPT.
