@@ -25,7 +25,7 @@ var version = "devel"
 // Exit codes.
 const (
 	exitDone   = 0
-	exitFailed = 1 // what the command checked is not good, or the work of the command failed
+	exitFailed = 1 // a check found a fault, or the work of the command failed
 	exitUsage  = 2 // wrong flags or arguments, or a configuration or file of rules with a mistake
 )
 

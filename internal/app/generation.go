@@ -27,8 +27,8 @@ type generation struct {
 	advice   []string
 	recent   *recent.Ring // the recent decisions; nil if none are remembered
 	options  filter.Options
-	// steps are what build opened. They are undone when the last message of the generation has
-	// ended, or at once if the generation never comes into effect.
+	// steps has an entry for everything that build opened. The steps are undone when the last
+	// message of the generation has ended, or at once if the generation never comes into effect.
 	steps []step
 }
 

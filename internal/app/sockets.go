@@ -42,7 +42,7 @@ func (s *socket) lost() error {
 	case err == nil && !os.SameFile(s.file, now):
 		return fmt.Errorf("%s is no longer the socket that this daemon made; stop what took its place, then reload", s.path())
 	}
-	return nil // also after any other error of Lstat, which does not show that the file is gone
+	return nil // any other error of Lstat does not show that the file is gone
 }
 
 // step returns the step that Stop undoes to close the socket.

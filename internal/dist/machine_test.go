@@ -18,8 +18,8 @@ import (
 // that a developer does not wait for debootstrap at each run. The tests do not change it.
 const baseEnv = "SEKIMORI_DEBIAN"
 
-// packages are what a machine has besides Debian's smallest system: the MTA, the init system, and
-// the programs that README calls.
+// packages are the packages that a machine has in addition to Debian's smallest system: the MTA,
+// the init system, and the programs that README calls.
 const packages = "systemd,systemd-sysv,postfix,make,rpm"
 
 // bookworm returns a directory with a Debian that has packages.
@@ -33,7 +33,7 @@ func bookworm(t *testing.T) string {
 	return root
 }
 
-// boot is what the first process of a machine does: it puts a writable layer over the base, and
+// boot is the script of a machine's first process. It puts a writable layer over the base, and
 // becomes systemd. The machine runs in namespaces of its own, so that nothing stays when systemd
 // ends.
 const boot = `set -e

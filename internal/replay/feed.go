@@ -23,7 +23,7 @@ type block struct {
 // pool has the blocks for all messages in progress. It limits how far the mbox is read ahead.
 type pool struct {
 	free chan *block
-	more int // how many blocks may still be made; only the goroutine that reads the mbox uses it
+	more int // number of blocks that may still be made; used only by the goroutine that reads the mbox
 }
 
 // newPool returns a pool of n blocks. Two are enough to make progress: the worker of the message that

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// used is what a measured phase took.
+// used has the time and the resources that a measured phase took.
 type used struct {
 	time     time.Duration
 	server   usage // cpu, calls and switches during the phase; memory at its end

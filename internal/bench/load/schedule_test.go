@@ -12,8 +12,8 @@ import (
 )
 
 // pace runs a phase with connections that each take one message after another. answer is called
-// with the number of the message and takes as long as the server needs for it. pace returns how
-// long after its due time each message was answered, in the order of the due times.
+// with the number of the message and takes as long as the server needs for it. For each message,
+// pace returns the time from when it was due until it was answered, in the order of the due times.
 func pace(s *schedule, connections int, answer func(n int)) []time.Duration {
 	var mu sync.Mutex
 	begin := s.begin
