@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -107,14 +106,12 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 		}
 		result, err := measureCase(ctx, s, c, stations, dir, progress)
 		if err != nil {
-			return err
+			r.Absent = append(r.Absent, fmt.Sprintf("The run ended early, in the case \"%s\".", c.name))
+			return errors.Join(err, r.write(out, s.json)) // what was measured so far may have taken an hour
 		}
 		r.Cases = append(r.Cases, result)
 	}
-	if s.json {
-		return json.NewEncoder(out).Encode(r)
-	}
-	return r.print(out)
+	return r.write(out, s.json)
 }
 
 // wants reports whether the flag -stations selects a station.
@@ -158,6 +155,9 @@ func measureCase(ctx context.Context, s settings, c benchCase, stations []statio
 			r, err := measure(ctx, s, c, corpus, st, filepath.Join(dir, fmt.Sprintf("m%d", time.Now().UnixNano())))
 			if err != nil {
 				return caseResult{}, fmt.Errorf("%s: %s: %w", c.name, st.name, err)
+			}
+			if ctx.Err() != nil { // the run was interrupted, so the values are wrong
+				return caseResult{}, ctx.Err()
 			}
 			summaries[st.name] = append(summaries[st.name], r)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -131,6 +132,14 @@ func median(values []float64) float64 {
 
 const head = "| case | | CPU ms/message | × sekimori | × floor | end of message p50 ms | × sekimori | messages/s | peak MB | DNS/message | unexpected |\n" +
 	"|---|---|---|---|---|---|---|---|---|---|---|\n"
+
+// write writes the report as JSON or as Markdown.
+func (r report) write(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	return r.print(w)
+}
 
 // print writes the report as Markdown: a table with the median, the smallest and the largest value
 // of the rounds, then a list of what another verifier does better than sekimori.

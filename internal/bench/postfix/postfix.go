@@ -90,9 +90,13 @@ type Instance struct {
 }
 
 // LeashScript runs a command in a new session, and ends it with SIGTERM when the script's standard
-// input ends. A parent-death signal would not work: the kernel clears it when Postfix's master
+// input ends, or when a signal asks the script itself to end. (An interrupt goes to all processes of
+// the terminal.) A parent-death signal would not work: the kernel clears it when Postfix's master
 // changes its credentials.
-const LeashScript = `setsid "$@" </dev/null & pid=$!; read -r _; kill -TERM $pid; wait $pid`
+const LeashScript = `trap 'end=1; kill -TERM $pid $input 2>/dev/null' HUP INT TERM
+exec 3<&0; setsid "$@" 3<&- </dev/null & pid=$!
+cat <&3 >/dev/null & input=$!; [ "$end" ] || wait $input
+kill -TERM $pid $input 2>/dev/null; wait $pid`
 
 // Start starts the instance whose configuration is in the directory etc.
 func Start(etc string) (*Instance, error) {
