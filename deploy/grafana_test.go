@@ -106,6 +106,7 @@ func TestDashboardIsWhole(t *testing.T) {
 var notShown = map[string]string{
 	"sekimori_config_last_reload_success_timestamp_seconds": "whether the configuration is the one on disk says sekimori_config_last_reload_successful",
 	"sekimori_messages_held_total":                          "the alert SekimoriHoldingMany watches it, and the panels of the verdicts show what is quarantined",
+	"sekimori_probe_messages_total":                         "who runs sekimori probe sees its outcome",
 	"sekimori_dns_upstream_info":                            "the description of \"DNS servers\" says that it names the addresses",
 }
 

@@ -83,7 +83,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	g.recent = newRecent(cfg, old)
 	g.options = filter.Options{
 		Judge: newJudge(cfg, verifier, g.rules, shadow), Topology: a.topology,
-		Observers: append(g.observers(a.metrics, logger), a.unknown),
+		Observers: append(g.observers(a.metrics, logger), a.unknown), ProbeObservers: g.probeObservers(a.metrics, logger),
 		Retired:   func() { a.retiring.Go(func() { a.unwind(&g.steps) }) },
 	}
 	reading("policy.recipients.file " + cfg.Policy.Recipients.File)
@@ -125,6 +125,12 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 		out = append(out, g.recent)
 	}
 	return out
+}
+
+// probeObservers returns the observers of the messages of "sekimori probe": one series and the log.
+func (g *generation) probeObservers(metrics *telemetry.Metrics, log *slog.Logger) []filter.Observer {
+	private := g.cfg.Log.Privacy == config.PrivacyLocalParts
+	return []filter.Observer{telemetry.Probes{Metrics: metrics}, telemetry.Records{Log: log, MaskLocalParts: private, Probe: true}}
 }
 
 // newResolver makes the resolver of cfg. The new resolver uses the cache of the old generation,

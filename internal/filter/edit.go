@@ -22,7 +22,7 @@ func (s *session) edit(d *judge.Decision, m *milter.Modifier) {
 	case err != nil:
 		d.Verdict = policy.Unlabelled(d.Verdict, err, s.o.Judge.Policy)
 	case left:
-		s.o.Topology.ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
+		s.watch().ForgedLeft(s.conn.RemoteAddr(), s.conn.Macro("i"))
 		d.Verdict = policy.Forged(d.Verdict, s.self.ID, s.o.Judge.Policy)
 	}
 }

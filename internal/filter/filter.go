@@ -23,12 +23,37 @@ type Options struct {
 	// Topology is told what the filter cannot see or do, for example that the MTA offers no
 	// quarantine. It may be nil.
 	Topology *topology.Watch
-	// Observers are told of every decision. They must not block.
+	// Observers are told of every decision on a message of an MTA. They must not block.
 	Observers []Observer
+	// ProbeObservers are told, instead of Observers, of the decisions on messages of probes
+	// (see ProbeMacro). A new observer that only belongs to Observers therefore never sees
+	// a probe. They must not block.
+	ProbeObservers []Observer
 	// Retired is called once, when Swap has replaced these options and no session uses them
 	// any more. It must not block. It may be nil.
 	Retired func()
 }
+
+// ProbeMacro is the macro by which the command "sekimori probe" says that it is not an MTA. A
+// session is a probe's if its peer sends this macro, with any value but "", before CONNECT. The
+// messages of a probe are decided like all others, but they are counted and logged apart from
+// mail (see Options.ProbeObservers).
+//
+// A stranger must not be able to mark mail as a probe's, because it would then be missing in
+// the metrics and in the history. Nobody can, for these reasons:
+//   - The names of macros are written by the program at the other end of the milter socket. An
+//     SMTP client chooses only values, such as its HELO name. An MTA sends those macros that the
+//     milter asks for. We do not ask for this one, and no MTA has a macro of this name. A value
+//     cannot become a name, because each ends at a NUL, which no MTA lets a value contain.
+//   - Only the macros that came before CONNECT count. At that time the SMTP client has said
+//     nothing yet. What an MTA sends later, with HELO or MAIL, is ignored.
+//   - A program that can open the milter socket itself can mark its own session, but no mail is
+//     delivered through such a session. The series of the milter connections and of probes count
+//     it, and the log has a record of each message.
+//
+// A secret, such as a token in a file, would therefore protect nothing more. And it would be one
+// more thing that can be missing where a probe runs, for example in a container.
+const ProbeMacro = "{sekimori_probe}"
 
 // Observer is told of each decision.
 type Observer interface {

@@ -28,6 +28,7 @@ type session struct {
 	client  msgauth.Session
 	judged  judge.Connection
 	self    *label.Identity // names of this host for this MTA; nil until identify is called
+	probe   bool            // the peer is a probe and not an MTA (see ProbeMacro)
 
 	current *transaction // the message; nil between two messages
 }
@@ -43,11 +44,21 @@ type transaction struct {
 
 // Connect implements milter.Session.
 func (s *session) Connect(c milter.Connect) milter.Reply {
-	s.o.Topology.Connected(c.Addr.Addr())
-	s.o.Topology.Negotiated(s.conn.LocalAddr(), s.conn.RemoteAddr(), lacks(s.conn))
+	s.probe = s.conn.Macro(ProbeMacro) != ""
+	s.watch().Connected(c.Addr.Addr())
+	s.watch().Negotiated(s.conn.LocalAddr(), s.conn.RemoteAddr(), lacks(s.conn))
 	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname, NoLeadingSpace: !s.conn.HasLeadingSpace()}
 	s.begin()
 	return milter.Continue
+}
+
+// watch returns the Watch that is told what the filter cannot see. It returns nil for a probe,
+// because the addresses and abilities that a probe claims say nothing about the MTA.
+func (s *session) watch() *topology.Watch {
+	if s.probe {
+		return nil
+	}
+	return s.o.Topology
 }
 
 // lacks lists the abilities that the MTA does not offer on the connection c.
@@ -191,7 +202,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	s.nameMessage(t)
 	s.identify()
 	if date, err := netmail.ParseDate(strings.TrimSpace(t.date)); err == nil {
-		s.o.Topology.Dated(date, begin)
+		s.watch().Dated(date, begin)
 	}
 	d := t.Finish(ctx)
 	monitor := s.o.Judge.Policy.Mode == policy.Monitor
@@ -220,8 +231,12 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 // tell passes the decision to the observers. took is the time since the end of the message
 // arrived, or 0 (see Observer).
 func (s *session) tell(d *judge.Decision, took time.Duration) {
-	s.o.Topology.Message(d.Session.Client, d.Skipped == policy.ReasonTrusted, d.Skipped == "")
-	for _, o := range s.o.Observers {
+	s.watch().Message(d.Session.Client, d.Skipped == policy.ReasonTrusted, d.Skipped == "")
+	observers := s.o.Observers
+	if s.probe {
+		observers = s.o.ProbeObservers
+	}
+	for _, o := range observers {
 		o.Decided(d, took)
 	}
 }
@@ -249,7 +264,7 @@ func (s *session) Abort() {
 	if t := s.current; t != nil {
 		t.Close()
 		if t.rcpts > 0 && !t.ended {
-			s.o.Topology.Empty(t.data)
+			s.watch().Empty(t.data)
 		}
 	}
 	s.current = nil

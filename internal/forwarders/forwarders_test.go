@@ -364,6 +364,7 @@ func TestReadLog(t *testing.T) {
 		{"after a line that is too long", strings.Repeat("x", 3*maxLine) + "\n" + line, 1},
 		{"a long line at the end", line + strings.Repeat("x", maxLine), 1},
 		{"another kind", strings.Replace(line, `"evaluated"`, `"not evaluated"`, 1), 0},
+		{"a message of sekimori probe", strings.Replace(line, `"msg":"evaluated"`, `"msg":"evaluated","probe":true`, 1), 0},
 		{"other types", `{"msg":"evaluated","dkim":7}` + "\n", 0},
 		{"nothing", "", 0},
 	} {

@@ -26,6 +26,7 @@ const maxLine = 64 << 10
 // Finder needs.
 type logRecord struct {
 	Msg         string        `json:"msg"`
+	Probe       bool          `json:"probe"` // the message is not mail, but one of sekimori probe
 	Client      string        `json:"client_ip"`
 	MailFrom    string        `json:"mail_from"`
 	Author      string        `json:"header_from"`
@@ -54,7 +55,7 @@ func parse(line []byte) (r Record, ok bool) {
 		return r, false
 	}
 	var l logRecord
-	if json.Unmarshal(line[begin:], &l) != nil || l.Msg != "evaluated" {
+	if json.Unmarshal(line[begin:], &l) != nil || l.Msg != "evaluated" || l.Probe {
 		return r, false
 	}
 	r = Record{

@@ -36,6 +36,7 @@ var spfResults = []spf.Result{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.Sof
 type Metrics struct {
 	messages        *counters[string]
 	held            prometheus.Counter
+	probes          *counters[string]
 	messageDuration prometheus.Histogram
 	stageDuration   *series[string, prometheus.Observer]
 	messageBytes    prometheus.Histogram
@@ -86,6 +87,7 @@ func New(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		messages:        b.counters("messages_total", "Messages by what was decided; in monitor mode what would have been.", "verdict"),
 		held:            b.counter("messages_held_total", "Messages that the MTA was asked to put on hold."),
+		probes:          b.counters("probe_messages_total", "Messages of sekimori probe by what was decided; no other series counts them.", "verdict"),
 		messageDuration: b.histogram("message_duration_seconds", "Time the MTA waited at end of message.", durationBuckets),
 		stageDuration:   b.histograms("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
 		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
@@ -146,6 +148,7 @@ const (
 func (m *Metrics) startAtZero() {
 	for _, a := range policy.Actions {
 		m.messages.with(string(a))
+		m.probes.with(string(a))
 	}
 	for _, t := range policy.OverrideTypes {
 		m.dmarcOverride.with(string(t))

@@ -118,6 +118,9 @@ type Records struct {
 	// MaskLocalParts says that user names and local parts are masked in all records (see
 	// Masked).
 	MaskLocalParts bool
+	// Probe says that the messages are those of probes. Their records have the attribute
+	// probe=true.
+	Probe bool
 }
 
 // Decided implements filter.Observer. It writes one record about the message, one if the
@@ -127,15 +130,28 @@ func (r Records) Decided(d *judge.Decision, took time.Duration) {
 		d = Masked(d)
 	}
 	if d.Evaluation == nil {
-		r.write("not evaluated", func(to record) { notEvaluated(to, d) })
+		r.write("not evaluated", func(to record) {
+			notEvaluated(to, d)
+			r.mark(to)
+		})
 		return
 	}
-	if d.Shadow != nil {
+	if d.Shadow != nil && !r.Probe {
 		r.compared(d.Evaluation, d.Shadow)
 	}
-	r.write("evaluated", func(to record) { evaluated(to, d, took) })
+	r.write("evaluated", func(to record) {
+		evaluated(to, d, took)
+		r.mark(to)
+	})
 	for _, p := range d.Evaluation.Panics {
 		r.Log.Error("panic", "queue_id", d.Envelope.QueueID, "component", p.Component, "value", p.Value, "stack", p.Stack)
+	}
+}
+
+// mark adds the attribute that only the records of probes have.
+func (r Records) mark(to record) {
+	if r.Probe {
+		to.flag("probe", true)
 	}
 }
 
@@ -159,7 +175,7 @@ func (r Records) write(msg string, fill func(record)) {
 }
 
 // usualAttrs is the first capacity of attrs. No record has more attributes.
-const usualAttrs = 39
+const usualAttrs = 40
 
 // attrs is a record that collects slog.Attr values. It is used for all handlers except
 // jsonHandler.

@@ -30,7 +30,8 @@ func sameAsSlog(t *testing.T, why string, e *msgauth.Evaluation, v policy.Verdic
 		t.Fatal(err)
 	}
 	at := time.Now() // in a synctest bubble the time stands still, so both records have the same time
-	for _, r := range []Records{{Log: log}, {Log: slog.New(slog.NewJSONHandler(&want, nil))}} {
+	probe := len(e.Session.HELO)%2 == 1
+	for _, r := range []Records{{Log: log, Probe: probe}, {Log: slog.New(slog.NewJSONHandler(&want, nil)), Probe: probe}} {
 		r.Decided(decided(e, v), took)
 		r.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}, 0)
 	}

@@ -173,6 +173,12 @@ func (c *Client) SetMacro(name, value string) {
 	c.macros[name] = value
 }
 
+// SendMacro sends a macro for the event cmd, whether or not the milter asked for it. Postfix never
+// does that. It is for a program that wants to tell the milter that it is not an MTA.
+func (c *Client) SendMacro(cmd byte, name, value string) error {
+	return c.writeFrame('D', append([]byte{cmd}, cStrings(name, []string{value})...))
+}
+
 // Connect sends CONNECT. The zero addr stands for an unknown client (family 'U').
 func (c *Client) Connect(hostname string, addr netip.AddrPort) (Action, error) {
 	data := append([]byte(hostname), 0)
