@@ -43,8 +43,9 @@ conformance: ## every published suite, in process and through the daemon: passed
 	sed -nE 's/^ +[a-z0-9_]+_test\.go:[0-9]+: (suites? )/\1/p' "$$log" | sort -u; \
 	[ $$status -eq 0 ] || { grep -vE '^(=== |ok |\?|PASS|testing:)|--- (PASS|SKIP)|: suites? ' "$$log"; exit $$status; }
 
-vet: ## go vet
+vet: ## go vet, for this system and for FreeBSD
 	$(GO) vet ./...
+	GOOS=freebsd $(GO) vet ./...
 
 lint: vet ## gofmt, go vet and golangci-lint
 	@test -z "$$(gofmt -l cmd internal configs deploy)" || { gofmt -l cmd internal configs deploy; exit 1; }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package admin
 
 import (
@@ -29,7 +31,7 @@ type reserve struct {
 	closed bool
 }
 
-func newReserve(l *net.TCPListener) (*reserve, error) {
+func newReserve(l *net.TCPListener) (net.Listener, error) {
 	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
