@@ -109,6 +109,7 @@ var floors = map[string]floor{
 	// These packages do the work of the commands: demo, replay and forwarders of sekimori, and
 	// bench/load and bench/traffic of milterload.
 	"internal/demo":       programs,
+	"internal/probe":      programs,
 	"internal/replay":     programs,
 	"internal/forwarders": programs,
 	"internal/holdqueue":  programs,
@@ -178,6 +179,8 @@ var sameFloor = map[string][]string{
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},
+	// Package probe plays messages of package demo to a private daemon.
+	"internal/probe": {"internal/demo"},
 	// Package console shows what packages explain, recent and status know; its tests also use judge
 	// and telemetry.
 	"internal/console": {"internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},

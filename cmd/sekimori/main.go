@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.As(err, &bad):
 		return exitUsage
 	case errors.As(err, &failed):
-		return exitFailed
+		return max(failed.code, exitFailed)
 	}
 	// All other errors come from cobra, or from a command that cannot begin its work. They are
 	// about flags, arguments, or a configuration file that cannot be opened.
@@ -85,10 +85,12 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// failure is an error of a command's work. Its exit code is 1, unless it wraps a *config.Error.
+// failure is an error of a command's work. Its exit code is 1, unless it has another code or wraps a
+// *config.Error.
 type failure struct {
 	message string // "" if the command has printed it already
 	err     error
+	code    int // the exit code; 0 stands for exitFailed
 }
 
 func (f failure) Error() string { return f.message }
@@ -115,6 +117,6 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newDemo(), newSetup(),
-		newVersion())
+		newProbe(), newVersion())
 	return root
 }

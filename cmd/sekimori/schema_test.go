@@ -19,6 +19,7 @@ import (
 	"sekimori/internal/holdqueue"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/probe"
 	"sekimori/internal/recent"
 	"sekimori/internal/replay"
 	"sekimori/internal/status"
@@ -36,6 +37,7 @@ var documents = []struct {
 	{"sekimori explain --json", reflect.TypeFor[explain.Explanation]()},
 	{"GET /api/decisions", reflect.TypeFor[recent.Answer]()},
 	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
+	{"sekimori probe --json", reflect.TypeFor[probe.Report]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
 	{"sekimori held --json", reflect.TypeFor[holdqueue.List]()},

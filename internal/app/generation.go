@@ -84,7 +84,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	g.options = filter.Options{
 		Judge: newJudge(cfg, verifier, g.rules, shadow), Topology: a.topology,
 		Observers: append(g.observers(a.metrics, logger), a.unknown), ProbeObservers: g.probeObservers(a.metrics, logger),
-		Retired:   func() { a.retiring.Go(func() { a.unwind(&g.steps) }) },
+		Retired: func() { a.retiring.Go(func() { a.unwind(&g.steps) }) },
 	}
 	reading("policy.recipients.file " + cfg.Policy.Recipients.File)
 	err = a.begin(&g.steps, "recipients' consent", func() (undo func() error, err error) { return g.openRecipients(a.metrics, logger) })

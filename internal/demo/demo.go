@@ -63,15 +63,11 @@ const (
 // Run sends the sample messages and writes an Outcome to out for each. If o.Keep is set, it then
 // waits until ctx ends.
 func Run(ctx context.Context, out io.Writer, o Options) error {
-	k, err := generateKeys()
+	z, mails, err := World(authServID)
 	if err != nil {
 		return err
 	}
-	mails, err := corpus(k, authServID)
-	if err != nil {
-		return err
-	}
-	daemon, dnsServer, err := start(k, o.Version)
+	daemon, dnsServer, err := start(z, o.Version)
 	if err != nil {
 		return err
 	}
@@ -117,8 +113,18 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	return nil
 }
 
-// start starts the DNS server and the daemon.
-func start(k *keys, version string) (*app.App, *zone.Server, error) {
+// World returns the zone of the sample domains and the sample messages. The signatures of the
+// messages verify with the keys in the zone. authServID is the name in which one message carries a
+// forged result.
+func World(authServID string) (*zone.Zone, []Mail, error) {
+	k, err := generateKeys()
+	if err != nil {
+		return nil, nil, err
+	}
+	mails, err := corpus(k, authServID)
+	if err != nil {
+		return nil, nil, err
+	}
 	text, err := k.zone()
 	if err != nil {
 		return nil, nil, err
@@ -127,6 +133,11 @@ func start(k *keys, version string) (*app.App, *zone.Server, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("demo: zone: %w", err)
 	}
+	return z, mails, nil
+}
+
+// start starts the DNS server and the daemon.
+func start(z *zone.Zone, version string) (*app.App, *zone.Server, error) {
 	server, err := zone.NewServer(z, loopbackAny)
 	if err != nil {
 		return nil, nil, fmt.Errorf("demo: DNS server: %w", err)

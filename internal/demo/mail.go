@@ -11,6 +11,7 @@ import (
 
 // Mail is one message of the demo, and how its client sends it.
 type Mail struct {
+	Name   string // one of the names below, or ""
 	Title  string // what the message is meant to show
 	Client string // IP address of the client
 	HELO   string
@@ -18,6 +19,14 @@ type Mail struct {
 	To     string
 	Raw    []byte
 }
+
+// The names of those messages that package probe sends too.
+const (
+	Pass   = "pass"   // passes DMARC
+	Spoof  = "spoof"  // fails DMARC under p=reject
+	Forged = "forged" // carries a result in our name, and fails DMARC under p=none
+	Silent = "silent" // the DNS servers of its domain never answer
+)
 
 // text returns a message with the given header fields, with the fields To, Date and Message-ID, and
 // with one line of body.
@@ -67,23 +76,23 @@ func corpus(k *keys, authServID string) ([]Mail, error) {
 		"Authentication-Results: other.example; spf=pass\r\n"), spoof("pay@hobby.example")...)
 	const to = "reader@mx.example"
 	return []Mail{
-		{"the bank's own mail: DKIM and SPF pass and align", bankHost, "mail.bank.example", "info@bank.example", to, signedBank},
-		{"the bank's mail forwarded by a stranger: DKIM still passes", strangeHost, "fwd.example", "someone@fwd.example", to, signedBank},
-		{"a newsletter signed with RSA and with ed25519", bankHost, "mail.bank.example", "bounce@news.example", to, news},
-		{"a shop that has only SPF", shopHost, "mx.shop.example", "order@shop.example", to, spoof("order@shop.example")},
-		{"somebody else as the bank: p=reject", strangeHost, "mail.bank.example", "x@evil.example", to, spoof("info@bank.example")},
-		{"somebody as a subdomain the bank never had: np=reject", strangeHost, "mail.bank.example", "x@evil.example", to,
+		{Pass, "the bank's own mail: DKIM and SPF pass and align", bankHost, "mail.bank.example", "info@bank.example", to, signedBank},
+		{"", "the bank's mail forwarded by a stranger: DKIM still passes", strangeHost, "fwd.example", "someone@fwd.example", to, signedBank},
+		{"", "a newsletter signed with RSA and with ed25519", bankHost, "mail.bank.example", "bounce@news.example", to, news},
+		{"", "a shop that has only SPF", shopHost, "mx.shop.example", "order@shop.example", to, spoof("order@shop.example")},
+		{Spoof, "somebody else as the bank: p=reject", strangeHost, "mail.bank.example", "x@evil.example", to, spoof("info@bank.example")},
+		{"", "somebody as a subdomain the bank never had: np=reject", strangeHost, "mail.bank.example", "x@evil.example", to,
 			spoof("ceo@secure-login.bank.example")},
-		{"somebody else as the shop: p=quarantine", strangeHost, "evil.example", "x@evil.example", to, spoof("order@shop.example")},
-		{"a domain that tries p=reject out: t=y", strangeHost, "evil.example", "x@evil.example", to, spoof("a@test.example")},
-		{"the bank's mail through a mailing list that added a footer", listHost, "mail.lists.example", "money-bounces@lists.example", to,
+		{"", "somebody else as the shop: p=quarantine", strangeHost, "evil.example", "x@evil.example", to, spoof("order@shop.example")},
+		{"", "a domain that tries p=reject out: t=y", strangeHost, "evil.example", "x@evil.example", to, spoof("a@test.example")},
+		{"", "the bank's mail through a mailing list that added a footer", listHost, "mail.lists.example", "money-bounces@lists.example", to,
 			viaList},
-		{"somebody as a hobbyist, with results forged in our name: p=none", strangeHost, "evil.example", "x@evil.example", to, forged},
-		{"a domain without DMARC", "192.0.2.40", "mail.old.example", "joe@old.example", to, spoof("joe@old.example")},
-		{"a bounce: null sender, the HELO name is checked", listHost, "mail.lists.example", "", to,
+		{Forged, "somebody as a hobbyist, with results forged in our name: p=none", strangeHost, "evil.example", "x@evil.example", to, forged},
+		{"", "a domain without DMARC", "192.0.2.40", "mail.old.example", "joe@old.example", to, spoof("joe@old.example")},
+		{"", "a bounce: null sender, the HELO name is checked", listHost, "mail.lists.example", "", to,
 			text("Could not deliver.", "From: MAILER-DAEMON@mail.lists.example", "Subject: Undelivered")},
-		{"two From fields", strangeHost, "evil.example", "x@evil.example", to,
+		{"", "two From fields", strangeHost, "evil.example", "x@evil.example", to,
 			append([]byte("From: Bank <info@bank.example>\r\n"), spoof("x@evil.example")...)},
-		{"a domain whose DNS servers are silent", strangeHost, "evil.example", "me@slow.example", to, slow},
+		{Silent, "a domain whose DNS servers are silent", strangeHost, "evil.example", "me@slow.example", to, slow},
 	}, nil
 }

@@ -237,6 +237,8 @@ var bounds = []bound{
 	{"resolver/upstream.DefaultTimeout", "2s", "time", "for one try at one server", "dns.timeout", "resolver/upstream.TestExchangeGivesUpAtTheDeadline"},
 	{"resolver/upstream.defaultRounds", "2", "tries at each server", "all tries together end with dns.message_budget", "",
 		"resolver/upstream.TestClientNextServer"},
+	{"probe.maxIncludes", "3", "records below each other", "the search for an address that may send asks DNS for each", "", "probe.TestOriginIsBounded"},
+	{"probe.maxTried", "20", "addresses", "each costs an SPF check", "", "probe.TestOriginIsBounded"},
 	{"policy.MaxHelp", "150", "octets", "the end of a reply line, after the reply's own text", "policy.reply", "policy.TestHelp config.TestBadInput"},
 	{"setup.maxAnswer", "1048576", "octets", "the whole answer of postconf is kept", "", "setup.TestLongAnswer"},
 	{"smtp.MaxLen", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "smtp.TestValidate"},

@@ -187,6 +187,8 @@
 //	resolver/upstream.maxSystemServers  3         servers of resolv.conf              -                     resolv.conf(5)
 //	resolver/upstream.DefaultTimeout    2s        time                                dns.timeout           for one try at one server
 //	resolver/upstream.defaultRounds     2         tries at each server                -                     all tries together end with dns.message_budget
+//	probe.maxIncludes                   3         records below each other            -                     the search for an address that may send asks DNS for each
+//	probe.maxTried                      20        addresses                           -                     each costs an SPF check
 //	policy.MaxHelp                      150       octets                              policy.reply          the end of a reply line, after the reply's own text
 //	setup.maxAnswer                     1048576   octets                              -                     the whole answer of postconf is kept
 //	smtp.MaxLen                         510       octets                              -                     RFC 5321 §4.5.3.1.5
