@@ -259,8 +259,8 @@ func (b *browser) checkScreenshot(t *testing.T) {
 	}
 }
 
-// updateMinutes is for how many minutes -update sends mail before it takes the picture. The chart
-// in the picture shows this mail.
+// updateMinutes is a time in minutes. The flag -update sends mail for this time before it takes the
+// picture, so that the chart in the picture shows some mail.
 const updateMinutes = 4
 
 func updateTime() time.Duration {

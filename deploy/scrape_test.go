@@ -113,8 +113,8 @@ func (p *prom) get(t *testing.T, ctx context.Context, path string, data any) boo
 	return true
 }
 
-// until repeats a query until wanted returns true for its values. The key of a value is the label
-// result or policy of its series.
+// until repeats a query until wanted returns true for its values. Each value has as its key the
+// label "result" of its series, or else the label "policy".
 func (p *prom) until(t *testing.T, ctx context.Context, query string, wanted func(map[string]string) bool) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -98,8 +98,8 @@ func TestKeyWork(t *testing.T) {
 	}
 }
 
-// operations returns the number of public-key operations, in the unit of mostOperations, that a
-// message needs.
+// operations returns how many public-key operations a message needs. The unit is the same as that
+// of mostOperations.
 func operations(t *testing.T, zoneText, raw string) float64 {
 	t.Helper()
 	h, body := message.Parse([]byte(raw))

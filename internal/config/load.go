@@ -24,8 +24,8 @@ func load(path string, running bool) (*Config, error) {
 	return parseConfig(path, data, running)
 }
 
-// Parse reads a configuration from data. name is the file name for errors. Keys
-// that data does not set have their defaults, including mode. Parse does not
+// Parse reads a configuration from data. name is the file name for errors. A key
+// that data does not set has its default; this is also true of mode. Parse does not
 // read the files that the configuration names. The error is an [*Error] that
 // lists every problem.
 func Parse(name string, data []byte) (*Config, error) { return parseConfig(name, data, false) }

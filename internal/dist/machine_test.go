@@ -33,6 +33,27 @@ func bookworm(t *testing.T) string {
 	return root
 }
 
+// tryMachine is a script that asks of the kernel what startMachine asks, and nothing more.
+const tryMachine = `set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root" "$1/cgroup"
+mount -t overlay -o "lowerdir=/usr,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
+mount -t cgroup2 cgroup2 "$1/cgroup"
+mount -t proc proc /proc
+ip link add skt0 type veth peer name skt1
+`
+
+// needMachine skips the test if the kernel, or the container in which the test runs, does not allow
+// a machine. No Debian package can change that, so the test is skipped in CI too.
+func needMachine(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command("unshare", "-mpnuiC", "--fork", "--kill-child", "--propagation", "private",
+		"sh", "-c", tryMachine, "try", t.TempDir()).CombinedOutput()
+	if err != nil {
+		t.Skipf("this host does not allow a machine in namespaces (overlay, cgroup2, veth): %v %s", err, out)
+	}
+}
+
 // boot is the script of a machine's first process. It puts a writable layer over the base, and
 // becomes systemd. The machine runs in namespaces of its own, so that nothing stays when systemd
 // ends.

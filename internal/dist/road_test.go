@@ -45,6 +45,7 @@ func readmeLines(t *testing.T, section string) []string {
 // and from source. It runs the lines of README as they are written, and nothing else.
 func TestRoad(t *testing.T) {
 	need(t, "debootstrap", "unshare", "nsenter", "ip", "make")
+	needMachine(t)
 	blocks := readmeLines(t, "Postfix in five minutes")
 	if len(blocks) != 2 || !strings.HasPrefix(blocks[0], "dpkg -i ") || !strings.HasPrefix(blocks[1], "make build ") {
 		t.Fatalf("README shows other ways than with the package and from source: %q", blocks)

@@ -26,7 +26,7 @@ type fieldIndex struct {
 	chosen []int32 // memory for the result of choose
 
 	text    []byte // relaxed forms of the fields used so far, one after the other
-	relaxed []span // by index into header: the field's part of text; empty until the field is used
+	relaxed []span // relaxed[i] is where in text the field header[i] is; empty until the field is used
 
 	hash hash.Hash
 	sum  digest
@@ -246,7 +246,7 @@ func (f *form) take(value string) string {
 	return value
 }
 
-// hashField hashes a field that the message lacks.
+// hashField hashes a field that is not part of the header.
 func (x *fieldIndex) hashField(c syntax.Canonicalization, name, value string) {
 	if c == syntax.Relaxed {
 		x.buf = appendRelaxed(x.buf[:0], name, value)

@@ -103,8 +103,9 @@ type Evaluation struct {
 	// it is not known which, because the author may not exist, it is the milder of
 	// the two. "" means that no policy is known.
 	Enforcing Policy `json:"enforcing,omitempty"`
-	// Alignments lists the identifiers that were compared, without duplicates:
-	// those that passed before those with a temporary error, and SPF before DKIM.
+	// Alignments lists the identifiers that were compared, without duplicates. The
+	// list begins with those that passed, followed by those with a temporary error.
+	// In each group, SPF comes before DKIM.
 	Alignments []Alignment `json:"alignments,omitempty"`
 	// AlignedSPF and AlignedDKIM say that the mechanism passed for a domain that is
 	// certain to align. If the policy is not known (a temperror), only the Author

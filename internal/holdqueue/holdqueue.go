@@ -54,7 +54,7 @@ type Message struct {
 	ID string `json:"id,omitempty"`
 	// AuthorDomain is the domain in From. It is absent if the daemon does not remember the decision.
 	AuthorDomain string `json:"author_domain,omitempty"`
-	// MTAReason is the reason that the queue itself has. Only Sendmail keeps one.
+	// MTAReason is the reason for the quarantine that the MTA wrote into its queue. Only Sendmail does so.
 	MTAReason string `json:"mta_reason,omitempty"`
 }
 

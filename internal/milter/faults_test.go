@@ -206,7 +206,7 @@ func TestOversizeEnvelope(t *testing.T) {
 	}
 }
 
-// chooser is a session that chooses the reply to a message over a limit.
+// chooser is a session that gives its own reply if a message exceeds a limit.
 type chooser struct {
 	session
 	reply milter.Reply

@@ -92,7 +92,7 @@ const _ = uint(len(stages) - int(stageCount))
 
 // The limits on the lookups of one stage.
 const (
-	maxSPFLookups   = 200 // HELO and MAIL FROM have this limit each: 10 terms of up to 10 names (RFC 7208 §4.6.4), and MaxSPFAhead
+	maxSPFLookups   = 200 // for HELO and for MAIL FROM each; RFC 7208 §4.6.4 allows 10 terms of up to 10 names, and MaxSPFAhead comes on top
 	maxDKIMLookups  = 64
 	maxDMARCLookups = 96 // one tree walk for the author and 10 for identifiers, of at most 8 queries each (RFC 9989 §4.10)
 	maxARCLookups   = 102

@@ -114,8 +114,9 @@ func (p *Postfix) Service(name, kind string) *Service {
 	return nil
 }
 
-// Chrooted reports whether the service runs in the queue directory as its root directory. If
-// master.cf does not say so, the answer depends on compatibility_level: below 1 it is true.
+// Chrooted reports whether the service runs in the queue directory as its root directory. If the
+// column in master.cf is "-", Postfix decides by compatibility_level: the service is chrooted if the
+// level is below 1.
 func (p *Postfix) Chrooted(s *Service) bool {
 	switch s.Chroot {
 	case "y":

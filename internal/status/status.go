@@ -90,7 +90,7 @@ type Results struct {
 	SPFHELO     map[string]int64 `json:"spf_helo"`
 	DKIM        map[string]int64 `json:"dkim"` // signatures; "none" counts messages without a signature
 	DMARC       map[string]int64 `json:"dmarc"`
-	Published   map[string]int64 `json:"published"` // messages by the DMARC policy that the author's domain publishes
+	Published   map[string]int64 `json:"published"` // number of messages for each DMARC policy that author domains publish
 	ARC         map[string]int64 `json:"arc"`
 	IPRev       map[string]int64 `json:"iprev"`
 }

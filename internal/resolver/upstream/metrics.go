@@ -61,7 +61,8 @@ const (
 	connOpened, connFailed       = "opened", "failed"
 )
 
-// NewMetrics registers the series with reg. All Clients that reloads create use the same Metrics.
+// NewMetrics registers the series with reg. A reload makes a new Client, but the Metrics stay the
+// same.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	vec := func(name, help, label string, values ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "sekimori", Subsystem: "dns", Name: name, Help: help}, []string{label})

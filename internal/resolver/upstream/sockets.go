@@ -244,7 +244,8 @@ func (p *pool) closeOld() {
 	}
 }
 
-// spare closes one idle socket, because a descriptor is needed. It returns false if there is none.
+// spare closes one idle socket, because a descriptor is needed. It returns false if no socket is
+// idle.
 func (p *pool) spare() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -321,8 +321,8 @@ func TestTLSOpening(t *testing.T) {
 	})
 }
 
-// TestTLSOverSockets asks a server that was not written for these tests, over TLS and real sockets.
-// The answer is long.
+// TestTLSOverSockets sends a question over TLS and real sockets to the server of package nameserver,
+// and gets a long answer.
 func TestTLSOverSockets(t *testing.T) {
 	cert, roots := certificate(t, "127.0.0.1")
 	long := strings.Repeat("k", 255)
