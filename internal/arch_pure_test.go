@@ -20,7 +20,7 @@ var foreign = map[string][]string{
 	"github.com/emersion/go-msgauth":   {"internal/demo"}, // for signing only; our own code verifies
 	"github.com/goccy/go-yaml":         {"internal/config", "internal/config/strict", "internal/field"},
 	"github.com/maypok86/otter/v2":     {"internal/consent", "internal/resolver"},
-	"github.com/miekg/dns":             {"internal/dns/zone", "internal/resolver/upstream"},
+	"github.com/miekg/dns":             {"internal/dns/zone", "internal/doctor", "internal/resolver/upstream"},
 	"github.com/prometheus/client_golang": {"cmd/sekimori", "internal/admin", "internal/app", "internal/demo", "internal/probe",
 		"internal/readout", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
 	"github.com/prometheus/client_model":     {"internal/bench/load", "internal/readout"},

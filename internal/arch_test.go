@@ -106,11 +106,12 @@ var floors = map[string]floor{
 	// This package is for tests only.
 	"internal/testkit/daemon": programs,
 
-	// These packages do the work of the commands: demo, replay and forwarders of sekimori, and
+	// These packages do the work of the commands: demo, replay, doctor and forwarders of sekimori, and
 	// bench/load and bench/traffic of milterload.
 	"internal/demo":       programs,
 	"internal/probe":      programs,
 	"internal/replay":     programs,
+	"internal/doctor":     programs,
 	"internal/forwarders": programs,
 	"internal/holdqueue":  programs,
 	"internal/bench/load": programs,

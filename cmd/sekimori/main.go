@@ -117,6 +117,6 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newDemo(), newSetup(),
-		newProbe(), newVersion())
+		newProbe(), newDoctor(), newVersion())
 	return root
 }

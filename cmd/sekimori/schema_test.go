@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/doctor"
 	"sekimori/internal/explain"
 	"sekimori/internal/holdqueue"
 	"sekimori/internal/msgauth"
@@ -38,6 +39,7 @@ var documents = []struct {
 	{"GET /api/decisions", reflect.TypeFor[recent.Answer]()},
 	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
 	{"sekimori probe --json", reflect.TypeFor[probe.Report]()},
+	{"sekimori doctor --json", reflect.TypeFor[doctor.Report]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
 	{"sekimori held --json", reflect.TypeFor[holdqueue.List]()},

@@ -76,7 +76,7 @@ func (a *App) whereProfiled(h http.Handler) http.Handler {
 // status collects the contents of the status page from the parts of the daemon.
 func (a *App) status() *status.Status {
 	return status.Collect(status.Options{
-		Version: a.o.Version, Revision: telemetry.Revision(), Started: a.began, Running: a.inEffect, Ready: a.Ready,
+		Version: a.o.Version, Revision: telemetry.Revision(), Started: a.began, Running: a.inEffect, Ready: a.Ready, Listen: a.listens,
 		Messages: a.metrics.Counts, DNS: a.dnsMetrics.Counts, LogDropped: a.logOut.Dropped, Topology: a.topology, Now: a.o.Now,
 		Limits: func() status.Limits {
 			c := a.generation().cfg
@@ -86,6 +86,19 @@ func (a *App) status() *status.Status {
 			}
 		},
 	})
+}
+
+// listens returns the milter addresses in the form in which MTAs write them.
+func (a *App) listens() []string {
+	out := []string{}
+	for _, addr := range a.Addrs() {
+		scheme := "inet:"
+		if addr.Network() == "unix" {
+			scheme = "unix:"
+		}
+		out = append(out, scheme+addr.String())
+	}
+	return out
 }
 
 // inEffect returns the mode and the configuration in effect, and whether the last reload

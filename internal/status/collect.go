@@ -29,6 +29,7 @@ type Options struct {
 	// Ready returns nil if the daemon accepts messages and MTAs can find each of its
 	// sockets. Otherwise it returns the reason.
 	Ready      func() error
+	Listen     func() []string // returns the milter addresses
 	Messages   func() telemetry.Counts
 	DNS        func() resolver.Counts
 	LogDropped func() int       // returns the number of records that the log has lost
@@ -44,6 +45,7 @@ func Collect(o Options) *Status {
 	s := &Status{
 		Version: o.Version, Revision: o.Revision, GoVersion: runtime.Version(),
 		Started: o.Started, Uptime: o.Now().Sub(o.Started), Limits: call(o.Limits),
+		Listen: call(o.Listen),
 	}
 	if o.Running != nil {
 		var mode policy.Mode

@@ -21,8 +21,10 @@ type Status struct {
 	Uptime    time.Duration `json:"uptime_ns"`
 	// NotReady says why the daemon accepts no messages, or why MTAs cannot find one of its
 	// sockets. It is "" if the daemon is ready.
-	NotReady string   `json:"not_ready,omitempty"`
-	Mode     string   `json:"mode"` // enforce or monitor
+	NotReady string `json:"not_ready,omitempty"`
+	Mode     string `json:"mode"` // enforce or monitor
+	// Listen lists the milter addresses of the daemon, also those of sockets that systemd passed.
+	Listen   []string `json:"listen"`
 	Config   Config   `json:"config"`
 	Sessions Sessions `json:"sessions"`
 	Limits   Limits   `json:"limits"`
