@@ -296,6 +296,13 @@ func TestNotLooked(t *testing.T) {
 		!strings.Contains(text, "whether Sendmail asks sekimori") {
 		t.Errorf("%+v %q", r.Findings, r.NotLooked)
 	}
+	// Without any filter, it does not matter where the daemon listens.
+	named := p.o.SendmailCF
+	p.o.SendmailCF = p.file(t, "bare.cf", "O Timeout.command=5m\n")
+	if got := kinds(Run(t.Context(), p.o)); got != "milter_missing" {
+		t.Errorf("no filter: %q", got)
+	}
+	p.o.SendmailCF = named
 	p.o.Config.Listen = []config.Listener{{Address: "unix:" + p.socket}}
 	if r := Run(t.Context(), p.o); len(r.Findings) > 0 || len(r.NotLooked) != 1 {
 		t.Errorf("%+v %q", r.Findings, r.NotLooked)

@@ -131,6 +131,11 @@ func TestSeen(t *testing.T) {
 		}
 	}
 	s := healthy
+	s.Topology = []string{"of_the_future"}
+	if found := CheckSeen(&s); len(found) != 1 || found[0].Why == "" || found[0].Fix == "" {
+		t.Errorf("a kind of a newer daemon: %+v", found)
+	}
+	s = healthy
 	s.MTALacks = map[string]int64{"quarantine": 3, "macros": 0}
 	s.NotReady = "socket lost"
 	s.Config.LastReloadOK = false

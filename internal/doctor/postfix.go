@@ -142,7 +142,7 @@ func (c *postfixCheck) missing(s *mtaconf.Service, milters []mtaconf.Milter) {
 			return
 		}
 	}
-	if c.ours.Unknown {
+	if c.ours.Unknown && len(milters) > 0 {
 		c.skip("whether the smtpd %s asks sekimori: systemd opens its sockets, and only the running daemon knows them", s.Label())
 		return
 	}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,7 +24,7 @@ var fixes = map[topology.Kind]string{
 	topology.LongMonitor:      "sekimori config set-mode enforce && sekimori reload",
 }
 
-// lacks says what it means that an MTA does not offer a feature.
+// lacksWhy says what it means that an MTA does not offer a feature.
 const lacksWhy = "the daemon cannot label, clean or hold mail as configured; the log says which MTA it is"
 
 // CheckSeen returns what is wrong with what the running daemon has seen.
@@ -32,7 +33,8 @@ func CheckSeen(s *status.Status) []Finding {
 	add := func(kind, what, why, fix string) { found = append(found, Finding{AreaDaemon, kind, what, why, fix}) }
 	for _, word := range s.Topology {
 		kind := topology.Kind(word)
-		add(word, "the daemon says: "+word, topology.Advice[kind], fixes[kind])
+		const newer = "this daemon is newer than this program; its log says more"
+		add(word, "the daemon says: "+word, cmp.Or(topology.Advice[kind], newer), cmp.Or(fixes[kind], newer))
 	}
 	for _, lack := range slices.Sorted(maps.Keys(s.MTALacks)) {
 		if n := s.MTALacks[lack]; n > 0 {

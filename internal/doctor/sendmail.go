@@ -17,7 +17,7 @@ func CheckSendmail(s *mtaconf.Sendmail, ours *Ours) (found []Finding, skipped []
 	switch {
 	case at >= 0:
 		c.filter(&s.Filters[at])
-	case ours.Unknown:
+	case ours.Unknown && len(s.Filters) > 0:
 		c.skipped = append(c.skipped, "whether Sendmail asks sekimori: systemd opens its sockets, and only the running daemon knows them")
 	default:
 		c.add("milter_missing", "no filter of "+s.File+" is where sekimori listens", "mail is not verified", c.line())
