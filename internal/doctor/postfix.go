@@ -322,7 +322,8 @@ func (c *postfixCheck) networks() {
 	var beyond []string
 	for _, n := range networks {
 		n = unmap(n)
-		if !c.ours.Trusts(n) && !(n.IsSingleIP() && c.ours.Own(n.Addr())) {
+		own := n.IsSingleIP() && c.ours.Own(n.Addr())
+		if !c.ours.Trusts(n) && !own {
 			beyond = append(beyond, n.String())
 		}
 	}
