@@ -140,10 +140,14 @@ func TestDaemon(t *testing.T) {
 }
 
 // documented checks that deploy/docs/metrics.md names every series in metrics, and that every
-// series named there is in metrics or in lateSeries.
+// series named there is in metrics or in lateSeries, or is written by the command held.
 func documented(t *testing.T, metrics string) {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docs", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := os.ReadFile(filepath.Join("..", "holdqueue", "metrics.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +162,7 @@ func documented(t *testing.T, metrics string) {
 	for _, m := range regexp.MustCompile("`(sekimori_\\w+)").FindAllStringSubmatch(string(page), -1) {
 		// A metric with labels has no series until it has counted something. lateSeries lists the
 		// metrics that have no series in this test.
-		if !exposed[m[1]] && !lateSeries[m[1]] {
+		if !exposed[m[1]] && !lateSeries[m[1]] && !strings.Contains(string(held), "# TYPE "+m[1]+" ") {
 			t.Errorf("deploy/docs/metrics.md documents %s, which is not exposed", m[1])
 		}
 	}
