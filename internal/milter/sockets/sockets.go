@@ -97,22 +97,23 @@ func listenNet(network, address string) (net.Listener, error) {
 	return ln, nil
 }
 
-// tcpOptions are options that a connection inherits from the listener.
-var tcpOptions = [...]struct{ level, option, value int }{
+// tcpOption is an option of a socket.
+type tcpOption struct{ level, option, value int }
+
+// tcpOptions are options that a connection inherits from the listener. systemOptions has those that
+// only some systems know.
+var tcpOptions = [...]tcpOption{
 	// An MTA on a host that is gone is noticed after 150 s. These are the values of package net.
 	{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
 	{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 15},
 	{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
 	{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
-	// A connection is accepted when its first octets have come, or after a second. An MTA speaks
-	// first and at once, so the daemon wakes once for both.
-	{syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, 1},
 }
 
 // setTCP sets the options of a listener. They only save time, so an error is ignored.
 func setTCP(_, _ string, raw syscall.RawConn) error {
 	return raw.Control(func(fd uintptr) {
-		for _, o := range tcpOptions {
+		for _, o := range append(tcpOptions[:], systemOptions...) {
 			_ = syscall.SetsockoptInt(int(fd), o.level, o.option, o.value)
 		}
 	})
