@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/resolver/dnswire"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -339,4 +340,36 @@ func TestServerRestarts(t *testing.T) {
 	}()
 	lookUp(t, c)
 	<-done
+}
+
+// TestInterruptedSocket checks that a socket is not used again if its query was given up while the
+// answer arrived: the interruption may come so late that it would end the next query.
+func TestInterruptedSocket(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	begun, late := make(chan struct{}), make(chan struct{})
+	defer close(late)
+	good := answerGood(t)
+	s := servePorts(t, func(query []byte, send func([]byte)) {
+		cancel()
+		<-begun
+		good(query, send)
+	})
+	c := s.client(t, longTimeout)
+	k, err := c.socketTo(ctx, c.list()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	k.interrupt = func() {
+		close(begun)
+		<-late
+	}
+	q, _ := dnswire.NewQuestion("x.example", dns.TypeA)
+	again, err := k.exchange(ctx, q.Pack(dnswire.Options{}), make([]byte, readSize), time.Now().Add(longTimeout))
+	if err != nil || k.match != dnswire.Whole {
+		t.Fatalf("the answer did not arrive: %v, %v", k.match, err)
+	}
+	if again {
+		t.Error("the socket may be used again")
+	}
 }
