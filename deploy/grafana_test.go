@@ -3,8 +3,10 @@ package deploy
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,25 +16,40 @@ import (
 const dashboardFile = "grafana/sekimori.json"
 
 type dashboard struct {
-	UID        string
-	Panels     []panel
-	Templating struct {
+	UID         string
+	Panels      []panel // loadDashboard puts the panels of a closed row behind the row
+	Annotations struct{ List []annotation }
+	Templating  struct {
 		List []struct{ Name, Definition string }
 	}
 }
 
+type annotation struct {
+	Name, Expr      string
+	Datasource      struct{ UID string }
+	UseValueForTime bool
+}
+
 type panel struct {
 	ID                       int
+	Collapsed                bool    // of a row
+	Panels                   []panel // of a row that is closed
 	Type, Title, Description string
 	GridPos                  struct{ X, Y, W, H int }
 	Datasource               struct{ UID string }
-	Targets                  []struct{ Expr, RefID, LegendFormat string }
-	Options                  struct{ Content string }
-	FieldConfig              struct {
+	Targets                  []struct {
+		Expr, RefID, LegendFormat string
+		Exemplar                  bool
+	}
+	Options     struct{ Content string }
+	FieldConfig struct {
 		Defaults struct {
 			Unit     string
 			Decimals *int
 			NoValue  string
+			Custom   struct{ ThresholdsStyle struct{ Mode string } }
+
+			Thresholds struct{ Steps []struct{ Value *float64 } }
 		}
 	}
 	Transformations []struct {
@@ -46,6 +63,11 @@ func loadDashboard(t *testing.T) dashboard {
 	if err := json.Unmarshal([]byte(readFile(t, dashboardFile)), &d); err != nil {
 		t.Fatal(err)
 	}
+	var all []panel
+	for _, p := range d.Panels {
+		all = append(append(all, p), p.Panels...)
+	}
+	d.Panels = all
 	return d
 }
 
@@ -61,6 +83,11 @@ func (d dashboard) queries() map[string]string {
 			all[fmt.Sprintf("panel %q, query %s", p.Title, q.RefID)] = variables.Replace(q.Expr)
 		}
 	}
+	for _, a := range d.Annotations.List {
+		if a.Expr != "" {
+			all["annotation "+a.Name] = variables.Replace(a.Expr)
+		}
+	}
 	for _, v := range d.Templating.List {
 		if values, ok := strings.CutPrefix(v.Definition, "label_values("); ok {
 			all["variable "+v.Name] = variables.Replace(values[:strings.LastIndex(values, ",")])
@@ -73,11 +100,23 @@ func TestDashboardIsWhole(t *testing.T) {
 	d := loadDashboard(t)
 	ids, cells := map[int]bool{}, map[[2]int]string{}
 	var rows []string
+	line := 0 // where the row of the panel is
 	for _, p := range d.Panels {
 		if ids[p.ID] || p.Title == "" {
 			t.Errorf("panel %d %q: no title, or an id used twice", p.ID, p.Title)
 		}
 		ids[p.ID] = true
+		if p.Type == "row" {
+			// A closed row takes one line. Its panels have the places that they get when it is open.
+			rows, cells = append(rows, p.Title), map[[2]int]string{}
+			if open := len(rows) == 1; p.Collapsed == open || len(p.Panels) == 0 != open {
+				t.Errorf("row %q: closed %v, with %d panels; only the first row is to be open", p.Title, p.Collapsed, len(p.Panels))
+			}
+			line = p.GridPos.Y
+		}
+		if p.Type != "row" && p.GridPos.Y <= line {
+			t.Errorf("panel %q lies above its row", p.Title)
+		}
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other := cells[[2]int{x, y}]; other != "" || x >= 24 {
@@ -86,11 +125,7 @@ func TestDashboardIsWhole(t *testing.T) {
 				cells[[2]int{x, y}] = p.Title
 			}
 		}
-		switch p.Type {
-		case "row":
-			rows = append(rows, p.Title)
-			continue
-		case "text":
+		if p.Type == "row" || p.Type == "text" {
 			continue
 		}
 		if p.Description == "" || len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" {
@@ -104,10 +139,9 @@ func TestDashboardIsWhole(t *testing.T) {
 
 // notShown has the metrics that need no panel, with the reasons.
 var notShown = map[string]string{
-	"sekimori_config_last_reload_success_timestamp_seconds": "whether the configuration is the one on disk says sekimori_config_last_reload_successful",
-	"sekimori_messages_held_total":                          "the alert SekimoriHoldingMany watches it, and the panels of the verdicts show what is quarantined",
-	"sekimori_probe_messages_total":                         "who runs sekimori probe sees its outcome",
-	"sekimori_dns_upstream_info":                            "the description of \"DNS servers\" says that it names the addresses",
+	"sekimori_message_duration_seconds": "it is the old name of sekimori_message_wait_seconds",
+	"sekimori_probe_messages_total":     "who runs sekimori probe sees its outcome",
+	"sekimori_dns_upstream_info":        "the description of \"DNS servers\" says that it names the addresses",
 }
 
 // checkShown checks that every metric of the daemon is either on the dashboard or in notShown, but
@@ -198,22 +232,24 @@ func TestDashboardTableColumns(t *testing.T) {
 				labels += fmt.Sprintf(", %s=%q", column, values[column])
 			}
 		}
-		promtoolEvaluates(t, input, variables.Replace(p.Targets[0].Expr), "{"+labels+"}")
+		promtoolEvaluates(t, input, variables.Replace(p.Targets[0].Expr), "{"+labels+"}", 1)
 	}
 	if tables == 0 {
 		t.Error("no table")
 	}
 }
 
-// promtoolEvaluates checks that the result of expr is exactly one series, with these labels and the
-// value 1.
-func promtoolEvaluates(t *testing.T, input []any, expr, labels string) {
+// promtoolEvaluates checks that the result of expr is exactly one series, with these labels and this
+// value. If labels is "", it checks that there is no series.
+func promtoolEvaluates(t *testing.T, input []any, expr, labels string, value float64) {
 	t.Helper()
+	want := []any{}
+	if labels != "" {
+		want = append(want, map[string]any{"labels": labels, "value": value})
+	}
 	file, err := yaml.Marshal(map[string]any{"tests": []any{map[string]any{
 		"interval": "1m", "input_series": input,
-		"promql_expr_test": []any{map[string]any{
-			"expr": expr, "eval_time": "1m", "exp_samples": []any{map[string]any{"labels": labels, "value": 1}},
-		}},
+		"promql_expr_test": []any{map[string]any{"expr": expr, "eval_time": "1m", "exp_samples": want}},
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -249,5 +285,103 @@ func TestDashboardSaysWhenThereIsNothing(t *testing.T) {
 	}
 	if checked == 0 {
 		t.Error("no share and no quantile found")
+	}
+}
+
+// drawn has the panels that draw the threshold of an alert.
+var drawn = map[string]string{
+	"SekimoriTempfail":          "Shares with an alert",
+	"SekimoriDNSFailing":        "Shares with an alert",
+	"SekimoriUndecided":         "Shares with an alert",
+	"SekimoriSlow":              "Wait at the end of message",
+	"SekimoriSessionsNearLimit": "How near the limits",
+	"SekimoriMemoryNearLimit":   "How near the limits",
+	"SekimoriHoldingMany":       "Put on hold within an hour",
+	"SekimoriRejectsRising":     "Rejects, and a week before",
+}
+
+// TestDashboardDrawsThresholds checks that each panel in drawn has a line at the threshold of the
+// alert, and that its description names the alert. Every other line is one too many.
+func TestDashboardDrawsThresholds(t *testing.T) {
+	wanted := map[string]map[string]bool{} // the thresholds of a panel, by its title
+	descriptions := map[string]string{}
+	for _, p := range loadDashboard(t).Panels {
+		descriptions[p.Title] = p.Description
+	}
+	for _, r := range alerts(t) {
+		title := drawn[r.Alert]
+		if title == "" {
+			continue
+		}
+		threshold := regexp.MustCompile(`> ([0-9.]+)\s*(?:and\b|$)`).FindStringSubmatch(r.Expr)
+		if threshold == nil || !strings.Contains(descriptions[title], r.Alert) {
+			t.Fatalf("%s: threshold %q, or panel %q does not name the alert", r.Alert, threshold, title)
+		}
+		if wanted[title] == nil {
+			wanted[title] = map[string]bool{}
+		}
+		wanted[title][threshold[1]] = true
+	}
+	for _, p := range loadDashboard(t).Panels {
+		lines := map[string]bool{}
+		for _, s := range p.FieldConfig.Defaults.Thresholds.Steps {
+			if p.FieldConfig.Defaults.Custom.ThresholdsStyle.Mode != "" && s.Value != nil {
+				lines[strconv.FormatFloat(*s.Value, 'f', -1, 64)] = true
+			}
+		}
+		if !maps.Equal(lines, wanted[p.Title]) {
+			t.Errorf("panel %q has lines at %v, want %v", p.Title, lines, wanted[p.Title])
+		}
+	}
+}
+
+// TestDashboardMarks checks that the annotations mark restarts, reloads and refused reloads. A start
+// also loads the configuration, which must not be marked as a reload.
+func TestDashboardMarks(t *testing.T) {
+	need(t, "promtool", "prometheus")
+	exprs := map[string]string{}
+	for _, a := range loadDashboard(t).Annotations.List {
+		exprs[a.Name] = variables.Replace(a.Expr)
+		if times := a.Name == "Restarts" || a.Name == "Reloads"; a.Expr != "" && (a.Datasource.UID != "${datasource}" || a.UseValueForTime != times) {
+			t.Errorf("annotation %s: %+v", a.Name, a)
+		}
+	}
+	const daemon = `job="sekimori", instance="mx1"`
+	for _, tt := range []struct {
+		reason, name           string
+		started, loaded, whole string
+		labels                 string
+		value                  float64
+	}{
+		{"a start", "Restarts", "1000.5", "1001", "1", "{" + daemon + "}", 1000500},
+		{"a start", "Reloads", "1000.5", "1001", "1", "", 0},
+		{"a reload", "Reloads", "1000.5", "1500", "1", "{" + daemon + "}", 1500000},
+		{"a good configuration", "Refused reloads", "1000.5", "1500", "1", "{" + daemon + "}", 0},
+		{"a refused reload", "Refused reloads", "1000.5", "1500", "0", "{" + daemon + "}", 1},
+	} {
+		promtoolEvaluates(t, []any{
+			map[string]any{"series": "process_start_time_seconds{" + daemon + "}", "values": tt.started + "x1"},
+			map[string]any{"series": "sekimori_config_last_reload_success_timestamp_seconds{" + daemon + "}", "values": tt.loaded + "x1"},
+			map[string]any{"series": "sekimori_config_last_reload_successful{" + daemon + "}", "values": tt.whole + "x1"},
+		}, exprs[tt.name], tt.labels, tt.value)
+	}
+}
+
+// TestDashboardShowsExemplars checks that the panel of the wait asks for exemplars, once and not with
+// each of its queries.
+func TestDashboardShowsExemplars(t *testing.T) {
+	asking := 0
+	for _, p := range loadDashboard(t).Panels {
+		for _, q := range p.Targets {
+			if q.Exemplar {
+				asking++
+				if !strings.Contains(q.Expr, "sekimori_message_wait_seconds_bucket") {
+					t.Errorf("panel %q asks for exemplars of %s", p.Title, q.Expr)
+				}
+			}
+		}
+	}
+	if asking != 1 {
+		t.Errorf("%d queries ask for exemplars, want 1", asking)
 	}
 }

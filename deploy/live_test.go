@@ -89,7 +89,7 @@ func checkTheCheck(t *testing.T, live series) {
 		{`sekimori_messages_total{verdict="rejected"}`, "no series for"},
 		{`sekimori_messages_total{action="reject"}`, "no label action"},
 		{`sum by (verdicts) (sekimori_messages_total)`, "no metric has the label verdicts"},
-		{`sekimori_message_duration_seconds`, "no metric sekimori_message_duration_seconds"}, // only sekimori_message_duration_seconds_bucket and the like exist
+		{`sekimori_message_wait_seconds`, "no metric sekimori_message_wait_seconds"}, // only sekimori_message_wait_seconds_bucket and the like exist
 		{`vector(0)`, "no metric in"},
 		{`sum by (verdict) (rate(sekimori_messages_total{job="sekimori"}[5m]))`, ""},
 	} {

@@ -75,23 +75,44 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
+// handbook is the place of the handbook in the runbook_url of the alerts. The packages install it
+// there.
+const handbook = "file:///usr/share/doc/sekimori/"
+
+// TestRunbooks checks that the runbook_url of each alert leads to a heading of a page in docs that
+// has the alert's name.
+func TestRunbooks(t *testing.T) {
+	if !strings.Contains(readFile(t, "packages/nfpm.yaml"), "dst: "+strings.TrimPrefix(handbook, "file://")+"}") {
+		t.Errorf("the packages do not install the handbook in %s", handbook)
+	}
+	for _, r := range alerts(t) {
+		place, found := strings.CutPrefix(r.Annotations["runbook_url"], handbook)
+		page, anchor, _ := strings.Cut(place, "#")
+		if !found || !isFile("docs/"+page) || !anchors(readFile(t, "docs/"+page))[anchor] || anchor != strings.ToLower(r.Alert) {
+			t.Errorf("%s: the runbook_url %q leads to no heading", r.Alert, r.Annotations["runbook_url"])
+		}
+	}
+}
+
 // TestEveryAlertIsDocumented checks the section "Alerts" of docs/operate.md. For every alert it
 // must say when the alert fires and what to do. It must not have alerts that do not exist.
 func TestEveryAlertIsDocumented(t *testing.T) {
 	_, section, _ := strings.Cut(readFile(t, "docs/operate.md"), "\n## Alerts\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	rows := map[string][2]string{} // when the alert fires, and what to do, by the name of the alert
-	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (.*?) \\| (.*) \\|$").FindAllStringSubmatch(section, -1) {
-		rows[m[1]] = [2]string{m[2], m[3]}
+	parts := map[string][2]string{} // when the alert fires, and what to do, by the name of the alert
+	for _, part := range strings.Split(section, "\n### ")[1:] {
+		name, text, _ := strings.Cut(part, "\n\n")
+		when, what, _ := strings.Cut(text, "\n\n")
+		parts[name] = [2]string{when, what}
 	}
 	for _, r := range alerts(t) {
-		if row := rows[r.Alert]; row[0] == "" || len(row[1]) < 40 {
-			t.Errorf("docs/operate.md does not say of %s when it fires and what to do: %q", r.Alert, row)
+		if part := parts[r.Alert]; !strings.HasPrefix(part[0], "It fires when ") || len(part[1]) < 40 {
+			t.Errorf("docs/operate.md does not say of %s when it fires and what to do: %q", r.Alert, part)
 		}
-		delete(rows, r.Alert)
+		delete(parts, r.Alert)
 	}
-	if len(rows) > 0 {
-		t.Errorf("docs/operate.md explains alerts that do not exist: %v", rows)
+	if len(parts) > 0 {
+		t.Errorf("docs/operate.md explains alerts that do not exist: %v", parts)
 	}
 	for _, name := range regexp.MustCompile(`sekimori_\w+`).FindAllString(section, -1) {
 		if !strings.Contains(readFile(t, "docs/metrics.md"), "`"+name) {

@@ -110,7 +110,8 @@ func TestDaemon(t *testing.T) {
 		`sekimori_enforcement_mode_info{mode="enforce"} 1`, `sekimori_build_info{`, `sekimori_config_last_reload_successful 1`,
 		`sekimori_consent_lookups_total{result="in",source="default"} 2`, `sekimori_consent_lookups_total{result="failed",source="socketmap"} 0`,
 		`sekimori_consent_mixed_total 0`, `sekimori_stage_duration_seconds_count{stage="consent"} 2`, `sekimori_map_last_reload_successful{map="recipients"} 1`,
-		`sekimori_message_duration_seconds_count 2`, `sekimori_dns_queries_total{`,
+		`sekimori_message_wait_seconds_count 2`, `sekimori_message_duration_seconds_count 2`,
+		`sekimori_messages_tls_total{version="none"} 2`, `sekimori_dns_queries_total{`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)

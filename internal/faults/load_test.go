@@ -144,7 +144,7 @@ func TestTwoThousandActive(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	accepted, all := d.metric(`sekimori_messages_total{verdict="accept"}`), d.metric("sekimori_message_duration_seconds_count")
+	accepted, all := d.metric(`sekimori_messages_total{verdict="accept"}`), d.metric("sekimori_message_wait_seconds_count")
 	if accepted != n*rounds/2+1 || all != n*rounds+2 {
 		t.Errorf("%v messages accepted of %v", accepted, all)
 	}

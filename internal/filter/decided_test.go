@@ -56,3 +56,20 @@ func TestObserversKeepDecisions(t *testing.T) {
 		}
 	}
 }
+
+// TestTLSVersion checks that an observer gets the TLS version of the connection. A client that
+// begins TLS says HELO again, and only then does the MTA name the version.
+func TestTLSVersion(t *testing.T) {
+	addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{}, milter.Limits{})
+	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+	for i, version := range []string{"", "TLSv1.3"} {
+		s.c.SetMacro("{tls_version}", version)
+		if _, err := s.c.Helo("h.example"); err != nil {
+			t.Fatal(err)
+		}
+		s.send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example"))
+		if len(seen.decisions) != i+1 || seen.decisions[i].Session.TLSVersion != version || seen.decisions[i].Evaluation.Session.TLSVersion != version {
+			t.Errorf("message %d: %+v, want the version %q", i, seen.decisions, version)
+		}
+	}
+}

@@ -73,6 +73,27 @@ func (b builder) histogram(name, help string, buckets []float64) prometheus.Hist
 	return h
 }
 
+// alias exposes a metric under a second name too, so that a name can be replaced without
+// an interruption. It costs nothing until the metric is scraped.
+func (b builder) alias(m prometheus.Metric, name, help string) {
+	b.reg.MustRegister(renamed{m, prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, nil, nil)})
+}
+
+// renamed is a metric under another name. It is a collector of only itself.
+type renamed struct {
+	prometheus.Metric
+	desc *prometheus.Desc
+}
+
+// Desc implements prometheus.Metric.
+func (r renamed) Desc() *prometheus.Desc { return r.desc }
+
+// Describe implements prometheus.Collector.
+func (r renamed) Describe(to chan<- *prometheus.Desc) { to <- r.desc }
+
+// Collect implements prometheus.Collector.
+func (r renamed) Collect(to chan<- prometheus.Metric) { to <- r }
+
 // histograms creates histograms of durations with one label.
 func (b builder) histograms(name, help, label string) *series[string, prometheus.Observer] {
 	v := prometheus.NewHistogramVec(histogramOpts(name, help, durationBuckets), []string{label})

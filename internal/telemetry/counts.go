@@ -36,7 +36,7 @@ type Counts struct {
 // Counts returns the current values.
 func (m *Metrics) Counts() Counts {
 	c := Counts{
-		Messages: values(m.messages), EndOfMessage: readout.Times(m.messageDuration),
+		Messages: values(m.messages), EndOfMessage: readout.Times(m.messageWait),
 		Overrides: values(m.dmarcOverride), RuleHits: values(m.ruleHits), Shadow: values(m.shadow),
 		SPFMailFrom: map[string]int64{}, SPFHELO: map[string]int64{},
 		DKIM:      sums(m.dkimSignatures, func(k [3]string) string { return k[0] }),

@@ -34,12 +34,13 @@ var spfResults = []spf.Result{spf.None, spf.Neutral, spf.Pass, spf.Fail, spf.Sof
 // Metrics holds the series of the daemon, except the series about DNS, which are in
 // package resolver.
 type Metrics struct {
-	messages        *counters[string]
-	held            prometheus.Counter
-	probes          *counters[string]
-	messageDuration prometheus.Histogram
-	stageDuration   *series[string, prometheus.Observer]
-	messageBytes    prometheus.Histogram
+	messages      *counters[string]
+	held          prometheus.Counter
+	probes        *counters[string]
+	tls           *counters[string]
+	messageWait   *waits
+	stageDuration *series[string, prometheus.Observer]
+	messageBytes  prometheus.Histogram
 
 	dmarc         *counters[[3]string]
 	undecided     *counters[[3]string]
@@ -85,12 +86,13 @@ type Metrics struct {
 func New(reg prometheus.Registerer) *Metrics {
 	b := builder{reg}
 	m := &Metrics{
-		messages:        b.counters("messages_total", "Messages by what was decided; in monitor mode what would have been.", "verdict"),
-		held:            b.counter("messages_held_total", "Messages that the MTA was asked to put on hold."),
-		probes:          b.counters("probe_messages_total", "Messages of sekimori probe by what was decided; no other series counts them.", "verdict"),
-		messageDuration: b.histogram("message_duration_seconds", "Time the MTA waited at end of message.", durationBuckets),
-		stageDuration:   b.histograms("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
-		messageBytes:    b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
+		messages:      b.counters("messages_total", "Messages by what was decided; in monitor mode what would have been.", "verdict"),
+		held:          b.counter("messages_held_total", "Messages that the MTA was asked to put on hold."),
+		probes:        b.counters("probe_messages_total", "Messages of sekimori probe by what was decided; no other series counts them.", "verdict"),
+		tls:           b.counters("messages_tls_total", "Evaluated messages by the TLS version of the connection that brought them.", "version"),
+		messageWait:   newWaits(b),
+		stageDuration: b.histograms("stage_duration_seconds", "Wall time of each stage, mostly overlapping the transfer.", "stage"),
+		messageBytes:  b.histogram("message_bytes", "Size of messages, header and body, in octets.", prometheus.ExponentialBuckets(1024, 4, 9)),
 
 		dmarc: b.counters3("dmarc_total",
 			"Messages by DMARC result, published policy and disposition; in monitor mode what it would have been.",
@@ -149,6 +151,9 @@ func (m *Metrics) startAtZero() {
 	for _, a := range policy.Actions {
 		m.messages.with(string(a))
 		m.probes.with(string(a))
+	}
+	for _, version := range append([]string{"", tlsOther}, tlsVersions...) {
+		m.tls.with(tlsLabel(version))
 	}
 	for _, t := range policy.OverrideTypes {
 		m.dmarcOverride.with(string(t))
@@ -215,8 +220,9 @@ func (m *Metrics) Decided(d *judge.Decision, took time.Duration) {
 // evaluated counts a message that was evaluated. `took` is how long the MTA waited at
 // the end of the message.
 func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.Duration) {
-	m.messageDuration.Observe(took.Seconds())
+	m.messageWait.observe(took, e.Envelope.QueueID, e.Time)
 	m.stageDuration.with("eom").Observe(took.Seconds())
+	m.tls.with(tlsLabel(e.Session.TLSVersion)).Inc()
 	m.messageBytes.Observe(float64(e.Envelope.Size))
 	for mech, c := range e.Cost {
 		m.stageDuration.with(string(mech)).Observe(c.Elapsed.Seconds())

@@ -108,7 +108,7 @@ func TestMetrics(t *testing.T) {
 		{"sekimori_messages_total", map[string]string{"verdict": "reject"}, 1},
 		{"sekimori_messages_total", map[string]string{"verdict": "skip"}, 1},
 		{"sekimori_messages_total", map[string]string{"verdict": "quarantine"}, 0},
-		{"sekimori_message_duration_seconds", nil, 1},
+		{"sekimori_message_wait_seconds", nil, 1},
 		{"sekimori_stage_duration_seconds", map[string]string{"stage": "spf"}, 1},
 		{"sekimori_dmarc_total", map[string]string{"result": "fail", "policy": "reject", "disposition": "reject"}, 1},
 		{"sekimori_dmarc_override_total", map[string]string{"reason": "local_policy"}, 1},
