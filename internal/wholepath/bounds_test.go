@@ -260,6 +260,7 @@ var bounds = []bound{
 	{"telemetry.maxKnownAuthors", "4096", "names", "anyone can invent author domains, and each takes memory", "", "telemetry.TestAuthorDomainsConcurrently"},
 	{"telemetry.maxLineKept", "8192", "octets", "the part of a record's buffer that is kept for the next record", "", "telemetry.TestLineKept"},
 	{"telemetry.maxLogged", "256", "octets of a value", "a person reads the record, which is one line", "", "telemetry.TestRecord wholepath.TestBoundLog"},
+	{"telemetry.maxMarkBytes", "64", "octets", "the client library panics at an exemplar that is longer than 128 characters", "", "telemetry.FuzzExemplar"},
 	{"telemetry.maxNativeBuckets", "160", "buckets", "more buckets would take more memory for each histogram", "", "telemetry.TestMetrics"},
 	{"telemetry.maxQueuedLog", "4194304", "octets", "a log reader that does not read must not stop mail", "", "telemetry.TestLogWriterNeverBlocks"},
 	{"topology.maxMTAs", "256", "addresses of MTAs", "for each MTA, the log warns once about milter features that it does not offer", "", "topology.TestMTAs"},
