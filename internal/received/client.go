@@ -23,10 +23,50 @@ import (
 // means. If a comment looks like a client, but in another form, readClient returns an error.
 // Without the error, the field would count as a move of the message within the host. Then the
 // fields below it, which the client wrote, would be believed.
+//
+// readClient also returns an error if two comments name a client. An MTA writes one such comment.
+// The other could be a part of a HELO name with parentheses, which the client chose.
 func (r *Field) readClient(comments []string) error {
 	if len(comments) == 0 {
 		return nil
 	}
+	_, wordIsAddress := literal(r.HELO)
+	if err := r.firstComment(comments); err != nil {
+		return err
+	}
+	used := 1
+	if saysHELO(strings.Fields(comments[0])) && !wordIsAddress {
+		used = 2 // in the form of qmail, the second comment has the address
+	}
+	if r.Address.IsValid() && slices.ContainsFunc(comments[used:], namesClient) {
+		r.Address = netip.Addr{}
+		return errUnreadable
+	}
+	return nil
+}
+
+// namesClient reports whether a comment has an address where MTAs write the address of the client:
+// in brackets, or alone.
+func namesClient(comment string) bool {
+	if _, ok := address(strings.TrimSpace(comment[strings.LastIndexByte(comment, '@')+1:])); ok {
+		return true
+	}
+	for rest := comment; ; {
+		_, after, ok := strings.Cut(rest, "[")
+		if !ok {
+			return false
+		}
+		inner, _, _ := strings.Cut(after, "]")
+		if _, ok := address(inner); ok {
+			return true
+		}
+		rest = after
+	}
+}
+
+// firstComment reads the client from the first comment, and in the form of qmail also from the
+// second.
+func (r *Field) firstComment(comments []string) error {
 	r.loggedIn = slices.ContainsFunc(comments[1:], saysLogin)
 	first := comments[0]
 	words := strings.Fields(first)
@@ -36,7 +76,7 @@ func (r *Field) readClient(comments []string) error {
 		return nil
 	case saysHELO(words):
 		return r.afterHELO(words, comments[1:])
-	case len(words) > 0 && slices.ContainsFunc(words, isParameter) && !strings.ContainsAny(first, "["):
+	case len(words) > 0 && (isParameter(words[0]) || slices.ContainsFunc(words, isParameter) && !strings.Contains(first, "[")):
 		return r.exim(words)
 	case strings.Contains(first, "["):
 		return r.bracketed(first)
@@ -98,10 +138,11 @@ func isParameter(word string) bool {
 	return ok && slices.Contains([]string{"helo", "port", "ident"}, name)
 }
 
-// exim reads "from [ADDRESS] (helo=NAME port=25 ident=USER)".
+// exim reads "from [ADDRESS] (helo=NAME port=25 ident=USER)". NAME may be another address in
+// brackets, which the client chose.
 func (r *Field) exim(words []string) error {
 	addr, ok := literal(r.HELO)
-	if !ok {
+	if !ok || slices.ContainsFunc(words, func(w string) bool { return !isParameter(w) }) {
 		return errUnreadable
 	}
 	r.Address = addr

@@ -35,6 +35,17 @@ func TestForms(t *testing.T) {
 		"Exim, a name":           {"from mail.a.example ([192.0.2.66]) by mx.test with esmtp (Exim 4.96) id X", "mail.a.example", "192.0.2.66", "", false},
 		"Exim, a name and another HELO": {"from host.a.example ([192.0.2.66]:41234 helo=mail.a.example) by mx.test with esmtpsa (Exim 4.96) id " +
 			"X", "mail.a.example", "192.0.2.66", "host.a.example", true},
+		"Exim, no name, a literal as the HELO": {"from [192.0.2.66] (helo=[203.0.113.9]) by mx.test with esmtp (Exim 4.96) id X",
+			"[203.0.113.9]", "192.0.2.66", "", false},
+		"Exim, no name, with port, a literal as the HELO": {"from [192.0.2.66]:41234 (helo=[203.0.113.9]) by mx.test with esmtp (Exim 4.96) id X",
+			"[203.0.113.9]", "192.0.2.66", "", false},
+		"Exim, no name, all parameters, a literal as the HELO": {"from [192.0.2.66] (port=41234 helo=[203.0.113.9] ident=ann) by mx.test with esmtp " +
+			"(Exim 4.96) id X", "[203.0.113.9]", "192.0.2.66", "", false},
+		"Exim, a name, a literal as the HELO": {"from host.a.example ([192.0.2.66]:41234 helo=[203.0.113.9]) by mx.test with esmtp (Exim 4.96) id X",
+			"[203.0.113.9]", "192.0.2.66", "host.a.example", false},
+		"qmail, a literal as the HELO": {"from unknown (HELO [203.0.113.9]) (192.0.2.66) by mx.test with SMTP", "[203.0.113.9]", "192.0.2.66", "", false},
+		"Exchange, a literal as the HELO": {"from [203.0.113.9] (192.0.2.66) by mx.test with Microsoft SMTP Server id 15.20.1",
+			"[203.0.113.9]", "192.0.2.66", "", false},
 		"Exim, IPv6": {"from [2001:db8::66]:41234 (helo=mail.a.example) by mx.test with esmtp (Exim 4.96) id X",
 			"mail.a.example", "2001:db8::66", "", false},
 		"Exchange": {"from mail.a.example (192.0.2.66) by mx.test (10.0.0.5) with Microsoft SMTP Server (version=TLS1_2, " +
@@ -85,19 +96,27 @@ func TestUnreadable(t *testing.T) {
 	const below = "Received: from good.example (good.example [198.51.100.1]) by mx.test (Postfix) with ESMTP id F\r\n" +
 		"Return-Path: <a@a.example>\r\nFrom: a@a.example\r\n\r\n"
 	for name, value := range map[string]string{
-		"no address at all":              "from mail.a.example by mx.test with ESMTP id 1",
-		"a comment without an address":   "from mail.a.example (some words) by mx.test with ESMTP id 1",
-		"half an address":                "from mail.a.example (192.0.2) by mx.test with SMTP",
-		"half an IPv6 address":           "from mail.a.example (2001:db8:66) by mx.test with SMTP",
-		"qmail, a name for the address":  "from unknown (HELO mail.a.example) (elsewhere) by mx.test with SMTP",
-		"qmail, cut off":                 "from unknown (HELO mail.a.example) by mx.test with SMTP",
-		"Exim's form, no literal":        "from mail.a.example (helo=x) by mx.test with esmtp (Exim 4.96) id X",
-		"Exim's form, other words":       "from mail.a.example ([192.0.2.66] shelo=x) by mx.test with esmtp (Exim 4.96) id X",
-		"a literal chosen by the client": "from [127.0.0.1] by mx.test with ESMTP id 1",
-		"a port that is not a number":    "from mail.a.example ([192.0.2.66]:http) by mx.test with ESMTP id 1",
-		"a HELO that names another host": "from mx.test.a.example by mx.test with ESMTP id 1",
-		"two addresses":                  "from mail.a.example ([192.0.2.66] [10.0.0.1]) by mx.test with ESMTP id 1",
-		"qmail, from the network, alone": "(qmail 12 invoked from network); 22 Nov 2026 08:00:00 -0000",
+		"no address at all":               "from mail.a.example by mx.test with ESMTP id 1",
+		"a comment without an address":    "from mail.a.example (some words) by mx.test with ESMTP id 1",
+		"half an address":                 "from mail.a.example (192.0.2) by mx.test with SMTP",
+		"half an IPv6 address":            "from mail.a.example (2001:db8:66) by mx.test with SMTP",
+		"qmail, a name for the address":   "from unknown (HELO mail.a.example) (elsewhere) by mx.test with SMTP",
+		"qmail, cut off":                  "from unknown (HELO mail.a.example) by mx.test with SMTP",
+		"Exim's form, no literal":         "from mail.a.example (helo=x) by mx.test with esmtp (Exim 4.96) id X",
+		"Exim's form, other words":        "from mail.a.example ([192.0.2.66] shelo=x) by mx.test with esmtp (Exim 4.96) id X",
+		"a literal chosen by the client":  "from [127.0.0.1] by mx.test with ESMTP id 1",
+		"a port that is not a number":     "from mail.a.example ([192.0.2.66]:http) by mx.test with ESMTP id 1",
+		"a HELO that names another host":  "from mx.test.a.example by mx.test with ESMTP id 1",
+		"Exim, words in the HELO":         "from [192.0.2.66] (helo=x [203.0.113.9]) by mx.test with esmtp (Exim 4.96) id X",
+		"a HELO with a comment":           "from x (good.example [203.0.113.9]) (host.a.example [192.0.2.66]) by mx.test (Postfix) with ESMTP id 1",
+		"a HELO with a bare comment":      "from x (203.0.113.9) (host.a.example [192.0.2.66]) by mx.test with ESMTP id 1",
+		"a HELO with a comment, qmail":    "from unknown (HELO x) (203.0.113.9) (192.0.2.66) by mx.test with SMTP",
+		"a HELO with a comment, Exchange": "from x (203.0.113.9) (192.0.2.66) by mx.test with Microsoft SMTP Server id 15.20.1",
+		"a literal, then qmail's form":    "from [203.0.113.9] (HELO x) (192.0.2.66) by mx.test with SMTP",
+		"a name like Exim's parameter":    "from [203.0.113.9] (helo=x [192.0.2.66] (may be forged)) by mx.test (8.17.1/8.17.1) with ESMTP id 1",
+		"a recipient like Exim's comment": "from [203.0.113.9] by mx.test with SMTP for <a (Exim x)@b>",
+		"two addresses":                   "from mail.a.example ([192.0.2.66] [10.0.0.1]) by mx.test with ESMTP id 1",
+		"qmail, from the network, alone":  "(qmail 12 invoked from network); 22 Nov 2026 08:00:00 -0000",
 	} {
 		t.Run(name, func(t *testing.T) {
 			for what, rest := range map[string]string{"above a forged one": below, "alone": strings.TrimPrefix(below, below[:strings.Index(below, "Return-Path")])} {

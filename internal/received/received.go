@@ -154,7 +154,7 @@ func (r *Field) clauses(s *scanner) error {
 			if from, ok := strings.CutPrefix(text, "envelope-from "); ok {
 				r.envelopeFrom(from)
 			}
-			if addr, ok := literal(r.HELO); ok && strings.HasPrefix(text, "Exim ") && !r.hasComments {
+			if addr, ok := literal(r.HELO); ok && strings.HasPrefix(text, "Exim ") && !r.hasComments && !r.namesMail() {
 				r.Address = addr // Exim: the client has no name, and its HELO was missing or was its address
 			}
 		case "envelope-from": // Haraka writes envelope-from outside of a comment
@@ -168,6 +168,10 @@ func (r *Field) clauses(s *scanner) error {
 		}
 	}
 }
+
+// namesMail reports whether the field already had an address of the envelope, which strangers
+// choose.
+func (r *Field) namesMail() bool { return r.For != "" || r.HasEnvelopeFrom }
 
 // envelopeFrom sets the envelope sender, unless the field had an envelope-from before.
 func (r *Field) envelopeFrom(s string) {
