@@ -16,6 +16,7 @@ func Advice(cfg *config.Config) []string {
 		out = append(out, text)
 	}
 	out = append(out, networkAdvice(cfg.Trusted.Networks)...)
+	out = append(out, relayAdvice(cfg.Trusted)...)
 	return append(out, serverAdvice(cfg.DNS, resolver.ResolvConf)...)
 }
 

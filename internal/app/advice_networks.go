@@ -26,16 +26,41 @@ var notRouted = []netip.Prefix{
 func networkAdvice(networks []config.Network) []string {
 	var out []string
 	for i, n := range networks {
-		widest := widestTrusted6
-		if n.Addr().Is4() {
-			widest = widestTrusted4
-		}
-		inside := func(p netip.Prefix) bool { return p.Bits() <= n.Bits() && p.Contains(n.Addr()) }
-		if n.Bits() >= widest || slices.ContainsFunc(notRouted, inside) {
+		widest, wide := tooWide(n)
+		if !wide {
 			continue
 		}
 		out = append(out, fmt.Sprintf("trusted.networks[%d]: %s is wider than /%d: mail that strangers send from there is not evaluated at all; "+
 			"name the networks that are yours", i, n.Prefix, widest))
+	}
+	return out
+}
+
+// tooWide reports whether n is wider than the network of one organization, and returns the prefix
+// length of the widest such network. A network that is not routed is not too wide.
+func tooWide(n config.Network) (widest int, wide bool) {
+	widest = widestTrusted6
+	if n.Addr().Is4() {
+		widest = widestTrusted4
+	}
+	inside := func(p netip.Prefix) bool { return p.Bits() <= n.Bits() && p.Contains(n.Addr()) }
+	return widest, n.Bits() < widest && !slices.ContainsFunc(notRouted, inside)
+}
+
+// relayAdvice warns about relays that include strangers, and about those that have no effect
+// because they are trusted.
+func relayAdvice(t config.Trusted) []string {
+	var out []string
+	for i, r := range t.Relays {
+		n := r.Network
+		if widest, wide := tooWide(n); wide {
+			out = append(out, fmt.Sprintf("trusted.relays[%d]: %s is wider than /%d: strangers who connect from there choose the client "+
+				"that SPF is evaluated for; name the addresses of the relay", i, n, widest))
+		}
+		if slices.ContainsFunc(t.Networks, func(own config.Network) bool { return own.Bits() <= n.Bits() && own.Contains(n.Addr()) }) {
+			out = append(out, fmt.Sprintf("trusted.relays[%d]: %s is in trusted.networks, so its mail is not evaluated at all; "+
+				"take it out of one of the two", i, n))
+		}
 	}
 	return out
 }

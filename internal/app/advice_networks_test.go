@@ -27,6 +27,27 @@ func TestNetworkAdvice(t *testing.T) {
 	}
 }
 
+func TestRelayAdvice(t *testing.T) {
+	for _, tt := range []struct{ network, want string }{
+		{"192.0.2.7", ""},
+		{"10.9.0.1", "trusted.relays[0]: 10.9.0.1 is in trusted.networks"},
+		{"10.8.0.0/15", ""}, // only a part of it is trusted
+		{"0.0.0.0/0", "trusted.relays[0]: 0.0.0.0/0 is wider than /8"},
+		{"2000::/3", "trusted.relays[0]: 2000::/3 is wider than /19"},
+	} {
+		trusted := config.Trusted{Networks: make([]config.Network, 1), Relays: make([]config.Relay, 1)}
+		for text, n := range map[string]*config.Network{"10.9.0.0/16": &trusted.Networks[0], tt.network: &trusted.Relays[0].Network} {
+			if err := n.UnmarshalText([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := relayAdvice(trusted)
+		if (len(got) > 0) != (tt.want != "") || len(got) > 1 || tt.want != "" && !strings.HasPrefix(got[0], tt.want) {
+			t.Errorf("%s: %q", tt.network, got)
+		}
+	}
+}
+
 func TestServerAdvice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	for text, empty := range map[string]bool{"": true, "search x.example\n": true, "nameserver 127.0.0.1\n": false} {

@@ -104,9 +104,20 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shadow *policy.Config) *judge.Judge {
 	return &judge.Judge{
 		Verifier: v, Policy: rules, Shadow: shadow, Label: labels(cfg),
-		Trusted: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated,
+		Trusted: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated, Relays: relays(cfg.Trusted.Relays),
 		MaxFields: cfg.Limits.HeaderFields, MaxHeaderBytes: int(cfg.Limits.HeaderBytes),
 	}
+}
+
+func relays(list []config.Relay) (out []judge.Relay) {
+	for _, r := range list {
+		relay := judge.Relay{Network: r.Network.Prefix}
+		for _, by := range r.By {
+			relay.By = append(relay.By, policy.Pattern(by))
+		}
+		out = append(out, relay)
+	}
+	return out
 }
 
 // labels returns the settings of the fields that the daemon writes into messages.

@@ -54,6 +54,9 @@ type Config struct {
 type Trusted struct {
 	Networks      []Network `yaml:"networks"`
 	Authenticated bool      `yaml:"authenticated"` // whether clients that used SMTP AUTH are trusted
+	// Relays are hosts in front of the MTA. Their mail is evaluated, as mail of
+	// the client that they name in their Received field.
+	Relays []Relay `yaml:"relays"`
 }
 
 // Contains reports whether addr lies in a trusted network.

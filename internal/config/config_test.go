@@ -25,7 +25,10 @@ listen:
 authserv_id: mx.example.jp
 authserv_id_also: [mx1.example.jp, old]
 mode: monitor
-trusted: {networks: [192.0.2.0/24, "2001:db8::1"], authenticated: false}
+trusted:
+  networks: [192.0.2.0/24, "2001:db8::1"]
+  authenticated: false
+  relays: [198.51.100.7, {network: "2001:db8:2::/64", by: [MX2.example.jp, .filter.example]}]
 dns:
   servers: ["127.0.0.1", "[::1]:5353", "2001:db8::53", tls://192.0.2.1#Dns.Example]
   timeout: 1s
@@ -85,8 +88,14 @@ func fullConfig() *Config {
 			{Address: "systemd:milter"},
 		},
 		AuthservID: "mx.example.jp", AuthservIDAlso: []string{"mx1.example.jp", "old"},
-		Mode:    policy.Monitor,
-		Trusted: Trusted{Networks: []Network{{netip.MustParsePrefix("192.0.2.0/24")}, {netip.MustParsePrefix("2001:db8::1/128")}}},
+		Mode: policy.Monitor,
+		Trusted: Trusted{
+			Networks: []Network{{netip.MustParsePrefix("192.0.2.0/24")}, {netip.MustParsePrefix("2001:db8::1/128")}},
+			Relays: []Relay{
+				{Network: Network{netip.MustParsePrefix("198.51.100.7/32")}},
+				{Network: Network{netip.MustParsePrefix("2001:db8:2::/64")}, By: []Pattern{"mx2.example.jp", ".filter.example"}},
+			},
+		},
 		DNS: DNS{
 			Servers: []Server{
 				{AddrPort: addr("127.0.0.1:53")}, {AddrPort: addr("[::1]:5353")}, {AddrPort: addr("[2001:db8::53]:53")},
@@ -226,6 +235,9 @@ func TestPrint(t *testing.T) {
 		}
 		if len(c.DNS.Servers) == 0 {
 			got.DNS.Servers = nil
+		}
+		if len(c.Trusted.Relays) == 0 {
+			got.Trusted.Relays = nil
 		}
 		if !reflect.DeepEqual(got, c) {
 			t.Errorf("got %+v, want %+v, from\n%s", got, c, b.String())

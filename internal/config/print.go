@@ -25,6 +25,15 @@ func (c *Config) shown() Config {
 	return shown
 }
 
+// MarshalYAML writes a relay as its network if only that is set, otherwise as a
+// mapping.
+func (r Relay) MarshalYAML() (any, error) {
+	if len(r.By) == 0 {
+		return r.Network.String(), nil
+	}
+	return yaml.MapSlice{{Key: "network", Value: r.Network}, {Key: "by", Value: r.By}}, nil
+}
+
 // MarshalYAML writes a listener as plain text if only its address is set,
 // otherwise as a mapping.
 func (l Listener) MarshalYAML() (any, error) {

@@ -29,7 +29,7 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso = nil, nil, nil, nil // the file has empty lists, the defaults have nil
+	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso, got.Trusted.Relays = nil, nil, nil, nil, nil // the file has empty lists, the defaults have nil
 	if !reflect.DeepEqual(got, Default()) {
 		t.Errorf("the reference's values are not the defaults:\n%+v\n%+v", got, Default())
 	}

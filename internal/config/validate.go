@@ -57,6 +57,7 @@ func (c *Config) check(k *checker) {
 		k.authservID("authserv_id_also["+strconv.Itoa(i)+"]", id)
 	}
 	word(k, "mode", c.Mode, policy.Modes)
+	k.relays(c.Trusted.Relays)
 	k.dns(c.DNS)
 	k.between("dkim.max_signatures", c.DKIM.MaxSignatures, 1, maxSignaturesCeil)
 	k.between("dkim.min_rsa_bits", c.DKIM.MinRSABits, dkim.Options{}.WithDefaults().MinRSABits, dkim.MaxRSABits)
@@ -120,6 +121,14 @@ func (k *checker) listener(path string, l Listener) {
 	}
 	if l.Mode != 0 || l.Group != "" {
 		k.add(path, "mode and group are for unix: sockets only")
+	}
+}
+
+func (k *checker) relays(relays []Relay) {
+	for i, r := range relays {
+		if !r.Network.IsValid() {
+			k.add("trusted.relays["+strconv.Itoa(i)+"]", "name the network of the relay: {network: 192.0.2.7, by: [mx2.example.jp]}")
+		}
 	}
 }
 

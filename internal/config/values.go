@@ -139,6 +139,16 @@ func (l *Listener) UnmarshalText(text []byte) error {
 // String returns the address.
 func (l Listener) String() string { return l.Address }
 
+// Relay is a host in front of the MTA; see judge.Relay. It is written as a
+// network, or as a mapping if its names are set too.
+type Relay struct {
+	Network Network   `yaml:"network"`
+	By      []Pattern `yaml:"by"` // the names that it writes after "by" in its Received field; empty for any
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Relay) UnmarshalText(text []byte) error { return r.Network.UnmarshalText(text) }
+
 // FileMode has the permission bits of a file. It is written in octal, such as
 // 0660.
 type FileMode fs.FileMode

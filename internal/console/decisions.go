@@ -103,6 +103,7 @@ type one struct {
 	Sections []explain.Section
 	HELO     string
 	MailFrom string
+	Relay    netip.Addr // the relay that handed the message on; not valid if there was none
 }
 
 // decision shows the newest decision with the given queue ID or explanation ID. If the
@@ -132,8 +133,10 @@ func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 	o := one{Entry: d, Summary: x.Summary, Sections: x.Sections()}
 	switch {
 	case d.Evaluation != nil:
+		o.Relay = d.Evaluation.Session.Relay
 		o.HELO, o.MailFrom = d.Evaluation.Session.HELO, d.Evaluation.Envelope.MailFrom
 	case d.Session != nil && d.Envelope != nil:
+		o.Relay = d.Session.Relay
 		o.HELO, o.MailFrom = d.Session.HELO, d.Envelope.MailFrom
 	}
 	return o, nil

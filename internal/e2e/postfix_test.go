@@ -33,7 +33,11 @@ const (
 	login  kind = "login"  // offers AUTH
 	filed  kind = "filed"  // has milter_header_checks, so it acts on the fields that the milter adds
 	before kind = "before" // has smtpd_proxy_filter; a second smtpd behind it also has the milter, except in the first slot
+	front  kind = "front"  // has no milter; it hands its mail on to a second smtpd, which has it
 )
+
+// frontName is the name that the listeners of the kind "front" write into Received.
+const frontName = "backup.test"
 
 // slot is one listener of an MTA, with the address at which the MTA looks for a milter.
 type slot struct {
@@ -68,7 +72,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 	for _, group := range []struct {
 		kind  kind
 		count int
-	}{{plain, 8}, {socket, 1}, {login, 2}, {filed, 1}, {before, 2}} {
+	}{{plain, 8}, {socket, 1}, {login, 2}, {filed, 1}, {before, 2}, {front, 1}} {
 		p.slots[group.kind] = make(chan slot, group.count)
 		for i := range group.count {
 			s := newSlot(p, group.kind, i, host, dir)
@@ -96,7 +100,7 @@ func startPostfix(dir, host, mail string) (*postfix, error) {
 
 // basePorts has the first port of each kind of slot. The SMTP, milter and admin ports are all below
 // the range that the kernel uses for outgoing connections.
-var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800, before: 3100}
+var basePorts = map[kind]int{plain: 2500, socket: 2600, login: 2700, filed: 2800, before: 3100, front: 3200}
 
 func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 	port := basePorts[k] + i
@@ -117,6 +121,14 @@ func newSlot(p *postfix, k kind, i int, host, dir string) slot {
 // masterEntry returns the lines of master.cf for the slot's smtpd. They contain the address of the
 // milter.
 func (s slot) masterEntry() string {
+	if s.kind == front {
+		behind := s.behind()
+		bind, _, _ := net.SplitHostPort(s.smtp)
+		to := "[" + strings.Replace(behind, ":", "]:", 1)
+		return s.smtp + " inet n - n - - smtpd -o myhostname=" + frontName + " -o content_filter=relay:" + to + " -o syslog_name=postfix/front-" + s.name + "\n" +
+			behind + " inet n - n - - smtpd -o smtpd_milters=" + s.milter + " -o syslog_name=postfix/" + s.name + "\n" +
+			"relay unix - - n - - smtp -o smtp_bind_address=" + bind + "\n"
+	}
 	entry := s.smtp + " inet n - n - - smtpd -o smtpd_milters=" + s.milter + " -o syslog_name=postfix/" + s.name
 	if s.kind == login {
 		entry += " -o smtpd_sasl_auth_enable=yes"
@@ -125,9 +137,7 @@ func (s slot) masterEntry() string {
 		entry += " -o cleanup_service_name=filing"
 	}
 	if s.kind == before {
-		host, port, _ := net.SplitHostPort(s.smtp)
-		n, _ := strconv.Atoi(port)
-		behind := net.JoinHostPort(host, strconv.Itoa(n+proxied))
+		behind := s.behind()
 		entry += " -o smtpd_proxy_filter=" + behind + "\n" + behind + " inet n - n - - smtpd -o syslog_name=postfix/behind-" + s.name
 		if !strings.HasSuffix(s.name, "0") {
 			entry += " -o smtpd_milters=" + s.milter
@@ -136,8 +146,15 @@ func (s slot) masterEntry() string {
 	return entry + "\n"
 }
 
-// proxied is added to the port of a listener of the kind "before". The sum is the port of the smtpd
-// behind the listener's smtpd_proxy_filter.
+// behind returns the address of the second smtpd of a listener of the kind "before" or "front".
+func (s slot) behind() string {
+	host, port, _ := net.SplitHostPort(s.smtp)
+	n, _ := strconv.Atoi(port)
+	return net.JoinHostPort(host, strconv.Itoa(n+proxied))
+}
+
+// proxied is the difference between two ports: the port of a listener of the kind "before" or
+// "front", and the port of the smtpd behind it.
 const proxied = 50
 
 // filingCleanup is the line of master.cf for a cleanup service that is used only by listeners of

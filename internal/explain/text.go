@@ -172,12 +172,22 @@ func (r *Explanation) notEvaluated(p *printer) {
 	p.line(0, "it was not evaluated")
 }
 
+// relayWords says what the Received field of a relay told about the client.
+var relayWords = map[msgauth.RelayLine]string{
+	msgauth.RelayRead:       "its Received field names the client",
+	msgauth.RelayUnreadable: "the topmost Received field does not name the client, or is not this relay's",
+	msgauth.RelayPrivate:    "its Received field names a host of the site as the client",
+}
+
 func (p *printer) envelope(s msgauth.Session, e msgauth.Envelope) {
 	sender := printable.Value("<" + strings.Trim(e.MailFrom, "<>") + ">")
 	if s.Client.IsValid() {
 		p.line(0, "client %s, helo %s, mail from %s", s.Client, printable.Value(s.HELO), sender)
 	} else {
 		p.line(0, "no client address, mail from %s", sender)
+	}
+	if s.Relay.IsValid() {
+		p.line(0, "relay %s: %s", s.Relay, relayWords[s.RelayLine])
 	}
 	if e.QueueID != "" {
 		p.line(0, "queue id %s, %d recipients, %d octets", printable.Value(e.QueueID), len(e.Recipients), e.Size)

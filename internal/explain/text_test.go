@@ -57,6 +57,22 @@ func TestNotEvaluated(t *testing.T) {
 	}
 }
 
+// TestRelay checks that an explanation names the relay, and says what its Received field told.
+func TestRelay(t *testing.T) {
+	for line, want := range map[msgauth.RelayLine]string{
+		msgauth.RelayRead: "names the client", msgauth.RelayUnreadable: "does not name the client", msgauth.RelayPrivate: "names a host of the site",
+	} {
+		e := &msgauth.Evaluation{Session: msgauth.Session{Relay: netip.MustParseAddr("198.51.100.25"), RelayLine: line}}
+		var b strings.Builder
+		if err := (&Explanation{Evaluation: e}).Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), "relay 198.51.100.25: ") || !strings.Contains(b.String(), want) {
+			t.Errorf("%s: the text lacks %q:\n%s", line, want, &b)
+		}
+	}
+}
+
 // TestNoClient checks the text for a message without a client address, such as mail that
 // was created on the host itself. The text must not contain "invalid IP", which Go
 // prints for such an address.

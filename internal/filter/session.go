@@ -45,10 +45,12 @@ type transaction struct {
 // Connect implements milter.Session.
 func (s *session) Connect(c milter.Connect) milter.Reply {
 	s.probe = s.conn.Macro(ProbeMacro) != ""
-	s.watch().Connected(c.Addr.Addr())
 	s.watch().Negotiated(s.conn.LocalAddr(), s.conn.RemoteAddr(), lacks(s.conn))
 	s.client = msgauth.Session{Client: c.Addr.Addr(), ClientName: c.Hostname, NoLeadingSpace: !s.conn.HasLeadingSpace()}
 	s.begin()
+	if !s.judged.Relayed() { // a relay hides the clients, but the operator knows that
+		s.watch().Connected(c.Addr.Addr())
+	}
 	return milter.Continue
 }
 

@@ -18,6 +18,7 @@ type Case struct {
 	connection *Connection
 	skip       policy.Reason // why the message is not evaluated; "" if it is evaluated
 	check      *msgauth.Verification
+	client     *msgauth.Connection // the client of this message, if it came by a relay
 	header     message.Header
 	over       string         // the limit that the message crossed; "" if it crossed none
 	outline    *label.Outline // used instead of header after a limit was crossed in monitor mode
@@ -32,15 +33,28 @@ func (c *Connection) Begin(s msgauth.Session, e msgauth.Envelope) Case {
 	switch {
 	case c.trusted:
 		k.skip = policy.ReasonTrusted
+	case c.relayed != nil:
+		// A login of the relay says nothing about the clients whose mail it hands on.
+		k.Session = behind(s)
 	case s.Authenticated != "" && c.judge.TrustAuthenticated:
 		k.skip = policy.ReasonAuthenticated
 	case c.verifier != nil:
 		k.check = c.verifier.Begin(s, e)
-		if c.judge.Recipients != nil {
-			k.consents = newConsents(c.judge.Recipients)
-		}
+	}
+	if k.evaluates() && c.judge.Recipients != nil {
+		k.consents = newConsents(c.judge.Recipients)
 	}
 	return k
+}
+
+// evaluates reports whether the message is evaluated, as far as is known by now.
+func (c *Case) evaluates() bool { return c.check != nil || c.awaitsClient() }
+
+// awaitsClient reports whether the message will be evaluated once the relay's Received field
+// has come.
+func (c *Case) awaitsClient() bool {
+	r := c.connection.relayed
+	return r != nil && r.verifier != nil && c.check == nil && c.over == ""
 }
 
 // Trusted reports whether the message comes from a trusted network, or is internal (see
@@ -106,6 +120,9 @@ func (c *Case) HeaderStart(name, start string) {
 // EndOfHeader must be called when the header is complete. It starts the checks that need
 // the header.
 func (c *Case) EndOfHeader() {
+	if c.awaitsClient() {
+		c.meetClient()
+	}
 	if c.check != nil {
 		c.check.EndOfHeader(c.header)
 	}
@@ -174,6 +191,9 @@ func (c *Case) Finish(ctx context.Context) Decision {
 			d.Edits = w.Clean(c.connection.self(), c.header)
 		}
 	default:
+		if c.awaitsClient() {
+			c.EndOfHeader() // the MTA sent neither header nor body
+		}
 		d.Evaluation = c.check.Finish(ctx, c.Envelope)
 		d.Session, d.Envelope = d.Evaluation.Session, d.Evaluation.Envelope
 		var agreed policy.Consent
@@ -204,6 +224,9 @@ func (c *Case) Salvage() []label.Edit {
 func (c *Case) Close() {
 	if c.check != nil {
 		c.check.Close()
+	}
+	if c.client != nil {
+		c.client.Close()
 	}
 	if c.consents != nil {
 		c.consents.cancel()

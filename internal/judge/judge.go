@@ -29,6 +29,9 @@ type Judge struct {
 	Trusted func(client netip.Addr) bool
 	// TrustAuthenticated says that mail from a client that logged in is not evaluated.
 	TrustAuthenticated bool
+	// Relays are the hosts whose topmost Received field names the client. A client that is
+	// both trusted and a relay is trusted.
+	Relays []Relay
 	// Label says how messages are labelled. Label.AuthServID or Label.HostName must be set.
 	Label label.Settings
 	// Recipients looks up which recipients agreed that the MTA acts on verdicts. If
@@ -78,11 +81,13 @@ type Connection struct {
 	judge    *Judge
 	trusted  bool // the client is in a trusted network, or the message is internal
 	verifier *msgauth.Connection
+	relayed  *relayed        // nil if the client is not a relay
 	identity *label.Identity // nil until Identify or self is called
 	writer   label.Writer
 }
 
-// Connect starts the checks that depend only on the client's address and name.
+// Connect starts the checks that depend only on the client's address and name. If the client
+// is a relay, no check starts, because the messages come from other clients.
 func (j *Judge) Connect(ctx context.Context, client msgauth.Session) Connection {
 	return j.connect(ctx, j.Verifier, client, false)
 }
@@ -91,7 +96,12 @@ func (j *Judge) Connect(ctx context.Context, client msgauth.Session) Connection 
 // message is evaluated. If internal is true, the connection is treated as trusted.
 func (j *Judge) connect(ctx context.Context, verifier *msgauth.Verifier, client msgauth.Session, internal bool) Connection {
 	c := Connection{judge: j, trusted: internal || client.Client.IsValid() && j.Trusts(client.Client)}
-	if !c.trusted && verifier != nil {
+	if c.trusted {
+		return c
+	}
+	if relay := j.relay(client.Client); relay != nil {
+		c.relayed = &relayed{relay, ctx, verifier}
+	} else if verifier != nil {
 		c.verifier = verifier.Connect(ctx, msgauth.Session{Client: client.Client, ClientName: client.ClientName})
 	}
 	return c

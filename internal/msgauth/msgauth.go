@@ -98,7 +98,25 @@ type Session struct {
 	// header field. One space is then assumed. A good signature with simple canonicalization of the
 	// header (RFC 6376 §3.4.1) may then not match.
 	NoLeadingSpace bool `json:"no_leading_space,omitempty"`
+	// Relay is the host from which the MTA got the message, if it is one of the relays whose
+	// Received field names the client. Client, ClientName and HELO are then from that field.
+	// They are empty unless RelayLine is RelayRead.
+	Relay     netip.Addr `json:"relay_ip,omitzero"`
+	RelayLine RelayLine  `json:"relay_line,omitempty"`
 }
+
+// RelayLine says what the Received field of a relay told about the client.
+type RelayLine string
+
+// The values of RelayLine.
+const (
+	RelayRead       RelayLine = "read"       // it names the client
+	RelayUnreadable RelayLine = "unreadable" // the relay's field is missing, or in a form that is not known
+	RelayPrivate    RelayLine = "private"    // the client is a host of the site: a private address, a trusted one, or a relay
+)
+
+// RelayLines lists every RelayLine.
+var RelayLines = []RelayLine{RelayRead, RelayUnreadable, RelayPrivate}
 
 // Unknown reports whether the client cannot be identified: the MTA gave no address,
 // or one that no client on the Internet can have. SPF and iprev say nothing about

@@ -64,6 +64,12 @@ func sameRows(t *testing.T) []sameRow {
 	many := strings.Repeat("X: y\n", 20)
 	monitor := func(c *config.Config) { c.Mode = "monitor" }
 	small := func(c *config.Config) { c.Limits.HeaderFields = 10 }
+	relay := func(c *config.Config) {
+		c.Trusted.Relays = []config.Relay{{Network: network(t, "192.0.2.7"), By: []config.Pattern{"mx2.here.example"}}}
+	}
+	behind := func(client string) string {
+		return "Received: from h.example (unknown [" + client + "])\n\tby mx2.here.example (Postfix) with ESMTP id F\n"
+	}
 	optedOut := func(c *config.Config) {
 		c.Policy.Recipients.Default, c.Policy.Recipients.File = "in", file("opted-out", "ann@here.example\n")
 	}
@@ -81,6 +87,17 @@ func sameRows(t *testing.T) []sameRow {
 		{name: "trusted network, over a limit", change: small, client: "127.0.0.1", raw: forged + many + from("bank.example"), want: "skip skip trusted_network"},
 		{name: "SMTP AUTH", login: "ann", raw: forged + from("bank.example"), want: "skip skip authenticated",
 			edits: "delete authentication-results 1\ndelete x-sekimori-verdict 1"},
+		{name: "relay", change: relay, client: "192.0.2.7", raw: behind("192.0.2.1") + from("bank.example"), want: "accept accept dmarc_pass", edits: "dmarc=pass"},
+		{name: "relay, a spoofer", change: relay, client: "192.0.2.7", raw: behind("203.0.113.9") + behind("192.0.2.1") + from("bank.example"),
+			want: "reject reject dmarc_reject"},
+		{name: "relay, unreadable", change: relay, client: "192.0.2.7", raw: "Received: x\n" + behind("192.0.2.1") + from("bank.example"),
+			want: "quarantine quarantine dmarc_indirect", edits: "client_unknown"},
+		{name: "relay, private", change: relay, client: "192.0.2.7", raw: behind("10.0.0.1") + from("bank.example"),
+			want: "quarantine quarantine dmarc_indirect", edits: "client_unknown"},
+		{name: "relay, SMTP AUTH", change: relay, client: "192.0.2.7", login: "mx2", raw: behind("203.0.113.9") + from("bank.example"),
+			want: "reject reject dmarc_reject"},
+		{name: "relay, over a limit, monitor", change: func(c *config.Config) { relay(c); small(c); monitor(c) }, client: "192.0.2.7",
+			raw: behind("192.0.2.1") + forged + many + from("bank.example"), want: "reject tag oversize", edits: "not evaluated: too large"},
 		{name: "SMTP AUTH, over a limit", change: small, login: "ann", raw: forged + many + from("bank.example"), want: "reject reject oversize"},
 		{name: "over a limit", change: small, raw: forged + many + from("bank.example"), want: "reject reject oversize"},
 		{name: "over a limit, monitor", change: func(c *config.Config) { small(c); monitor(c) }, raw: forged + many + from("bank.example"),

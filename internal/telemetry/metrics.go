@@ -58,6 +58,7 @@ type Metrics struct {
 	arc            *counters[string]
 	iprev          *counters[string]
 	clientUnknown  prometheus.Counter
+	relayClients   *counters[string]
 	budget         *counters[string]
 	noRoom         *counters[string]
 	spfAhead       *counters[string]
@@ -116,6 +117,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		arc:           b.counters("arc_total", "Messages by ARC chain validation status.", "result"),
 		iprev:         b.counters("iprev_total", "Messages by result of the reverse name check.", "result"),
 		clientUnknown: b.counter("client_unknown_total", "Messages whose client cannot be known: its address is private, or the MTA has none."),
+		relayClients:  b.counters("relay_clients_total", "Messages that a relay handed on, by what its Received field told about the client.", "result"),
 		budget:        b.counters("dns_budget_exceeded_total", "Lookups refused because the message's share was used up.", "mechanism"),
 		noRoom:        b.counters("dns_no_room_total", "Lookups without an answer because those of others took the room there is.", "mechanism"),
 		spfAhead:      b.counters("spf_ahead_total", "Questions that SPF checks asked early, by whether they were needed.", "use"),
@@ -172,6 +174,9 @@ func (m *Metrics) startAtZero() {
 	m.panics.with(PanicResolver)
 	m.panics.with(PanicConsent)
 	m.consent.lookups.with([2]string{"socketmap", "failed"})
+	for _, line := range msgauth.RelayLines {
+		m.relayClients.with(string(line))
+	}
 	for _, kind := range milter.ErrorKinds() {
 		m.protocolErrors.with(string(kind))
 	}
@@ -259,6 +264,9 @@ func (m *Metrics) countMechanisms(e *msgauth.Evaluation) {
 	m.iprev.with(string(e.IPRev.Status)).Inc()
 	if e.Session.Unknown() {
 		m.clientUnknown.Inc()
+	}
+	if line := e.Session.RelayLine; line != "" {
+		m.relayClients.with(string(line)).Inc()
 	}
 	if len(e.DKIM) == 0 {
 		m.dkimSignatures.with([3]string{string(dkim.None), "", ""}).Inc()

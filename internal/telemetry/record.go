@@ -35,6 +35,7 @@ func evaluated(r record, d *judge.Decision, took time.Duration) {
 	e, v := d.Evaluation, &d.Verdict
 	r.str("queue_id", clip(e.Envelope.QueueID))
 	r.client(e.Session)
+	relay(r, e.Session)
 	r.str("client_name", clip(e.Session.ClientName))
 	r.str("helo", clip(e.Session.HELO))
 	r.str("mail_from", clip(e.Envelope.MailFrom))
@@ -104,12 +105,22 @@ func notEvaluated(r record, d *judge.Decision) {
 	v := &d.Verdict
 	r.str("queue_id", clip(d.Envelope.QueueID))
 	r.client(d.Session)
+	relay(r, d.Session)
 	r.str("mail_from", clip(d.Envelope.MailFrom))
 	r.str("authenticated", clip(d.Session.Authenticated))
 	r.str("verdict", string(v.Action))
 	r.str("applied", string(v.Applied))
 	r.str("reason", string(v.Reason))
 	r.str("evidence", clip(strings.Join(v.Evidence, "; ")))
+}
+
+// relay adds the attributes for a message that a relay handed on. The attributes of the client
+// are then from the relay's Received field.
+func relay(r record, s msgauth.Session) {
+	if s.Relay.IsValid() {
+		r.str("relay_ip", s.Relay.String())
+		r.str("relay_line", string(s.RelayLine))
+	}
 }
 
 // Records is an observer that writes the log records of each message.
@@ -175,7 +186,7 @@ func (r Records) write(msg string, fill func(record)) {
 }
 
 // usualAttrs is the first capacity of attrs. No record has more attributes.
-const usualAttrs = 40
+const usualAttrs = 42
 
 // attrs is a record that collects slog.Attr values. It is used for all handlers except
 // jsonHandler.

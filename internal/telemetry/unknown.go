@@ -12,9 +12,9 @@ import (
 const unknownEvery = 24 * time.Hour
 
 // UnknownClients is an observer that warns, at most once a day, about a message whose
-// client has an unknown or private address. Such an address has one of two causes: the
-// MTA is behind a NAT or a proxy that hides the clients, or a network of the site is
-// missing in trusted.networks. The daemon uses the same UnknownClients after a reload,
+// client has an unknown or private address. Such an address has one of three causes: the
+// MTA is behind a NAT or a proxy that hides the clients, a network of the site is missing
+// in trusted.networks, or a relay does not name the client. The daemon uses the same UnknownClients after a reload,
 // so a reload does not repeat the warning.
 type UnknownClients struct {
 	Log  *slog.Logger
@@ -30,6 +30,13 @@ func (u *UnknownClients) Decided(d *judge.Decision, _ time.Duration) {
 	}
 	now, next := e.Time.Unix(), u.next.Load()
 	if now < next || !u.next.CompareAndSwap(next, e.Time.Add(unknownEvery).Unix()) {
+		return
+	}
+	if e.Session.Relay.IsValid() {
+		u.Log.Warn("a relay does not name a client of the Internet, so nothing can be said about the sender: SPF and iprev are not evaluated",
+			"queue_id", clip(e.Envelope.QueueID), "relay_ip", e.Session.Relay.String(), "relay_line", string(e.Session.RelayLine),
+			"series", namespace+"_relay_clients_total", "cure", "look at the topmost Received field of the message: "+
+				"it must be the relay's own, name the address of the client, and have a name of trusted.relays after \"by\"")
 		return
 	}
 	u.Log.Warn("the client's address is not one of the Internet, so nothing can be said about the sender: SPF and iprev are not evaluated",

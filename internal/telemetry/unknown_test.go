@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/judge"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
 
@@ -61,6 +62,30 @@ func TestUnknownClients(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), `"client_ip":"172.17.0.1"`) || !strings.Contains(out.String(), "trusted.networks") {
 		t.Errorf("the warning does not say which client, or what to do: %s", out.String())
+	}
+	// If a relay does not name the client, the warning says so, and what the relay's field told is
+	// counted.
+	out.Reset()
+	warnings = 1
+	for _, line := range []msgauth.RelayLine{msgauth.RelayUnreadable, msgauth.RelayPrivate, msgauth.RelayRead, msgauth.RelayRead} {
+		e := message("x", 2048)
+		e.Time = day.Add(72 * time.Hour)
+		e.Session.Relay, e.Session.RelayLine = netip.MustParseAddr("192.0.2.7"), line
+		if line != msgauth.RelayRead {
+			e.Session.Client = netip.Addr{}
+		}
+		u.Decided(decided(e, rejected), 0)
+		m.Decided(decided(e, rejected), 0)
+	}
+	for line, want := range map[string]float64{"unreadable": 1, "private": 1, "read": 2} {
+		if got := value(t, reg, "sekimori_relay_clients_total", map[string]string{"result": line}); got != want {
+			t.Errorf("%s: %v, want %v", line, got, want)
+		}
+	}
+	for _, want := range []string{`"relay_ip":"192.0.2.7"`, `"relay_line":"unreadable"`, "Received field"} {
+		if !strings.Contains(out.String(), want) || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("the warning lacks %s: %s", want, out.String())
+		}
 	}
 	u.Decided(&judge.Decision{Verdict: policy.Verdict{}}, 0)
 	if got := strings.Count(out.String(), "\n"); got != warnings {

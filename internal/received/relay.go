@@ -1,0 +1,36 @@
+package received
+
+import (
+	"errors"
+
+	"sekimori/internal/message"
+)
+
+var errNoField = errors.New("the message has no received field")
+
+// Topmost returns the topmost Received field, which the host wrote that handed the message
+// on. It returns an error if the field names no client, or if the client cannot be read.
+// Then no other field is read instead, because strangers may have written the others. The
+// exception is a note of qmail, which writes two fields for each message (see invoked): its
+// second field is read, unless that is a note again.
+func Topmost(h message.Header) (Field, error) {
+	note := false
+	for _, f := range h {
+		if !f.Is("Received") {
+			continue
+		}
+		if !note && invoked(f.Value) {
+			note = true
+			continue
+		}
+		r, err := Parse(f.Value)
+		switch {
+		case err != nil:
+			return r, err
+		case !r.Address.IsValid():
+			return r, errUnreadable
+		}
+		return r, nil
+	}
+	return Field{}, errNoField
+}
