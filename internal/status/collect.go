@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func Collect(o Options) *Status {
 	}
 	s := &Status{
 		Version: o.Version, Revision: o.Revision, GoVersion: runtime.Version(),
-		Started: o.Started, Uptime: o.Now().Sub(o.Started), Limits: call(o.Limits),
+		Started: o.Started, Uptime: o.Now().Sub(o.Started), Memory: memory(), Limits: call(o.Limits),
 		Listen: call(o.Listen),
 	}
 	if o.Running != nil {
@@ -79,11 +80,19 @@ func call[T any](f func() T) (zero T) {
 	return f()
 }
 
+// memory returns the memory that the Go runtime has from the operating system and has not given
+// back, in octets.
+func memory() int64 {
+	all := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(all)
+	return int64(all[0].Value.Uint64() - all[1].Value.Uint64()) //nolint:gosec // a number of octets
+}
+
 func timing(t readout.Timing) Timing {
 	if t.Count == 0 {
 		return Timing{}
 	}
-	return Timing{Count: t.Count, Mean: t.Seconds / float64(t.Count)}
+	return Timing{Count: t.Count, Mean: t.Seconds / float64(t.Count), P50: t.P50, P99: t.P99}
 }
 
 func dnsHealth(c resolver.Counts) DNS {

@@ -19,6 +19,9 @@ type Status struct {
 	GoVersion string        `json:"go_version"`
 	Started   time.Time     `json:"started"`
 	Uptime    time.Duration `json:"uptime_ns"`
+	// Memory is the memory that the Go runtime has from the operating system, in octets. The
+	// size of the process is a little larger, because it includes the program itself.
+	Memory int64 `json:"memory_bytes"`
 	// NotReady says why the daemon accepts no messages, or why MTAs cannot find one of its
 	// sockets. It is "" if the daemon is ready.
 	NotReady string `json:"not_ready,omitempty"`
@@ -78,10 +81,12 @@ type Limits struct {
 	MessageBudget time.Duration `json:"message_budget_ns"`
 }
 
-// Timing is a number of events and their mean duration.
+// Timing is a number of events, and the mean and the quantiles of their durations.
 type Timing struct {
 	Count int64   `json:"count"`
 	Mean  float64 `json:"mean_seconds"` // 0 if there were no events
+	P50   float64 `json:"p50_seconds"`  // half of the events took at most this long, to about 5 %
+	P99   float64 `json:"p99_seconds"`  // 99 % of the events took at most this long, to about 5 %
 }
 
 // Results counts the results of each mechanism. The keys are the label values of the

@@ -73,7 +73,7 @@ func options() Options {
 		DNS: func() resolver.Counts {
 			return resolver.Counts{
 				Counts: upstream.Counts{
-					Queries: map[upstream.Result]int64{upstream.ResultNoError: 9}, Time: readout.Timing{Count: 4, Seconds: 2},
+					Queries: map[upstream.Result]int64{upstream.ResultNoError: 9}, Time: readout.Timing{Count: 4, Seconds: 2, P50: .3, P99: .9},
 					Servers: []upstream.Standing{{Address: "192.0.2.53:53", Up: true, RTT: 4 * time.Millisecond}, {Address: "192.0.2.54:53"}},
 				},
 				Hits: 7, Misses: 1, Stale: 2, Evictions: 3, Entries: 5, Bytes: 600,
@@ -103,7 +103,10 @@ func TestCollect(t *testing.T) {
 		{"limits", s.Limits, Limits{MaxSessions: 10, Recipients: 5}},
 		{"rejected", s.Messages["reject"], int64(3)},
 		{"skipped", s.Messages["skip"], int64(1)},
-		{"waits", s.Wait, Timing{Count: 3, Mean: .02}},
+		{"waits", s.Wait.Count, int64(3)},
+		{"the mean of the waits", s.Wait.Mean, .02},
+		{"the quantiles of the waits", s.Wait.P50 > .019 && s.Wait.P50 < .021 && s.Wait.P99 == s.Wait.P50, true},
+		{"memory", s.Memory > 1<<20 && s.Memory < 1<<40, true},
 		{"deviations", s.Deviations["local_policy"], int64(3)},
 		{"SPF of MAIL FROM", s.Results.SPFMailFrom["softfail"], int64(3)},
 		{"SPF of HELO alone", s.Results.SPFHELO["softfail"], int64(0)},
@@ -114,7 +117,7 @@ func TestCollect(t *testing.T) {
 		{"ARC", s.Results.ARC["pass"], int64(3)},
 		{"reverse names", s.Results.IPRev["fail"], int64(3)},
 		{"DNS", s.DNS, DNS{
-			Servers: []Server{{"0", "192.0.2.53:53", true, .004}, {"1", "192.0.2.54:53", false, 0}}, Queries: map[string]int64{"noerror": 9}, Time: Timing{4, .5},
+			Servers: []Server{{"0", "192.0.2.53:53", true, .004}, {"1", "192.0.2.54:53", false, 0}}, Queries: map[string]int64{"noerror": 9}, Time: Timing{4, .5, .3, .9},
 			BudgetExceeded: s.DNS.BudgetExceeded, Cache: Cache{Hits: 7, Misses: 1, Stale: 2, Evictions: 3, Entries: 5, Bytes: 600},
 		}},
 		{"lookups over budget", s.DNS.BudgetExceeded["spf"], int64(6)},
@@ -140,7 +143,7 @@ func TestText(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"v1\x1b[2J", mode monitor, not taking messages, up 1h30m0s`, "abc, loaded 2026-11-22T10:00:00Z; THE NEWEST FILE WAS REFUSED",
-		"1 of 10;", "3 reject, 1 skip", "20ms on average", "3 local_policy", "9 noerror; 500ms on average; over budget: 6 spf", "3 softfail",
+		"1 of 10;", "3 reject, 1 skip", "20ms on average at end of message, p50 ", ", 3 messages\nmemory ", " MiB\n", "3 local_policy", "9 noerror; 500ms on average; over budget: 6 spf", "3 softfail",
 		"192.0.2.53:53 up, 4ms; 192.0.2.54:53 silent", "87 % (7 of 8) hits",
 		"panics component=milter: 1", "set-up         nothing_evaluated\n", "MTAs lack      1 leading_space\n", "override_rule_hits rule=forwarder-1: 0",
 		"shadow live=accept shadow=reject: 2",

@@ -32,7 +32,9 @@ func (s *Status) Text(out io.Writer) error {
 	line("sessions", "%d of %d; ended %s; turned away %s",
 		s.Sessions.InFlight, s.Limits.MaxSessions, counts(s.Sessions.Ended), counts(s.Sessions.Rejected))
 	line("messages", "%s", counts(s.Messages))
-	line("MTAs waited", "%s on average at end of message, %d messages", seconds(s.Wait.Mean), s.Wait.Count)
+	line("MTAs waited", "%s on average at end of message, p50 %s, p99 %s, %d messages",
+		seconds(s.Wait.Mean), seconds(s.Wait.P50), seconds(s.Wait.P99), s.Wait.Count)
+	line("memory", "%.1f MiB", float64(s.Memory)/(1<<20))
 	line("deviations", "%s", counts(s.Deviations))
 	for _, m := range []struct {
 		label   string
