@@ -40,6 +40,7 @@ type Head struct {
 	ID           string
 	Client       netip.Addr
 	AuthorDomain dns.Name
+	Sender       string        // of the envelope, as the client sent it
 	Action       policy.Action // of the verdict
 }
 

@@ -277,3 +277,19 @@ func TestConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestSender checks that a decision is found by its envelope sender, whether the message was
+// evaluated or not.
+func TestSender(t *testing.T) {
+	r := New(Options{Entries: 10, Now: clock()})
+	e := evaluation("Q1", "bank.example", "192.0.2.1")
+	e.Envelope.MailFrom = "<a@bank.example>"
+	r.Decided(decided(e, policy.Verdict{}), 0)
+	r.Decided(&judge.Decision{Envelope: msgauth.Envelope{QueueID: "Q2", MailFrom: "<b@bank.example>"}}, 0)
+	for sender, want := range map[string]string{"<a@bank.example>": "Q1", "<b@bank.example>": "Q2", "<c@bank.example>": ""} {
+		found, _ := r.Find(func(h *Head) bool { return h.Sender == sender }, 0)
+		if got := queueIDs(found); got != want {
+			t.Errorf("%s: %q, want %q", sender, got, want)
+		}
+	}
+}

@@ -17,7 +17,10 @@ const weightBytes = 4
 func (e *encoder) seal(d *judge.Decision, at time.Time, took time.Duration) string {
 	e.begin()
 	e.out = append(e.out, make([]byte, weightBytes)...)
-	head := Head{Time: at, QueueID: d.Envelope.QueueID, ID: d.Verdict.ID, Client: d.Session.Client, Action: d.Verdict.Action}
+	head := Head{
+		Time: at, QueueID: d.Envelope.QueueID, ID: d.Verdict.ID, Client: d.Session.Client,
+		Sender: d.Envelope.MailFrom, Action: d.Verdict.Action,
+	}
 	if d.Evaluation != nil {
 		head.AuthorDomain = d.Evaluation.From.AuthorDomain
 	} else {
