@@ -182,9 +182,9 @@ var sameFloor = map[string][]string{
 	"internal/bench/load": {"internal/bench/traffic"},
 	// Package probe plays messages of package demo to a private daemon.
 	"internal/probe": {"internal/demo"},
-	// Package console shows what packages explain, recent and status know; its tests also use judge
-	// and telemetry.
-	"internal/console": {"internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
+	// Package console shows what packages explain, recent and status know; its tests also use
+	// config, judge and telemetry.
+	"internal/console": {"internal/config", "internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
 	// Packages dialogue and wire are parts of one protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
 	// Package resolver puts a cache in front of package upstream.

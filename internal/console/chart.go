@@ -27,9 +27,20 @@ type chart struct {
 	Width, Height int
 	Columns       []column
 	Peak          int64 // number of messages in the highest bar
+	Top           int64 // number of messages at the top of the chart, at least Peak
+	Levels        []int64
+	Ticks         []tick
+	Zone          string // time zone of the ticks
 	Summary       string
 	From, To      time.Time
 	Totals        []share
+}
+
+// tick is a time that is written below the chart.
+type tick struct {
+	Label   string
+	Percent float64 // distance from the left side, in percent of the width
+	Anchor  string  // which part of the label is there: its start, middle or end
 }
 
 type column struct {
@@ -47,11 +58,12 @@ type rect struct {
 type span struct {
 	Word, Label, Bar string
 	slots, width     int
+	minutes          int // from one tick to the next
 }
 
 var spans = []span{
-	{"1h", "last hour", "minute", 60, 1},
-	{"24h", "last 24 hours", "quarter of an hour", 96, 15},
+	{"1h", "last hour", "minute", 60, 1, 10},
+	{"24h", "last 24 hours", "quarter of an hour", 96, 15, 240},
 }
 
 func verdictChart(bars []bar, s span) chart {
@@ -75,12 +87,70 @@ func verdictChart(bars []bar, s span) chart {
 		return c
 	}
 	c.From, c.To = bars[0].from, bars[len(bars)-1].to
+	c.Zone, c.Ticks = zone(c.To), ticks(bars, s)
+	c.Top = top(c.Peak)
+	c.Levels = []int64{c.Top, c.Top / 2, 0}
+	if c.Top == 1 {
+		c.Levels = []int64{1, 0}
+	}
 	for i, b := range bars {
 		if b.counts.sum() > 0 {
 			c.Columns = append(c.Columns, c.column(b, (s.slots-len(bars)+i)*barPitch))
 		}
 	}
 	return c
+}
+
+// top returns the first of 1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100 and so on that is not smaller
+// than peak. Half of it is a whole number, too, except of 1.
+func top(peak int64) int64 {
+	if peak <= 1 {
+		return 1
+	}
+	for unit := int64(1); ; unit *= 10 {
+		for _, n := range []int64{2, 4, 6, 8, 10} {
+			if n*unit >= peak {
+				return n * unit
+			}
+		}
+	}
+}
+
+// apart is the smallest distance between two ticks, in percent of the width. Their labels would
+// overlap on a phone if they were closer.
+const apart = 14
+
+// ticks returns the round times between the left and the right side of the chart. A bar that
+// covers more time than the others, because the host slept, is as wide as the others.
+func ticks(bars []bar, s span) (out []tick) {
+	first := s.slots - len(bars)
+	usual := time.Duration(s.width) * sampleEvery
+	begin := bars[0].from.Add(-time.Duration(first) * usual)
+	end := bars[len(bars)-1].to
+	y, m, d := begin.Date()
+	for i := 0; ; i++ {
+		t := time.Date(y, m, d, 0, i*s.minutes, 0, 0, begin.Location())
+		if t.After(end) {
+			return out
+		}
+		slot := float64(first) - float64(bars[0].from.Sub(t))/float64(usual)
+		for j, b := range bars {
+			if !t.Before(b.from) {
+				slot = float64(first+j) + min(1, float64(t.Sub(b.from))/float64(max(1, b.to.Sub(b.from))))
+			}
+		}
+		p := 100 * slot / float64(s.slots)
+		if p < 0 || len(out) > 0 && p-out[len(out)-1].Percent < apart {
+			continue
+		}
+		anchor := "middle"
+		if p < apart/2 {
+			anchor = "start"
+		} else if p > 100-apart/2 {
+			anchor = "end"
+		}
+		out = append(out, tick{clock(t), p, anchor})
+	}
 }
 
 func (c *chart) column(b bar, x int) column {
@@ -91,7 +161,7 @@ func (c *chart) column(b bar, x int) column {
 		if n == 0 {
 			continue
 		}
-		h := float64(n) / float64(c.Peak) * chartHeight
+		h := float64(n) / float64(c.Top) * chartHeight
 		y -= h
 		col.Parts = append(col.Parts, rect{Class: verdictClass(string(a)), X: float64(x), W: barWidth, Y: max(0, y), H: h})
 		col.Title += fmt.Sprintf(", %d %s", n, a)
@@ -154,13 +224,12 @@ func resultClass(word string) string {
 	return "v-skip"
 }
 
-// publishedClass returns the CSS class of a published DMARC policy.
+// publishedClass returns the CSS class of a published DMARC policy. The classes are not those of
+// verdicts, because a strict policy is neither a refusal nor trouble.
 func publishedClass(word string) string {
 	switch word {
-	case "reject", "quarantine":
-		return "v-" + word
-	case "none":
-		return "v-tag"
+	case "reject", "quarantine", "none":
+		return "p-" + word
 	}
 	return "v-skip"
 }

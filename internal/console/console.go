@@ -3,10 +3,10 @@
 // change nothing in the daemon.
 //
 // Every page, with its charts, is made on the server and works without JavaScript.
-// JavaScript only renews the numbers, and shows results while a search is typed. Text that
-// a sender wrote cannot become markup: control characters are quoted, html/template escapes
-// the text, and the content security policy lets the browser run only the script of this
-// package.
+// JavaScript only renews the numbers, shows results while a search is typed, and copies
+// texts. Text that a sender wrote cannot become markup: control characters are quoted,
+// html/template escapes the text, and the content security policy lets the browser run only
+// the script of this package.
 package console
 
 import (
@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"sekimori/internal/policy"
@@ -94,6 +95,7 @@ func (c *Console) Handlers() map[string]http.Handler {
 		"/decision":  c.page("decision", "Decision", c.decision),
 		"/overrides": c.page("overrides", "Overrides", c.overrides),
 		"/config":    c.page("config", "Configuration", c.config),
+		"/":          c.missing(),
 	}
 	for name, contentType := range map[string]string{
 		"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "console.svg": "image/svg+xml",
@@ -110,6 +112,23 @@ func (c *Console) Handlers() map[string]http.Handler {
 		})
 	}
 	return h
+}
+
+// missing returns the handler of all paths that do not exist. Programs that ask for one get a line
+// of text instead of a page.
+func (c *Console) missing() http.Handler {
+	page := c.page("problem", "Not found", func(*http.Request, *status.Status) (any, *problem) {
+		return nil, &problem{
+			http.StatusNotFound, "There is no such page.", "The address may be mistyped, or from another version of sekimori.",
+		}
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/") || strings.HasPrefix(r.URL.Path, "/debug/") {
+			http.NotFound(w, r)
+			return
+		}
+		page.ServeHTTP(w, r)
+	})
 }
 
 func secure(h http.Header) {

@@ -122,7 +122,8 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 // the answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
-	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/config", "/console.css", "/console.js", "/console.svg"} {
+	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/config", "/nowhere",
+		"/console.css", "/console.js", "/console.svg"} {
 		h := b.get(t, path).Header()
 		for key, want := range map[string]string{
 			"Content-Security-Policy": csp, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
@@ -159,7 +160,7 @@ func TestSecure(t *testing.T) {
 
 func TestOverview(t *testing.T) {
 	b := newBench(t)
-	b.shows(t, "/", 200, "No messages in this time", "nothing yet", "of 10<", "Monitor mode", "none was asked yet", `aria-current="page">Overview`)
+	b.shows(t, "/", 200, "No messages in this time", "nothing yet", "of 10<", "Monitor mode", "none was asked yet", "no message yet", `aria-current="page">Overview`)
 	b.console.history.add(sample{start, counts{}})
 	for range 3 {
 		b.decide("Q", "bank.example", "192.0.2.1", policy.Reject)
@@ -167,8 +168,11 @@ func TestOverview(t *testing.T) {
 	b.decide("Q", "bank.example", "192.0.2.1", policy.Accept)
 	b.metrics.Panicked(telemetry.PanicMilter)
 	b.refused = true
-	b.shows(t, "/", 200, `aria-label="Messages by verdict, last hour: 3 reject, 1 accept"`, "3 reject, 1 accept</title>", "the highest has 4",
-		"softfail <b>4</b> <small>100 %", "panics component=milter: 1", "newest configuration was refused", `<rect class="v-reject"`)
+	b.shows(t, "/", 200, `aria-label="Messages by verdict, last hour: 3 reject, 1 accept"`, "3 reject, 1 accept</title>",
+		"the highest bar has 4", "times in UTC", "<span>4</span><span>2</span><span>0</span>", ">08:50</text>",
+		"<small>p50</small>", "<small>p99</small> 1.0 ms <small>mean of 4 since the start", "<dt>Memory</dt><dd>", `class="p-reject"`,
+		"softfail <b>4</b> <small>100 %", "panics component=milter: 1", "newest configuration was refused",
+		`<rect class="v-reject"`, "!<rect class=\"trouble\"", "!no message yet")
 	b.shows(t, "/?span=24h", 200, "last 24 hours: 3 reject", "quarter of an hour")
 	b.shows(t, "/?span=nonsense", 200, "last hour")
 }
@@ -179,8 +183,16 @@ func TestDecisions(t *testing.T) {
 	b.decide("QA", "bank.example", "192.0.2.1", policy.Reject)
 	b.decide("QB", "mail.bank.example", "2001:db8::1", policy.Accept)
 	b.decide("QC", "notbank.example", "192.0.2.2", policy.Accept)
+	for _, more := range []struct{ queueID, author, sender string }{
+		{"QD", "shop.example", "<x@bounces.example>"}, {"QE", "", "<\"a@b\"@eu.bounces.example>"}, {"QF", "", "<>"},
+	} {
+		b.ring.Decided(decided(&msgauth.Evaluation{
+			Envelope: msgauth.Envelope{QueueID: more.queueID, MailFrom: more.sender},
+			From:     author.From{AuthorDomain: dns.Name(more.author)},
+		}, policy.Verdict{Action: policy.Tag}), 0)
+	}
 	for _, tt := range []struct{ reason, query, want string }{
-		{"everything, the newest first", "", "QC QB QA"},
+		{"everything, the newest first", "", "QF QE QD QC QB QA"},
 		{"a queue ID", "q=QA", "QA"},
 		{"a queue ID in another case finds nothing", "q=qa", ""},
 		{"the ID of the reply, in either case", "q=idqb", "QB"},
@@ -191,9 +203,19 @@ func TestDecisions(t *testing.T) {
 		{"a client", "q=192.0.2.2", "QC"},
 		{"a client as IPv6 writes it", "q=::ffff:192.0.2.1", "QA"},
 		{"a client of IPv6, written at length", "q=2001:db8:0::1", "QB"},
+		{"an envelope sender", "q=a@bank.example", "QA"},
+		{"an envelope sender in another case and in brackets", "q=%3CA@Bank.example%3E", "QA"},
+		{"another local part finds nothing", "q=b@bank.example", ""},
+		{"the domain of envelope senders, and domains below it", "q=@bounces.example", "QE QD"},
+		{"the domain after the last at-sign", "q=@eu.bounces.example", "QE"},
+		{"the author domain is no envelope sender", "q=@shop.example", ""},
+		{"a domain of an author or an envelope sender", "q=shop.example", "QD"},
+		{"a domain of an envelope sender", "q=bounces.example", "QE QD"},
+		{"the null sender", "q=%3C%3E", "QF"},
+		{"an at-sign alone finds nothing", "q=@", ""},
 		{"a verdict", "verdict=accept", "QC QB"},
 		{"a verdict of a domain", "verdict=accept&q=bank.example", "QB"},
-		{"an unknown parameter changes nothing", "x=y", "QC QB QA"},
+		{"an unknown parameter changes nothing", "x=y", "QF QE QD QC QB QA"},
 		{"older than the second", fmt.Sprintf("before=%d", start.Add(2*time.Second).UnixNano()), "QA"},
 	} {
 		w := b.get(t, "/decisions?"+tt.query)
@@ -305,6 +327,16 @@ func TestOverrides(t *testing.T) {
 		">expired<", "{policy: reject}", ">in 2 d 2 h<", `data-label="Candidate"><b class="pill v-reject">reject`, "!v-skip")
 	if n := strings.Count(b.get(t, "/overrides").Body.String(), ">in "); n != 1 {
 		t.Errorf("%d rules end soon, want 1", n)
+	}
+}
+
+func TestMissing(t *testing.T) {
+	b := newBench(t)
+	for _, path := range []string{"/nowhere", "/decisions/", "/%3Cscript%3E", "/index.html"} {
+		b.shows(t, path, 404, "There is no such page", `<a href="/">Overview</a>`, "<title>Not found", "!aria-current", "!<script>")
+	}
+	for _, path := range []string{"/api/nowhere", "/debug/nowhere"} { // programs ask for these
+		b.shows(t, path, 404, "404 page not found", "!<html")
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/explain"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
@@ -30,7 +29,8 @@ type search struct {
 	before  time.Time     // if set, only decisions before this time are selected
 
 	client netip.Addr
-	author dns.Name
+	domain dns.Name // of the author or of the envelope sender
+	sender string   // of the envelope, without angle brackets
 }
 
 func parseSearch(q url.Values) (search, *problem) {
@@ -51,20 +51,47 @@ func parseSearch(q url.Values) (search, *problem) {
 	// An error is ignored, because a text that is neither an address nor a domain may still
 	// be an ID.
 	s.client, _ = netip.ParseAddr(s.Text)
-	s.author, _ = dns.ParseName(s.Text)
+	s.domain, _ = dns.ParseName(strings.TrimPrefix(s.Text, "@"))
+	if strings.Contains(s.Text, "@") || s.Text == nullSender {
+		s.sender = bare(s.Text)
+	}
 	return s, nil
 }
 
-// matches reports whether the search selects the decision d. If s.Text is not "", it
-// must be the queue ID, the explanation ID or the client address of d, or the author
-// domain of d must be s.Text or a subdomain of it.
+// nullSender is the envelope sender of a bounce.
+const nullSender = "<>"
+
+// bare returns a path of MAIL FROM without the angle brackets. The null path stays as it is.
+func bare(path string) string {
+	if path == "" || path == nullSender {
+		return nullSender
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(path, "<"), ">")
+}
+
+// matches reports whether the search selects the decision d. If s.Text is not "", it must be one
+// of these: the queue ID, the explanation ID, the client address, the envelope sender, or the
+// author domain, the domain of the envelope sender, or a domain above one of these. "@" before a
+// domain excludes the author domain.
 func (s *search) matches(d *recent.Head) bool {
 	if s.Verdict != "" && s.Verdict != d.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
 		return false
 	}
 	return s.Text == "" || s.Text == d.QueueID || strings.EqualFold(s.Text, d.ID) ||
 		s.client.IsValid() && s.client.Unmap() == d.Client.Unmap() ||
-		s.author != "" && (d.AuthorDomain == s.author || strings.HasSuffix(string(d.AuthorDomain), "."+string(s.author)))
+		s.sender != "" && strings.EqualFold(s.sender, bare(d.Sender)) ||
+		s.domain != "" && (s.sender == "" && d.AuthorDomain.Under(s.domain) || senderDomain(d.Sender).Under(s.domain))
+}
+
+// senderDomain returns the domain of an envelope sender, or "" if it has none.
+func senderDomain(sender string) dns.Name {
+	path := bare(sender)
+	// The last "@" counts: a quoted local part may have others (RFC 5321 §4.1.2).
+	n, err := dns.ParseName(path[strings.LastIndexByte(path, '@')+1:])
+	if err != nil || !strings.Contains(path, "@") {
+		return ""
+	}
+	return n
 }
 
 // found is the data of the page that lists decisions.
@@ -94,50 +121,4 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 		f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "before": {last}}.Encode()
 	}
 	return f, nil
-}
-
-// one is the data of the page that shows one decision.
-type one struct {
-	*recent.Entry
-	Summary  string
-	Sections []explain.Section
-	HELO     string
-	MailFrom string
-	Relay    netip.Addr // the relay that handed the message on; not valid if there was none
-}
-
-// decision shows the newest decision with the given queue ID or explanation ID. If the
-// request has the parameter "at", it shows the decision that was made at that time.
-func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
-	ring := c.o.Decisions()
-	if ring == nil {
-		return nil, off
-	}
-	q := r.URL.Query()
-	query := recent.Query{QueueID: q.Get("queue_id"), ID: q.Get("id")}
-	at, err := strconv.ParseInt(q.Get("at"), 10, 64)
-	if err != nil && query == (recent.Query{}) {
-		return nil, &problem{http.StatusBadRequest, "Which decision?", "Choose one from the list of decisions, or search for its queue ID."}
-	}
-	matches, _ := ring.Find(func(h *recent.Head) bool {
-		return query.Matches(h) && (err != nil || h.Time.UnixNano() == at)
-	}, 1)
-	if len(matches) == 0 {
-		return nil, &problem{
-			http.StatusNotFound, "This decision is no longer remembered.",
-			"The daemon remembers as many decisions as admin.recent says. The log has all of them.",
-		}
-	}
-	d := matches[0]
-	x := explain.Remembered(d)
-	o := one{Entry: d, Summary: x.Summary, Sections: x.Sections()}
-	switch {
-	case d.Evaluation != nil:
-		o.Relay = d.Evaluation.Session.Relay
-		o.HELO, o.MailFrom = d.Evaluation.Session.HELO, d.Evaluation.Envelope.MailFrom
-	case d.Session != nil && d.Envelope != nil:
-		o.Relay = d.Session.Relay
-		o.HELO, o.MailFrom = d.Session.HELO, d.Envelope.MailFrom
-	}
-	return o, nil
 }

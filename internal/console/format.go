@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -18,10 +19,24 @@ func funcs() template.FuncMap {
 		"num":     number, "percent": percent, "dur": duration, "seconds": seconds, "bytes": octets,
 		"clock": clock, "stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 		"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "nano": time.Time.UnixNano,
-		"verdict": verdictClass,
+		"verdict": verdictClass, "result": resultClass, "zone": zone, "bare": bare,
+		"half": func(n int) int { return n / 2 },
 		// The style sheet has a class for each depth from 0 to 8.
 		"depth": func(n int) int { return max(0, min(n, 8)) },
 	}
+}
+
+// zone names the time zone of t, such as "CET (UTC+01:00)".
+func zone(t time.Time) string {
+	name, offset := t.Zone()
+	utc := "UTC" + t.Format("-07:00")
+	switch {
+	case offset == 0 && (name == "UTC" || name == ""):
+		return "UTC"
+	case name == "" || name[0] == '+' || name[0] == '-': // the zone has no abbreviation
+		return utc
+	}
+	return name + " (" + utc + ")"
 }
 
 func clock(t time.Time) string { return t.Format("15:04") }
@@ -35,19 +50,19 @@ func number(n int64) string {
 	return s
 }
 
-// percent formats a percentage. A positive value below 0.1 becomes "<0.1 %", and a value
-// between 99.9 and 100 becomes ">99.9 %". Other positive values below 10 get one
-// decimal, and all other values get none.
+// percent formats a percentage, and never rounds it up: "100 %" means all. Values below 10 and above
+// 99 get one decimal. A positive value below 0.1 becomes "<0.1 %", and a value between 99.9 and 100
+// becomes ">99.9 %".
 func percent(p float64) string {
 	switch {
 	case p > 0 && p < 0.1:
 		return "<0.1 %"
 	case p > 99.9 && p < 100:
 		return ">99.9 %"
-	case p < 10 && p > 0:
-		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+	case p > 0 && p < 10, p > 99 && p < 100:
+		return strconv.FormatFloat(math.Floor(p*10)/10, 'f', 1, 64) + " %"
 	}
-	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+	return strconv.FormatFloat(math.Floor(p), 'f', 0, 64) + " %"
 }
 
 // duration formats d in its two largest units, or in one unit if d is shorter than a
