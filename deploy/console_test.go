@@ -72,11 +72,14 @@ policy:
 	t.Run("search", func(t *testing.T) { b.checkSearch(t) })
 	t.Run("keyboard", func(t *testing.T) { b.checkKeyboard(t) })
 	t.Run("refresh", func(t *testing.T) { b.checkRefresh(t, d) })
+	t.Run("copy", func(t *testing.T) { b.checkCopy(t, d) })
+	t.Run("axe-core", func(t *testing.T) { b.checkAxe(t) })
 	t.Run("screenshot", func(t *testing.T) { b.checkScreenshot(t) })
+	t.Run("stale", func(t *testing.T) { b.checkStale(t, d) }) // it stops the daemon
 }
 
 var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE",
-	"/decision?queue_id=4Qgood.example", "/overrides", "/config", "/decision?id=none"}
+	"/decision?queue_id=4Qgood.example", "/overrides", "/config", "/decision?id=none", "/nowhere"}
 
 // checkPages opens each page with and without scripts, in several widths, and with light and dark
 // colours.
@@ -106,7 +109,7 @@ func (b *browser) checkPages(t *testing.T) {
 			}
 			// The browser itself records the status 404 of a page that does not exist.
 			for _, p := range b.noted() {
-				if path != "/decision?id=none" || !strings.Contains(p, "404") {
+				if path != "/decision?id=none" && path != "/nowhere" || !strings.Contains(p, "404") {
 					t.Errorf("%s: %s", path, p)
 				}
 			}
@@ -151,6 +154,7 @@ func (b *browser) checkSearch(t *testing.T) {
 		{"4Qnone.example", "4Qnone.example"},
 		{"quarantine.example", "4Qquarantine.example"},
 		{"198.51.100.7", "4QHOSTILE"},
+		{`<"<svg/onload=pwned()>"@none.example>`, "4QHOSTILE"},
 		{"<script>pwned()</script>", ""},
 	} {
 		// With scripts, the list changes while the user types, and the text and the focus stay in
@@ -180,7 +184,8 @@ func (b *browser) checkSearch(t *testing.T) {
 
 // reachable is a JavaScript expression. Its value is a list of the elements that the Tab key must
 // reach, in this order.
-const reachable = "[...document.querySelectorAll('a[href], button, input, select, pre[tabindex]')]"
+const reachable = "[...document.querySelectorAll('a[href], button, input, select, textarea, summary, pre[tabindex]')]" +
+	".filter(e => e.checkVisibility())"
 
 // checkKeyboard goes through pages with the Tab key alone.
 func (b *browser) checkKeyboard(t *testing.T) {
@@ -192,7 +197,7 @@ func (b *browser) checkKeyboard(t *testing.T) {
 				const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();
 				if (s.outlineStyle === "none" || parseFloat(s.outlineWidth) < 2) return "has no visible focus";
 				if (r.width === 0 || r.right <= 0) return "cannot be seen";
-				if ((e.matches("input, select")) && e.labels.length === 0) return "has no label";
+				if (e.matches("input, select, textarea") && e.labels.length === 0) return "has no label";
 				return `+reachable+`.indexOf(e) + "";
 			})()`)
 			if state != fmt.Sprint(i) {
@@ -233,6 +238,113 @@ func (b *browser) checkRefresh(t *testing.T, d *daemon) {
 		t.Errorf("%q", got)
 	}
 	send(t, b, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams(hurry))
+}
+
+// checkCopy copies each text that the page of a decision offers, both ways that the script knows,
+// and checks that the texts are what they say. Without scripts the texts can be selected in fields.
+func (b *browser) checkCopy(t *testing.T, d *daemon) {
+	const path = "/decision?queue_id=4Qquarantine.example"
+	b.open(t, path)
+	fields := "[...document.querySelectorAll('textarea[data-copy]')]"
+	texts := eval[[]string](t, b, fields+".map(f => f.value)")
+	if len(texts) != 2 || !strings.HasPrefix(texts[0], "sekimori explain --id ") ||
+		!strings.Contains(texts[1], `author: ["quarantine.example"]`) {
+		t.Fatalf("the page offers %q", texts)
+	}
+	for _, clipboard := range []string{"{writeText: async (text) => { window.copied = text; }}", "undefined"} {
+		eval[any](t, b, "Object.defineProperty(navigator, 'clipboard', {value: "+clipboard+", configurable: true})")
+		eval[any](t, b, "document.oncopy = () => { window.copied = document.activeElement.value; }")
+		for i, want := range texts {
+			eval[any](t, b, "window.copied = ''")
+			b.do(t, chromedp.Click(chromedp.CSS([]string{"#copy-command + button", "#copy-rule + button"}[i])))
+			b.until(t, "document.querySelectorAll('.copy span')["+fmt.Sprint(i)+"].textContent === ' Copied.'")
+			if got := eval[string](t, b, "window.copied"); got != want {
+				t.Errorf("copied %q, want %q", got, want)
+			}
+		}
+	}
+	command := append(strings.Fields(texts[0])[1:], "--admin", "http://"+d.admin)
+	if out, _ := run(t, "..", d.binary, command...); !strings.Contains(out, "QUARANTINE, because") {
+		t.Errorf("%s: %s", texts[0], out)
+	}
+	b.scripts(t, false)
+	b.open(t, path)
+	selected := ".map(f => { f.select(); return f.value.slice(f.selectionStart, f.selectionEnd); })"
+	if got := eval[[]string](t, b, fields+selected); !slices.Equal(got, texts) {
+		t.Errorf("without scripts: %q, want %q", got, texts)
+	}
+	b.scripts(t, true)
+	if got := b.noted(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+// axe is the accessibility checker axe-core, as npm installs it (see .ci/run).
+const axe = "/opt/sekimori-test/axe/node_modules/axe-core/axe.min.js"
+
+// checkAxe lets axe-core check each page, in both colour schemes and on a phone.
+func (b *browser) checkAxe(t *testing.T) {
+	if !isThere(axe) && os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not here, although CI installs it", axe)
+	} else if !isThere(axe) {
+		t.Skipf("%s is not here; install it: npm install --prefix /opt/sekimori-test/axe axe-core@4.14.1", axe)
+	}
+	script := readFile(t, axe)
+	check := func(path string, width int64, scheme string) []string {
+		b.look(t, width, scheme)
+		b.open(t, path)
+		eval[any](t, b, "for (const d of document.querySelectorAll('details')) d.open = true; null")
+		eval[any](t, b, script+";null")
+		eval[any](t, b, "window.found = null; axe.run().then(r => { window.found = r; }); null")
+		b.until(t, "window.found !== null")
+		return eval[[]string](t, b, "window.found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' ').slice(0, 300))")
+	}
+	for _, path := range consolePages {
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{390, 1280} {
+				if bad := check(path, width, scheme); len(bad) > 0 {
+					t.Errorf("%s, %d px, %s: %q", path, width, scheme, bad)
+				}
+			}
+		}
+	}
+	eval[any](t, b, "document.querySelector('main').insertAdjacentHTML('beforeend', '<input>'); null")
+	eval[any](t, b, "window.found = null; axe.run().then(r => { window.found = r; }); null")
+	b.until(t, "window.found !== null && window.found.violations.length > 0") // axe-core does look
+	b.noted()                                                                 // the status 404 of two pages
+}
+
+// checkStale checks that a page says since when its numbers are old after the daemon is gone. The
+// time must be that of the numbers.
+func (b *browser) checkStale(t *testing.T, d *daemon) {
+	send(t, b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: "const real = setInterval; window.setInterval = (f, ms) => real(f, ms / 100);",
+	})
+	b.look(t, 390, "light")
+	b.open(t, "/")
+	first := eval[string](t, b, "document.querySelector('#asof time').textContent")
+	b.until(t, fmt.Sprintf("document.querySelector('#asof time').textContent !== %q", first)) // the page is renewed
+	if got := eval[string](t, b, "document.querySelector('#stale').textContent"); got != "" {
+		t.Errorf("while the daemon runs, the page says %q", got)
+	}
+	eval[any](t, b, "window.fetched = fetch; window.fetch = async () => new Response('', {status: 503}); null")
+	b.until(t, "document.querySelector('#stale').textContent.endsWith(': the daemon answered with status 503.')")
+	eval[any](t, b, "window.fetch = window.fetched; null")
+	b.until(t, "document.querySelector('#stale').textContent === ''")
+	if got := b.noted(); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	d.stop(t, t.Context())
+	b.until(t, "document.querySelector('#stale').textContent.endsWith(': the daemon does not answer.')")
+	shown := eval[string](t, b, "document.querySelector('#stale').textContent")
+	since := eval[string](t, b, "document.querySelector('#asof time').textContent")
+	if !strings.HasPrefix(shown, "Stale since "+since+":") {
+		t.Errorf("the page says %q, but its numbers are of %s", shown, since)
+	}
+	if bad := eval[[]string](t, b, faint); len(bad) > 0 || eval[int](t, b, "document.documentElement.scrollWidth") > 390 {
+		t.Errorf("the note does not fit or has too little contrast: %q", bad)
+	}
+	b.noted() // the browser itself records each failed request
 }
 
 // checkScreenshot checks the size of the picture and that docs/operate.md shows it. With -update it
