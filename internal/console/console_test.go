@@ -268,7 +268,8 @@ func TestDecision(t *testing.T) {
 	b.shows(t, "/decision", 400, "Which decision?")
 	b.ring.Decided(&judge.Decision{Session: msgauth.Session{Client: netip.MustParseAddr("10.0.0.1"), HELO: "in.example"},
 		Envelope: msgauth.Envelope{QueueID: "QS", MailFrom: "<b@c.example>"}, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
-	b.shows(t, "/decision?queue_id=QS", 200, "SKIP, because", "it was not evaluated", "helo in.example", "&lt;b@c.example&gt;")
+	b.shows(t, "/decision?queue_id=QS", 200, "SKIP, because", "it was not evaluated", "helo in.example", "&lt;b@c.example&gt;",
+		"!<dt>Size", "!<h2>Identities", "--queue-id QS", "!copy-rule")
 }
 
 // TestHostile checks that text of a sender is shown on the pages but does not become
