@@ -195,3 +195,13 @@ func TestCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestRelayed checks that the page names the relay. The TLS version is that of the relay's connection,
+// so it must not stand beside the client.
+func TestRelayed(t *testing.T) {
+	b := newBench(t)
+	e := failing()
+	e.Session.Relay = netip.MustParseAddr("198.51.100.25")
+	b.ring.Decided(decided(e, rejected()), 0)
+	b.shows(t, "/decision?id=7G3K0A2B", 200, "helo out.list.example, by relay 198.51.100.25<", "!TLSv1.3")
+}
