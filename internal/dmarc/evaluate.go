@@ -99,9 +99,9 @@ type Evaluation struct {
 	// Enforcing is set if Result is temperror. It is the policy that would apply if
 	// the message failed, as far as it is known without the missing DNS answer. If
 	// the record has t=y, Enforcing is already one step milder. If several records
-	// may apply, it is the policy of the strictest record. If sp or np applies, but
-	// it is not known which, because the author may not exist, it is the milder of
-	// the two. "" means that no policy is known.
+	// may apply, Enforcing is the policy of the strictest record. If it is not known
+	// whether sp or np applies, because the Author Domain may not exist, Enforcing is
+	// the milder of the two. "" means that no policy is known.
 	Enforcing Policy `json:"enforcing,omitempty"`
 	// Alignments lists the identifiers that were compared, without duplicates. The
 	// list begins with those that passed, followed by those with a temporary error.

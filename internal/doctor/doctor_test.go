@@ -91,7 +91,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestSlow checks from which median on a server is slow.
+// TestSlow checks how long the median answer must take for a server to count as slow.
 func TestSlow(t *testing.T) {
 	ok := Asked{Rcode: "NOERROR", EDNS: true, Records: 1}
 	after := func(d time.Duration) Asked { a := ok; a.Took = d; return a }

@@ -52,7 +52,7 @@ func TestProbeMark(t *testing.T) {
 			}
 			defer c.Close()
 			offer := client.PostfixOffer()
-			offer.Actions &^= 0x20 // no quarantine, which a topology.Watch counts
+			offer.Actions &^= 0x20 // the MTA offers no quarantine; topology.Watch counts such MTAs
 			if _, err := c.Negotiate(offer); err != nil {
 				t.Fatal(err)
 			}

@@ -166,7 +166,7 @@ type RejectReason string
 const (
 	ReasonMaxSessions  RejectReason = "max_sessions"  // over Limits.MaxSessions; the answer to the MTA is tempfail
 	ReasonMemory       RejectReason = "memory"        // over Limits.Memory; the answer to the MTA is tempfail
-	ReasonHardLimit    RejectReason = "hard_limit"    // too many connections are being refused; the connection waits in the listener's queue
+	ReasonHardLimit    RejectReason = "hard_limit"    // so many connections are being refused that this one is not accepted yet; it waits in the listener's queue
 	ReasonAcceptFailed RejectReason = "accept_failed" // accepting failed, usually because no file descriptor or memory is left; the connection waits in the listener's queue
 )
 

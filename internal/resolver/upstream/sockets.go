@@ -64,8 +64,8 @@ type inquiry struct {
 	failure error
 }
 
-// newSocket returns the socket for conn. Only sockets of the system are used for several queries,
-// and not those whose descriptor is from the reserve.
+// newSocket returns the socket for conn. It can serve several queries only if conn is a real UDP
+// socket (not a test double) and its descriptor is not from the reserve.
 func newSocket(conn net.Conn, s *server, now time.Duration) *socket {
 	k := &socket{Conn: conn, server: s, opened: now}
 	if u, ok := conn.(*net.UDPConn); ok {
