@@ -301,7 +301,7 @@ var drawn = map[string]string{
 }
 
 // TestDashboardDrawsThresholds checks that each panel in drawn has a line at the threshold of the
-// alert, and that its description names the alert. Every other line is one too many.
+// alert, and that its description names the alert. No panel may have any other line.
 func TestDashboardDrawsThresholds(t *testing.T) {
 	wanted := map[string]map[string]bool{} // the thresholds of a panel, by its title
 	descriptions := map[string]string{}

@@ -108,8 +108,8 @@ func (g *governor) run(end <-chan struct{}) {
 	}
 }
 
-// allot is the function that governMemory returns. It also reads the limits of the control groups,
-// so a reload of the configuration is enough after they changed.
+// allot is the function that governMemory returns. It also reads the limits of the control groups.
+// So after a change of these limits, a reload of the configuration is enough.
 func (g *governor) allot(octets int64) {
 	if octets == 0 {
 		octets = math.MaxInt64

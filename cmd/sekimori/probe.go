@@ -96,7 +96,7 @@ func (f *probeFlags) run(cmd *cobra.Command) error {
 	}
 	report, err := f.send(ctx, o)
 	if err != nil && f.json {
-		// Monitoring that reads JSON gets it in any case.
+		// Monitoring that reads JSON gets JSON even if nothing could be sent.
 		if err := writeJSON(cmd.OutOrStdout(), &probe.Report{Mode: o.Config.Mode, Error: plain(err.Error())}); err != nil {
 			return failed(err)
 		}

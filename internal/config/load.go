@@ -25,9 +25,9 @@ func load(path string, running bool) (*Config, error) {
 }
 
 // Parse reads a configuration from data. name is the file name for errors. A key
-// that data does not set has its default; this is also true of mode. Parse does not
-// read the files that the configuration names. The error is an [*Error] that
-// lists every problem.
+// that data does not set has its default; even the key mode need not be set.
+// Parse does not read the files that the configuration names. The error is an
+// [*Error] that lists every problem.
 func Parse(name string, data []byte) (*Config, error) { return parseConfig(name, data, false) }
 
 func parseConfig(name string, data []byte, running bool) (*Config, error) {

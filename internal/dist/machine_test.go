@@ -33,7 +33,7 @@ func bookworm(t *testing.T) string {
 	return root
 }
 
-// tryMachine is a script that asks of the kernel what startMachine asks, and nothing more.
+// tryMachine is a script that needs the same features of the kernel as startMachine.
 const tryMachine = `set -e
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root" "$1/cgroup"

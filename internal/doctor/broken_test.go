@@ -191,7 +191,8 @@ func TestBrokenPostfix(t *testing.T) {
 	}
 }
 
-// sockets makes a socket that only root may open, and returns this address and one without a file.
+// sockets makes a socket that only root may open. It returns the address of this socket, and an
+// address at which no file exists.
 func (p *place) sockets(t *testing.T) []string {
 	t.Helper()
 	private := filepath.Join(p.dir, "private.sock")

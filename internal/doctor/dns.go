@@ -41,7 +41,7 @@ type Known struct {
 	MX, TXT, TCP Asked // TCP is the same question as TXT, over TCP
 }
 
-// slow is how long a server may take for an answer that it has in its cache. A message waits for
+// slow is the longest time that a server may take for an answer from its cache. A message waits for
 // several answers in a row.
 const slow = 250 * time.Millisecond
 
@@ -103,8 +103,8 @@ func median(list []Asked) time.Duration {
 	return took[len(took)/2]
 }
 
-// deadEnd reports whether a server that answers has no useful answer to any question whose answer
-// is not certainly in its cache.
+// deadEnd reports whether the server had a useful answer to none of the questions about names. The
+// answers to other questions may come from its cache.
 func deadEnd(p *Probes) bool {
 	useful := func(a Asked) bool { return a.answered() && (a.Rcode == "NOERROR" || a.Rcode == "NXDOMAIN") }
 	for _, a := range p.Invented {
@@ -120,7 +120,7 @@ func deadEnd(p *Probes) bool {
 	return len(p.Invented)+len(p.Known) > 0
 }
 
-// said returns the different outcomes of the questions for names.
+// said returns the different outcomes of the questions for names that do not exist.
 func (p *Probes) said() string {
 	seen := map[string]bool{}
 	for _, a := range p.Invented {
@@ -138,7 +138,7 @@ func (p *Probes) said() string {
 	return strings.Join(out, ", ")
 }
 
-// lies returns the names that do not exist and for which the server has records.
+// lies returns the names that do not exist, but for which the server returned records.
 func (p *Probes) lies() string {
 	var out []string
 	for name, a := range p.Invented {

@@ -91,7 +91,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestSlow checks how long the median answer must take for a server to count as slow.
+// TestSlow checks that a server counts as slow if the median of its times is long enough.
 func TestSlow(t *testing.T) {
 	ok := Asked{Rcode: "NOERROR", EDNS: true, Records: 1}
 	after := func(d time.Duration) Asked { a := ok; a.Took = d; return a }
@@ -115,7 +115,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// TestSeen checks that everything that the daemon may notice becomes a finding that is complete.
+// TestSeen checks that each problem that the daemon may notice becomes a complete finding.
 func TestSeen(t *testing.T) {
 	healthy := status.Status{Config: status.Config{LastReloadOK: true}}
 	healthy.DNS.Servers = []status.Server{{Address: "192.0.2.53", Up: true}}
@@ -145,7 +145,7 @@ func TestSeen(t *testing.T) {
 	}
 }
 
-// TestMode checks from which age of the file on the mode monitor is a finding.
+// TestMode checks that the mode monitor becomes a finding when the file has a certain age.
 func TestMode(t *testing.T) {
 	p := newPlace(t)
 	file := p.file(t, "sekimori.yaml", "mode: monitor\n")

@@ -16,7 +16,7 @@ import (
 // ownAddress returns a function that reports whether an address is one of this host's.
 func ownAddress() func(netip.Addr) bool {
 	var own []netip.Addr
-	addrs, _ := net.InterfaceAddrs() // without them, an address of this host is compared like any other
+	addrs, _ := net.InterfaceAddrs() // after an error, an address of this host is compared like any other
 	for _, a := range addrs {
 		if n, err := netip.ParsePrefix(a.String()); err == nil {
 			own = append(own, n.Addr().Unmap())
@@ -67,7 +67,7 @@ func socketFile(path, mtaUser string) SocketFile {
 	if !ok || err != nil {
 		return SocketFile{Err: errors.Join(errors.New("whether the MTA's user may connect is not known"), err)}
 	}
-	groups, _ := u.GroupIds() // without them, the primary group counts
+	groups, _ := u.GroupIds() // after an error, only the primary group counts
 	gid := strconv.FormatUint(uint64(stat.Gid), 10)
 	const ownerWrites, groupWrites, othersWrite = 0o200, 0o020, 0o002
 	mode := info.Mode().Perm()

@@ -37,7 +37,7 @@ type SocketFile struct {
 	// Denied says that the users of the MTA may not connect. Mode and Group say why.
 	Denied      bool
 	Mode, Group string
-	Err         error // why it could not be looked at
+	Err         error // why the file could not be looked at
 }
 
 // Address is an address at which a milter is reached.

@@ -161,7 +161,8 @@ func join(milters []mtaconf.Milter) string {
 	return strings.Join(out, ", ")
 }
 
-// milter judges the settings for the daemon, which a milter in braces may have of its own.
+// milter judges the settings with which the smtpd asks the daemon. A milter in braces may have its
+// own settings.
 func (c *postfixCheck) milter(s *mtaconf.Service, m mtaconf.Milter) {
 	setting := func(option, normal string) (value, fix string) {
 		if v, own := m.Options[option]; own {
@@ -248,7 +249,8 @@ func judgeSocket(file string, ours *Ours, found []Finding, skipped []string) (_ 
 	return append(found, f), skipped
 }
 
-// rewritingActions matches the actions of header_checks that change or delete what came.
+// rewritingActions matches the actions of header_checks and body_checks that change or delete a
+// part of a message.
 var rewritingActions = regexp.MustCompile(`(?m)^[^#\n]*\s(REPLACE|IGNORE|STRIP)\b`)
 
 // rewriting judges what cleanup changes in a message before it shows the message to a milter.
@@ -285,7 +287,7 @@ func (c *postfixCheck) table(name string) ([]byte, error) {
 	return c.ours.ReadFile(path)
 }
 
-// submission judges the other ways into Postfix that ask the daemon without a need.
+// submission finds the other ways into Postfix on which Postfix asks the daemon without a need.
 func (c *postfixCheck) submission() {
 	milters, err := mtaconf.Milters(c.p.Params["non_smtpd_milters"])
 	if err != nil {
@@ -304,7 +306,7 @@ func (c *postfixCheck) submission() {
 		if err != nil || !isLoopback(host) || strings.Contains(c.p.Value(s, "receive_override_options"), "no_milters") {
 			continue
 		}
-		milters, _ := mtaconf.Milters(c.p.Value(s, "smtpd_milters")) // Postfix itself complains of a mistake
+		milters, _ := mtaconf.Milters(c.p.Value(s, "smtpd_milters")) // Postfix itself reports a mistake in the value
 		if slices.ContainsFunc(milters, func(m mtaconf.Milter) bool { return c.ours.reaches(m.Network, m.Address, c.p.File(s, m)) }) {
 			c.add("asked_twice", fmt.Sprintf("the smtpd %s, which takes mail back from a content filter, asks sekimori again", s.Label()),
 				"the client there is this host, which is trusted, so the second look finds nothing, and costs time",

@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Config *config.Config
 	// ConfigFile is the file of Config, or "" if there is none. Its age says for how long the mode
-	// has been what it is.
+	// has not changed.
 	ConfigFile string
 	// PostfixDir is a configuration directory of Postfix, and SendmailCF the file of Sendmail. If
 	// both are "", Run looks for the MTA of this host.
@@ -198,7 +198,7 @@ func checkMode(o Options, running *status.Status, r *Report) {
 	}
 	info, err := os.Stat(o.ConfigFile)
 	if err != nil {
-		return // the file was read a moment ago
+		return // unlikely: the file was read a moment ago
 	}
 	for _, f := range judgeMode(o.Config.Mode == policy.Monitor, info.ModTime(), o.Now) {
 		if running == nil || !slices.Contains(running.Topology, f.Kind) {

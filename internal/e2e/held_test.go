@@ -20,7 +20,7 @@ func (m *mx) heldCommand(t *testing.T, args ...string) (code int, out string) {
 	switch queue := m.mta.(type) {
 	case *postfix:
 		cmd.Args = append(cmd.Args, "--config-dir", queue.etc)
-	case *sendmail: // the command calls the program "sendmail", and this one has its own configuration
+	case *sendmail: // a script named "sendmail" adds the configuration of this Sendmail
 		dir := t.TempDir()
 		script := "#!/bin/sh\nexec " + sendmailProgram() + ` "$@" -C` + queue.cf + "\n"
 		if err := os.WriteFile(filepath.Join(dir, "sendmail"), []byte(script), 0o700); err != nil {

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestRelay sends mail through a real Postfix in front of the MTA, which is a relay for the daemon.
-// SPF and iprev must be those of the client of that Postfix. A forged field in its name must not be
-// believed.
+// TestRelay sends mail through a real Postfix in front of the MTA. For the daemon, this Postfix is a
+// relay. SPF and iprev must be those of the client of the relay. A forged field in the name of the
+// relay must not be believed.
 func TestRelay(t *testing.T) {
 	t.Parallel()
 	s := shared(t)

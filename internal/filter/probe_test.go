@@ -19,8 +19,8 @@ import (
 	"sekimori/internal/topology"
 )
 
-// TestProbeMark checks who is a probe: only a peer that sends ProbeMacro before CONNECT. What comes
-// with a later event, or stands in a value that an SMTP client chooses, makes no probe.
+// TestProbeMark checks who is a probe: only a peer that sends ProbeMacro before CONNECT. A macro
+// that comes with a later event, or text in a value that an SMTP client chooses, does not count.
 func TestProbeMark(t *testing.T) {
 	forged := "1\x00" + ProbeMacro
 	for _, tt := range []struct {

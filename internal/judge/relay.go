@@ -46,17 +46,17 @@ type relayed struct {
 func (c *Connection) Relayed() bool { return c.relayed != nil }
 
 // behind returns the session s without the facts about the relay, which are not facts about
-// the client. It keeps the address of the relay in Session.Relay. The field RelayLine says
-// RelayUnreadable until a client was read.
+// the client. It keeps the address of the relay in Session.Relay. The field RelayLine is
+// RelayUnreadable until the client has been read.
 func behind(s msgauth.Session) msgauth.Session {
 	s.Relay, s.RelayLine = s.Client.Unmap().WithZone(""), msgauth.RelayUnreadable
 	s.Client, s.ClientName, s.HELO = netip.Addr{}, "", ""
 	return s
 }
 
-// readClient completes s, the session of a message that a relay handed on, by the client in
-// the header. If the relay names no client, or one that is a host of the site, the client
-// stays unknown.
+// readClient adds the client that the header names to s, the session of a message that a
+// relay handed on. If the relay names no client, or a host of the site as the client, the
+// client stays unknown.
 func (j *Judge) readClient(s *msgauth.Session, from *Relay, h message.Header) {
 	f, err := received.Topmost(h)
 	named := len(from.By) == 0 || slices.ContainsFunc(from.By, func(p policy.Pattern) bool { return p.Matches(f.By) })
@@ -70,8 +70,8 @@ func (j *Judge) readClient(s *msgauth.Session, from *Relay, h message.Header) {
 	}
 }
 
-// meetClient starts the checks that would have started when the client connected, at HELO
-// and at MAIL, if the client had not come by a relay.
+// meetClient reads the client from the header. Then it starts the checks that start at
+// CONNECT, HELO and MAIL if a client does not come by a relay.
 func (c *Case) meetClient() {
 	from := c.connection.relayed
 	c.connection.judge.readClient(&c.Session, from.relay, c.header)

@@ -11,8 +11,8 @@ import (
 	"sekimori/internal/milter/wire"
 )
 
-// keptWorkers is how many workers wait for a connection at most. A worker that waits keeps its
-// goroutine and its stack, which the garbage collector shrinks.
+// keptWorkers is the largest number of workers that wait for a connection. A worker that waits keeps
+// its goroutine and its stack, which the garbage collector shrinks.
 const keptWorkers = 64
 
 // worker is a goroutine in which go-milter serves connections, one after another. An MTA opens a
@@ -23,7 +23,7 @@ type worker struct {
 	next chan *link // the next connection; closed if there will be none
 }
 
-// serve makes a worker serve l: idle if it is not nil, and otherwise a new one. go-milter starts the
+// serve makes a worker serve l: the worker "idle", or a new one if idle is nil. go-milter starts the
 // goroutine of a new worker, so serve returns at once.
 func (s *Server) serve(l *link, idle *worker) {
 	if idle != nil {

@@ -7,11 +7,10 @@
 // shorten addresses, drop malformed fields without an error, and write its errors to the global
 // log. A program that handles mail from strangers must do none of this, and must see every field.
 //
-// go-milter reads only frames of one octet: one for each new kind of offer, whose answer is kept, and
-// one for the end of each message. So go-milter gets nothing malformed, and keeps nothing that could
-// grow. The replies and edits
-// that we write are, octet for octet, those that go-milter would write, but without its buffer
-// of 4 KB for each frame. A test compares the two.
+// go-milter reads only frames of one octet: a frame for each new kind of offer (we keep the answer),
+// and a frame for the end of each message. So go-milter gets nothing malformed, and keeps nothing
+// that could grow. The replies and edits that we write are, octet for octet, those that go-milter
+// would write, but without its buffer of 4 KB for each frame. A test compares the two.
 //
 // One connection of the MTA is normally one SMTP session of a client, with any number of messages.
 // A malformed frame, a timeout or an MTA that disappears ends that one connection. After a panic in

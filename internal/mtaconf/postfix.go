@@ -1,5 +1,5 @@
 // Package mtaconf reads the configuration of Postfix and of Sendmail, as far as it concerns milters.
-// It changes nothing. What it returns is a value, so that the code that judges it needs no MTA.
+// It changes nothing. It returns plain values, so the code that judges them needs no MTA.
 package mtaconf
 
 import (
@@ -82,8 +82,8 @@ func parseService(line string) (Service, bool) {
 	return Service{Name: f[0], Type: f[1], Chroot: f[4], MaxProc: f[6], Command: path.Base(f[7]), Options: map[string]string{}}, true
 }
 
-// Value returns the value of a parameter for a service: what its entry in master.cf sets, else what
-// main.cf sets or the default is.
+// Value returns the value of a parameter for a service. It is the value in the service's entry in
+// master.cf, or else the value in main.cf, or else the default.
 func (p *Postfix) Value(s *Service, name string) string {
 	if s != nil {
 		if v, ok := s.Options[name]; ok {
@@ -130,7 +130,7 @@ func (p *Postfix) Chrooted(s *Service) bool {
 
 // File returns the path of the milter's unix socket as a process outside of Postfix has to write
 // it. It returns "" for a milter that is reached by TCP. Postfix's processes work in the queue
-// directory, so a relative path is below that directory also without chroot.
+// directory, so a relative path is below that directory even without chroot.
 func (p *Postfix) File(s *Service, m Milter) string {
 	switch {
 	case m.Network != "unix":

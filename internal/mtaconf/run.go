@@ -17,9 +17,10 @@ const (
 	// tenth of a second, but it hangs, for example, if a name in main.cf is in a database that does
 	// not answer.
 	patience = 5 * time.Second
-	// maxOutput bounds what is kept of the output of postconf, in octets. Postfix 3.7 prints 60 kB.
+	// maxOutput is the largest part of the output of postconf that is kept, in octets. Postfix 3.7
+	// prints 60 kB.
 	maxOutput = 4 << 20
-	// maxFile bounds the size of a sendmail.cf. Those of Sendmail's m4 macros have 65 kB.
+	// maxFile bounds the size of a sendmail.cf. Sendmail's m4 macros make one of 65 kB.
 	maxFile = 4 << 20
 )
 
@@ -64,8 +65,8 @@ func ReadPostfix(ctx context.Context, dir string) (*Postfix, error) {
 	return p, nil
 }
 
-// output runs a program and returns what it wrote. A child that the program left behind cannot make
-// it wait: the pipes are closed at last.
+// output runs a program and returns what the program wrote. If the program ends and leaves a child
+// that holds the pipes open, output closes the pipes after WaitDelay.
 func output(ctx context.Context, program string, args ...string) (stdout, stderr string, err error) {
 	var out, complaints limited
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -91,7 +92,8 @@ func (l *limited) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// warnings returns the lines of postconf's complaints without its name, each once.
+// warnings returns the warnings of postconf without the words "postconf: warning:". Each is
+// returned once.
 func warnings(text string) []string {
 	var out []string
 	for line := range strings.Lines(text) {

@@ -62,7 +62,8 @@ func (s *Sendmail) Filter(name string) *Filter {
 	return nil
 }
 
-// ParseSendmail reads the text of a sendmail.cf. It ignores the lines that do not concern it.
+// ParseSendmail reads the text of a sendmail.cf. It ignores all lines except X, D and O
+// lines.
 func ParseSendmail(text string) *Sendmail {
 	s := &Sendmail{Options: map[string]string{}, Macros: map[string]string{}}
 	for _, line := range logicalLines(text) {
@@ -105,8 +106,8 @@ func (s *Sendmail) macro(def string) {
 	}
 }
 
-// option reads an option in its long form, "O Name=value". The short form of one letter is older
-// than milters.
+// option reads an option in its long form, "O Name=value". It ignores the short form of one letter:
+// that form is older than milters, so no option about milters has it.
 func (s *Sendmail) option(def string) {
 	name, value, ok := strings.Cut(def, "=")
 	if !ok || !strings.HasPrefix(def, " ") {

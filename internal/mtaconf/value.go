@@ -72,8 +72,8 @@ func (m *Milter) set(parts []string) error {
 			m.Options[strings.TrimSpace(name)] = strings.TrimSpace(value)
 			continue
 		}
-		// The comma between the settings is gone, so "name", "=" and "value" are joined until they
-		// are one setting.
+		// The commas and spaces are gone, so "name", "=" and "value" may be separate parts. They
+		// are joined until they are one setting.
 		text += part
 		if name, value, ok := strings.Cut(text, "="); ok && value != "" {
 			m.Options[name], text = value, ""

@@ -176,9 +176,9 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 	return nil
 }
 
-// harshest looks at the messages that the rule matches and whose action it can make
-// milder. It returns the rank of the harshest action that such a message can get
-// without the rule.
+// harshest looks at the messages that the rule matches and whose action the rule
+// can make milder. It returns the rank of the harshest action that such a message
+// can get without the rule.
 func (w *Conditions) harshest(c Config, o Outcome) int {
 	worst := 0
 	putOff := func(a Action, published ...dmarc.Policy) bool {

@@ -17,8 +17,8 @@ const fewRules = 16
 
 // index finds the rules that may match a message, so that a message need not be
 // compared with thousands of rules. Each rule is filed under the values of one
-// of its conditions. If that condition does not hold for a message, and is not
-// open either, the rule cannot match the message.
+// of its conditions. A rule cannot match a message if it is certain that this
+// condition does not hold.
 type index struct {
 	names    [nameKeys]map[Pattern][]int32 // numbers of rules, by the patterns of one condition
 	networks map[netip.Prefix][]int32      // numbers of rules, by the networks of Conditions.Client

@@ -63,7 +63,7 @@ func (o Options) stranger() (netip.Addr, error) {
 }
 
 // domains returns the authors' domains: those that were asked for, or else the domain of this host.
-// note says why it is not the host's.
+// If this host has no domain, domains returns another one, and note says why.
 func (o Options) domains() (names []dns.Name, note string) {
 	if len(o.Domains) > 0 {
 		return o.Domains, ""
@@ -112,8 +112,8 @@ func (p *prober) nobody() Mail {
 		HELO: "[192.0.2.66]", Recipient: "postmaster@" + noDomain, From: a}, "From: "+b+"\r\n"+p.forged())
 }
 
-// forged returns a field with a result in each of our names, and one of another host, which must
-// stay.
+// forged returns a field with a forged result for each of our names, and a field in the name of
+// another host, which must stay.
 func (p *prober) forged() string {
 	var b strings.Builder
 	for _, name := range append([]string{p.o.Config.ServID()}, p.o.Config.AuthservIDAlso...) {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxIncludes = 3                // how deep records that are included are followed
+	maxIncludes = 3                // how deep "include" is followed
 	maxTried    = 20               // how many addresses are tried
 	originTime  = 10 * time.Second // how long the search may take
 )
@@ -95,7 +95,7 @@ func (p *prober) named(ctx context.Context, d dns.Name, term spf.Directive, dept
 	return nil
 }
 
-// below returns the senders of the domain in a term, unless it has macros.
+// below returns the senders of the domain in a term, unless the domain has macros.
 func (p *prober) below(ctx context.Context, spec string, depth int) []netip.Addr {
 	name, err := dns.ParseName(spec)
 	if err != nil || strings.Contains(spec, "%") {

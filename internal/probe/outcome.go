@@ -39,7 +39,8 @@ type Outcome struct {
 	// Results are the values of the Authentication-Results fields in our name that the delivered
 	// message has.
 	Results []string `json:"authentication_results,omitempty"`
-	// Foreign is the number of such fields in the names of other hosts. They must stay.
+	// Foreign is the number of Authentication-Results fields in the names of other hosts. These
+	// fields must stay.
 	Foreign int `json:"foreign_results"`
 }
 

@@ -109,8 +109,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return p.done(), nil
 }
 
-// Quick sends one message whose verdict needs no DNS, so that monitoring gets its answer at once,
-// and hears of the daemon and not of the DNS servers. ctx bounds the whole time.
+// Quick sends one message whose verdict needs no DNS. So monitoring gets its answer at once, and
+// the answer depends on the daemon and not on the DNS servers. ctx bounds the whole time.
 func Quick(ctx context.Context, o Options) (*Report, error) {
 	o.Resolver = noDNS{}
 	p, err := o.open(ctx)

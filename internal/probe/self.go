@@ -37,7 +37,7 @@ var selfResults = map[string]string{demo.Pass: "pass", demo.Spoof: "fail", demo.
 // cannot be asked about these domains, because nothing lets a client put DNS into it.
 //
 // The private daemon has no admin address, and its DNS servers and the time to wait for them are
-// not those of the configuration. Everything else is.
+// not those of the configuration. Everything else is as configured.
 func Self(ctx context.Context, o Options) (_ *Report, err error) {
 	z, mails, err := demo.World(o.Config.ServID())
 	if err != nil {
@@ -81,7 +81,7 @@ func startPrivate(of *config.Config, z *zone.Zone, socket string) (*config.Confi
 	cfg.Listen = []config.Listener{{Address: "unix:" + socket}}
 	cfg.Admin.Listen = ""
 	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(server.Addr())}}
-	cfg.DNS.Hedge = 0 // it needs two servers
+	cfg.DNS.Hedge = 0 // a hedged query needs two servers
 	cfg.DNS.Timeout, cfg.DNS.MessageBudget = config.Duration(selfTimeout), config.Duration(selfBudget)
 	daemon, err := app.New(&cfg, app.Options{Version: "probe", Log: io.Discard, Now: time.Now, Registry: prometheus.NewRegistry()})
 	if err != nil {

@@ -73,8 +73,8 @@ func newOverSMTP(o Options) (*prober, error) {
 	return newProber(o)
 }
 
-// posted returns the message. Without a domain its author is at a name that does not exist, so that
-// no domain's policy keeps it from the mailbox.
+// posted returns the message. If no domain was given, its author is at a name that does not exist.
+// Then no domain's policy keeps the message from the mailbox.
 func (p *prober) posted() (Mail, error) {
 	stranger, err := p.o.stranger()
 	if err != nil {
@@ -161,8 +161,8 @@ func (s *smtpSession) reply() (smtpReply, error) {
 	return smtpReply{code, text}, err
 }
 
-// introduce sends EHLO, and XCLIENT if it is offered. It returns the client's address that the MTA
-// knows.
+// introduce sends EHLO, and XCLIENT if the MTA offers it. It returns the address that the MTA takes
+// for the client's.
 func (s *smtpSession) introduce(m Mail) (netip.Addr, error) {
 	local, err := netip.ParseAddrPort(s.conn.LocalAddr().String())
 	if err != nil {

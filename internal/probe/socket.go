@@ -33,7 +33,7 @@ func (t Target) String() string {
 var passedSockets = []string{"/run/sekimori/milter.sock", "/var/spool/postfix/sekimori/milter.sock"}
 
 // targets returns the addresses behind an entry of the key listen. There is none if systemd opens
-// the socket and it is not where the package has it.
+// the socket at a place other than passedSockets.
 func targets(listen string) ([]Target, error) {
 	scheme, rest, _ := strings.Cut(listen, ":")
 	switch scheme {
@@ -60,8 +60,8 @@ func targets(listen string) ([]Target, error) {
 	return nil, fmt.Errorf("probe: %q is not a socket; write inet:HOST:PORT or unix:/PATH", listen)
 }
 
-// reachable returns the host to connect to for a host to listen on: loopback for a wildcard
-// address.
+// reachable returns the host at which a program reaches a listener on "host": the loopback address
+// if host is a wildcard address.
 func reachable(host string) string {
 	addr, err := netip.ParseAddr(host)
 	switch {

@@ -8,11 +8,12 @@ import (
 
 var errNoField = errors.New("the message has no received field")
 
-// Topmost returns the topmost Received field, which the host wrote that handed the message
-// on. It returns an error if the field names no client, or if the client cannot be read.
-// Then no other field is read instead, because strangers may have written the others. The
-// exception is a note of qmail, which writes two fields for each message (see invoked): its
-// second field is read, unless that is a note again.
+// Topmost returns the topmost Received field. The host that handed the message on wrote
+// this field. Topmost returns an error if the field names no client, or if the client
+// cannot be read. It does not read another field instead, because strangers may have
+// written the others. The exception is qmail, which writes two fields for each message. If
+// the topmost field is a note of qmail (see invoked), the next field is read, unless that
+// is a note again.
 func Topmost(h message.Header) (Field, error) {
 	note := false
 	for _, f := range h {

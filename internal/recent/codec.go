@@ -11,12 +11,12 @@ import (
 
 // A Ring keeps a decision as text without pointers, which takes a fifth of the memory of the
 // values and which the garbage collector need not scan. The text is made of the Go values by
-// their types, so a new field of an Evaluation needs no change here. It is only read by the
-// process that wrote it, so the format has no version, and what is read needs no checks.
+// their types, so a new field of an Evaluation needs no change here. Only the process that
+// wrote the text reads it, so the format has no version, and the reader makes no checks.
 //
-// A struct is written as one bit for each field and then those fields that are not zero, of
-// which there are few. Numbers have variable length, and texts and lists begin with their
-// length.
+// A struct begins with one bit for each field, which says whether the field is not zero. Then
+// only the fields that are not zero follow, which are few. Numbers have variable length, and
+// texts and lists begin with their length.
 
 // codec says how the values of one type are written and read.
 type codec struct {

@@ -11,13 +11,13 @@ import (
 type decoder struct {
 	*codecs
 	whole string
-	in    string // what was not read yet
+	in    string // the part that has not been read yet
 }
 
-// take reads the value that put wrote to what v points to.
+// take reads a value that put wrote, and stores it where v points.
 func take[T any](d *decoder, v *T) { d.value(d.known[reflect.TypeFor[T]()], reflect.ValueOf(v).Elem()) }
 
-// takeOptional reads what optional wrote.
+// takeOptional reads a value that the function optional wrote.
 func takeOptional[T any](d *decoder) *T {
 	if !d.flag() {
 		return nil
@@ -93,7 +93,7 @@ func (d *decoder) value(c *codec, v reflect.Value) {
 func (d *decoder) structure(c *codec, v reflect.Value) {
 	if c.opaque {
 		if n := int(d.next(1)[0]); n > 0 {
-			// The value wrote this itself, so it can read it.
+			// AppendBinary of the same type wrote these octets, so there is no error.
 			_ = v.Addr().Interface().(selfWriter).UnmarshalBinary([]byte(d.next(n)))
 		}
 		return

@@ -12,7 +12,7 @@ const (
 	maxElements  = 200     // elements of a list; usual SPF traces are shorter
 )
 
-// minRepeated is the shortest text, in octets, of which a second copy is not written.
+// minRepeated is the length in octets from which on a repeated text is not written again.
 const minRepeated = 3
 
 // cutMark ends a text that was cut.
@@ -26,9 +26,9 @@ type encoder struct {
 	limit     int // octets that the values may take in total
 	used      int // octets that the values take so far, approximately
 	truncated bool
-	maps      []element // for each type of a map, the element that is written
-	// texts are texts that were written, each at the place of its hash, which only the last of
-	// several has.
+	maps      []element // for each map type, room for the element that is being written
+	// texts has texts that were written. The hash of a text is its index. Of several texts with
+	// the same hash, only the last is kept.
 	texts [64]written
 }
 
@@ -60,7 +60,7 @@ func put[T any](e *encoder, v *T) {
 	e.value(c, reflect.ValueOf(v).Elem())
 }
 
-// optional writes whether v is nil, and if it is not, the value that it points to.
+// optional writes whether v is nil. If v is not nil, the value that v points to follows.
 func optional[T any](e *encoder, v *T) {
 	if e.flag(v != nil); v != nil {
 		put(e, v)
@@ -164,8 +164,8 @@ func (e *encoder) text(s string) {
 	}
 }
 
-// string writes twice the length of s, and s. If the same text was written before, as most domain
-// names were, it writes only where: twice the place, and 1.
+// string writes twice the length of s, then s. If the same text was written before, as most domain
+// names were, string writes instead twice the place of that text, plus 1.
 func (e *encoder) string(s string) {
 	if len(s) < minRepeated {
 		e.out = append(binary.AppendUvarint(e.out, uint64(len(s))<<1), s...)

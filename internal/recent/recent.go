@@ -112,7 +112,7 @@ func New(o Options) *Ring {
 func (r *Ring) Decided(d *judge.Decision, took time.Duration) {
 	e := r.encoders.Get().(*encoder)
 	sealed := e.seal(d, r.now(), took)
-	// After a panic the encoder is not used again.
+	// This is not deferred, so that the encoder is not used again after a panic.
 	r.encoders.Put(e)
 	r.add(sealed)
 }
@@ -172,8 +172,8 @@ func (q *Query) Matches(h *Head) bool {
 // out further entries.
 func (r *Ring) Search(q Query) (found []*Entry, more bool) { return r.Find(q.Matches, q.Limit) }
 
-// Find is as Search, with the entries for which the function match returns true. limit is
-// the largest number of entries to return; 0 means all. An entry takes up to 64 KiB.
+// Find is like Search, but the function match returns true for the entries to return. limit
+// is the largest number of entries to return; 0 means all. An entry takes up to 64 KiB.
 func (r *Ring) Find(match func(*Head) bool, limit int) (found []*Entry, more bool) {
 	for o := range r.each(match) {
 		if limit > 0 && len(found) == limit {
@@ -184,8 +184,8 @@ func (r *Ring) Find(match func(*Head) bool, limit int) (found []*Entry, more boo
 	return found, false
 }
 
-// each returns the entries for which the function match returns true, the newest first. Only
-// their heads are read yet.
+// each returns the entries for which the function match returns true, the newest first. Of
+// each entry, only the Head has been read.
 func (r *Ring) each(match func(*Head) bool) iter.Seq[*opened] {
 	return func(yield func(*opened) bool) {
 		for _, sealed := range r.newestFirst() {

@@ -53,7 +53,7 @@ func (h Host) Apply(ctx context.Context, plan Plan, run bool, out io.Writer) err
 		fmt.Fprintf(out, "The files as they were are in %s; \"sekimori setup %s --undo\" takes the changes back.\n", r.dir, plan.MTA)
 		return nil
 	}
-	// The context may be the reason of the failure, and what was begun has to be put back anyway.
+	// The files must be put back even if ctx has ended.
 	for i, s := range r.Stages {
 		r.Stages[i].Files = slices.DeleteFunc(s.Files, func(k kept) bool { return !written[k.Path] })
 	}

@@ -27,8 +27,8 @@ func setParameter(text []byte, name, value string) ([]byte, error) {
 			return nil, fmt.Errorf("main.cf sets %s twice (lines %d and %d); remove one of them", name, first+1, i+1)
 		}
 		first, after = i, i+1
-		// A line that begins with white space goes on with the value. Comments and empty lines may
-		// stand between.
+		// A line that begins with white space continues the value. Comments and empty lines may
+		// stand before that line.
 		for j := i + 1; j < len(lines); j++ {
 			rest := strings.TrimSpace(lines[j])
 			if rest != "" && !strings.HasPrefix(rest, "#") {
@@ -98,7 +98,7 @@ func nameServer(text, line string) string {
 	return beforeMode(text, line+"\n")
 }
 
-// trust adds networks to the list trusted.networks. all is the list with them.
+// trust adds networks to the list trusted.networks. The parameter all is the whole new list.
 func trust(text string, networks []netip.Prefix, all []config.Network) string {
 	if m := flowNetworks.FindStringSubmatchIndex(text); m != nil {
 		list := text[m[4]:m[5]]

@@ -164,7 +164,8 @@ func groupOf(name string) (string, error) {
 	return g.Name, nil
 }
 
-// silent returns those TCP addresses of this host in a list of milters at which no program listens.
+// silent returns the TCP addresses in a list of milters that belong to this host, but at which no
+// program listens.
 func silent(ctx context.Context, value string) []string {
 	items, err := splitList(value)
 	if err != nil {

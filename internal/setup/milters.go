@@ -7,8 +7,8 @@ import (
 )
 
 // milterKeys are the settings of a milter in smtpd_milters that this package writes, in the order
-// in which it writes them. Without them the milter would take Postfix's defaults, and a setting that
-// main.cf makes for all milters would change ours.
+// in which it writes them. Without them, the milter would get Postfix's defaults, or what main.cf
+// sets for all milters.
 func milterKeys(v version) [][2]string {
 	action := "tempfail"
 	if v.atLeast(3, 11) {
@@ -80,7 +80,7 @@ func parseMilter(raw string) (milter, error) {
 }
 
 // splitSettings splits the text between the braces of a milter. Spaces around an equals sign do
-// not separate.
+// not separate settings.
 func splitSettings(s string) ([]string, error) {
 	items, err := splitList(s)
 	var out []string
@@ -130,7 +130,7 @@ func (m milter) leadsTo(queue string, ours []Endpoint) bool {
 }
 
 // endpoints returns the addresses to which a milter's address may lead, as seen from outside of the
-// chroot: a path is relative to the queue directory, and in a chroot also an absolute path is.
+// chroot. A relative path begins at the queue directory. In a chroot, an absolute path does too.
 func (m milter) endpoints(queue string) []Endpoint {
 	e, ok := parseEndpoint(m.address)
 	switch {

@@ -205,8 +205,8 @@ func TestHunk(t *testing.T) {
 	}
 }
 
-// TestHangingPostconf has a postconf that never answers, and one that starts a child which holds
-// the output open. It takes as long as the timeout.
+// TestHangingPostconf checks a postconf that never answers, and one that starts a child which holds
+// the output open. The test takes as long as the timeout.
 func TestHangingPostconf(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "postconf"), "#!/bin/sh\nsleep 60 & sleep 60\n", 0o755)
@@ -218,7 +218,7 @@ func TestHangingPostconf(t *testing.T) {
 	}
 }
 
-// TestLongAnswer has a program whose answer is at the limit, and one over it.
+// TestLongAnswer checks an answer that is as long as the limit, and one that is longer.
 func TestLongAnswer(t *testing.T) {
 	for octets, ok := range map[int]bool{maxAnswer - 1: true, maxAnswer: false, 2 * maxAnswer: false} {
 		got, err := ask(context.Background(), "head", "-c", strconv.Itoa(octets), "/dev/zero")

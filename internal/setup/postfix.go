@@ -41,8 +41,8 @@ func (s Service) public() bool {
 	return s.Type == "pass" || s.Type == "inet" && (name == "smtp" || name == "25") && !s.local()
 }
 
-// local reports whether the service listens on a loopback address, as the one does that takes mail
-// back from a content filter.
+// local reports whether the service listens on a loopback address. The service that takes mail back
+// from a content filter does so.
 func (s Service) local() bool {
 	host := strings.Trim(s.Name[:max(strings.LastIndexByte(s.Name, ':'), 0)], "[]")
 	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
@@ -189,8 +189,8 @@ func (plan *Plan) choose(p Postfix, d Daemon, chroot bool) {
 	}
 }
 
-// systemdSocket uses a socket of sekimori.socket: the one that smtpd sees (found), or a new one in
-// the queue directory.
+// systemdSocket uses a socket of sekimori.socket. If found is true, smtpd sees the socket at the
+// address "seen". Otherwise systemdSocket adds a socket in the queue directory.
 func (plan *Plan) systemdSocket(p Postfix, d Daemon, seen Endpoint, found bool) {
 	s := readUnits(d.Units)
 	plan.Endpoint, plan.Listens = seen, found

@@ -165,7 +165,8 @@ func TestPlanPostfixProblems(t *testing.T) {
 	}
 }
 
-// TestPlanPostfixHidden has the daemon in a parameter that smtpd_milters names.
+// TestPlanPostfixHidden checks that it is a problem if smtpd_milters names the daemon by way of
+// another parameter.
 func TestPlanPostfixHidden(t *testing.T) {
 	p := postfixOf(chrooted, "", "smtpd_milters = $all\n")
 	p.Expanded = ParseParameters("queue_directory = /var/spool/postfix\nmyhostname = mx.reader.example\nsmtpd_milters = inet:127.0.0.1:8891 inet:a:1\n")
@@ -174,7 +175,7 @@ func TestPlanPostfixHidden(t *testing.T) {
 	}
 }
 
-// TestNetworksOfInterfaces: networks that nobody wrote down are pointed out.
+// TestNetworksOfInterfaces: if main.cf does not set mynetworks, the plan has a note about it.
 func TestNetworksOfInterfaces(t *testing.T) {
 	for _, main := range []string{"", "mynetworks = 10.0.0.0/8\n"} {
 		p := postfixOf(chrooted, "", main)
@@ -186,7 +187,8 @@ func TestNetworksOfInterfaces(t *testing.T) {
 	}
 }
 
-// TestKeepTrusted: with --keep-trusted a mynetworks that cannot be said is no problem.
+// TestKeepTrusted: with --keep-trusted, it is not a problem if trusted.networks cannot express
+// mynetworks.
 func TestKeepTrusted(t *testing.T) {
 	d := daemonOf(t, sourceYAML)
 	d.KeepTrusted = true

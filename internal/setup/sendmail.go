@@ -21,8 +21,9 @@ var (
 	mcUser    = regexp.MustCompile("(?m)^[ \t]*define\\(`?confRUN_AS_USER'?,[ \t]*`?([^')]*)'?\\)")
 )
 
-// filterFlags is what a filter's line says besides its address. F=T is "try again later" without
-// an answer; T has the times to connect, to send, to read, and for the whole verdict.
+// filterFlags is what a filter's line says besides its address. With F=T, the client must try
+// again later if the filter does not answer. T= has the longest times to connect, to send, to read,
+// and for the whole verdict.
 const filterFlags = ", F=T, T=C:30s;S:10s;R:10s;E:5m"
 
 // sendmail returns the address as INPUT_MAIL_FILTER names it.
@@ -101,7 +102,7 @@ func (plan *Plan) filterLine(s Sendmail, line string) {
 }
 
 // placeFilter returns a sendmail.mc that has our line before those of all other filters, and the
-// names of these.
+// names of those filters.
 func placeFilter(text, line string) (after string, others []string, ok bool) {
 	at := -1
 	var rest strings.Builder
@@ -132,7 +133,7 @@ func placeFilter(text, line string) (after string, others []string, ok bool) {
 	if after = bare[:at] + line + "\n" + bare[at:]; strings.TrimSpace(old) != strings.TrimSpace(line) {
 		return after, others, true
 	}
-	// Our line is there. It is moved only if another filter is before it.
+	// Our line is there already. It is moved only if another filter is before it.
 	if first := mcFilter.FindStringSubmatch(text); slices.Contains(first[1:], "sekimori") {
 		return text, others, true
 	}

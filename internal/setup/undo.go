@@ -184,7 +184,7 @@ func (h Host) Undo(ctx context.Context, mta string, run bool, out io.Writer) err
 	return h.revert(ctx, r, run, out)
 }
 
-// back is what a file has to become; nil if it has to go.
+// back says how a file is put back: it gets the text, or is removed if "gone" is true.
 type back struct {
 	path string
 	text []byte
@@ -231,7 +231,7 @@ func (h Host) revert(ctx context.Context, r record, run bool, out io.Writer) err
 	return nil
 }
 
-// back says what the files of a stage have to become. Files that were not changed, or were put back
+// back says how the files of a stage are put back. Files that were not changed, or were put back
 // already, are left out.
 func (s stages) back(dir string) ([]back, error) {
 	var out []back

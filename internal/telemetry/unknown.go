@@ -14,8 +14,8 @@ const unknownEvery = 24 * time.Hour
 // UnknownClients is an observer that warns, at most once a day, about a message whose
 // client has an unknown or private address. Such an address has one of three causes: the
 // MTA is behind a NAT or a proxy that hides the clients, a network of the site is missing
-// in trusted.networks, or a relay does not name the client. The daemon uses the same UnknownClients after a reload,
-// so a reload does not repeat the warning.
+// in trusted.networks, or a relay does not name the client. The daemon uses the same
+// UnknownClients after a reload, so a reload does not repeat the warning.
 type UnknownClients struct {
 	Log  *slog.Logger
 	next atomic.Int64 // earliest time of the next warning, in seconds since 1970

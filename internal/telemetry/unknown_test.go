@@ -63,8 +63,8 @@ func TestUnknownClients(t *testing.T) {
 	if !strings.Contains(out.String(), `"client_ip":"172.17.0.1"`) || !strings.Contains(out.String(), "trusted.networks") {
 		t.Errorf("the warning does not say which client, or what to do: %s", out.String())
 	}
-	// If a relay does not name the client, the warning says so, and what the relay's field told is
-	// counted.
+	// If a relay does not name the client, the warning says so. The messages are counted by what the
+	// relay's field told.
 	out.Reset()
 	warnings = 1
 	for _, line := range []msgauth.RelayLine{msgauth.RelayUnreadable, msgauth.RelayPrivate, msgauth.RelayRead, msgauth.RelayRead} {

@@ -75,7 +75,7 @@ func paint(p []byte) []byte {
 	return title.ReplaceAll(p, []byte("\x1b["+bold+"m$0\x1b[0m"))
 }
 
-// file returns the file that out writes to, also if out adds colours.
+// file returns the file that out writes to, even if out adds colours.
 func file(out io.Writer) (*os.File, bool) {
 	if c, ok := out.(colours); ok {
 		out = c.out

@@ -59,7 +59,7 @@ func single(o *traffic.Options) { o.PerSession = 1 }
 
 func uncached(o *traffic.Options) { o.Zipf, o.Domains, o.Messages, o.PerSession = 0, cold, cold, 1 }
 
-// spoofed makes every second message a spoof, of one of 500 domains with every policy.
+// spoofed makes every second message a spoof. The 500 domains have every policy.
 func spoofed(o *traffic.Options) {
 	o.Domains, o.Outcomes = 500, traffic.Mix{{Kind: "pass", Weight: 50}, {Kind: "spoof", Weight: 50}}
 	o.Policies = traffic.Mix{{Kind: "reject", Weight: 1}, {Kind: "quarantine", Weight: 1}, {Kind: "none", Weight: 1}, {Kind: "absent", Weight: 1}}

@@ -14,8 +14,8 @@ import (
 	"sekimori/internal/bench/traffic"
 )
 
-// primitives measures what the cryptography takes on this machine. Every verifier must do it, so
-// none can be faster.
+// primitives measures how long the cryptography takes on this machine. Every verifier must do it,
+// so none can be faster.
 type primitives struct {
 	public    *rsa.PublicKey
 	sum       [sha256.Size]byte

@@ -1,9 +1,10 @@
 // Command peers compares the speed of sekimori with two other verifiers: opendkim together with
 // opendmarc, and rspamd with only its modules for SPF, DKIM and DMARC. These are the versions that
 // Debian packages. All of them get the same mail and the same DNS zone, one after the other, in
-// several rounds. A milter that does nothing gets it too. Its CPU time and that of the cryptography
-// alone, measured in the same minute, are the floor: no verifier can need less. Some cases send the
-// mail through a private Postfix. The command prints medians, spreads and ratios as Markdown.
+// several rounds. A milter that does nothing gets the same mail. Its CPU time and that of the
+// cryptography alone, measured in the same minute, are the floor: no verifier can need less. Some
+// cases send the mail through a private Postfix. The command prints medians, spreads and ratios as
+// Markdown.
 //
 // The command needs root. opendmarc takes the address of its name server only from resolv.conf.
 // Therefore the zone is served on port 53 of a loopback address, and opendmarc runs in a private

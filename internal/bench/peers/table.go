@@ -25,7 +25,7 @@ type report struct {
 // caseResult has the results of one case.
 type caseResult struct {
 	Name   string  `json:"case"`
-	Rate   float64 `json:"rate,omitempty"` // that was asked for
+	Rate   float64 `json:"rate,omitempty"` // the rate that was asked for
 	Floors floors  `json:"floors"`         // medians of the rounds
 	// Cryptography is the CPU time in milliseconds that signatures and hashes of a message take.
 	// Floor is that time and the CPU time of the milter that does nothing. It is 0 if that milter
@@ -64,7 +64,7 @@ func spreadOf(values []float64) spread {
 	return spread{median(values), slices.Min(values), slices.Max(values)}
 }
 
-// text returns the spread with the given number of decimals, as 0.19 (0.18–0.21).
+// text returns the spread with the given number of decimals, in the form 0.19 (0.18–0.21).
 func (s spread) text(decimals int) string {
 	return fmt.Sprintf("%.*f (%.*f–%.*f)", decimals, s.Median, decimals, s.Min, decimals, s.Max)
 }

@@ -36,8 +36,8 @@ var (
 // has at most 127 labels, and needs at most one pointer after each.
 const maxPointers = 126
 
-// message is a message whose records can be visited. Only the boundaries of records have been
-// checked, and of a record that nobody needs, nothing else is read.
+// message is a message whose records can be visited. Only the boundaries of the records have been
+// checked. The data of a record are read only if they are needed.
 type message struct {
 	wire      []byte
 	rcode     int
@@ -98,7 +98,7 @@ func readMessage(wire []byte) (message, error) {
 	return m, nil
 }
 
-// rr is where the parts of a resource record are in a message.
+// rr says where a resource record is in a message, and has its type, class and TTL.
 type rr struct {
 	name       int // offset of the owner name
 	typ, class uint16

@@ -16,7 +16,7 @@ func raw(owner string, typ uint16, data string) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(data))), data...)
 }
 
-// asked is a pointer to the name in the question.
+// asked is a compression pointer to the name in the question.
 const asked = "\xc0\x0c"
 
 // TestDecodeRaw decodes messages that zone text cannot describe. The answer section has one record
@@ -90,7 +90,7 @@ func TestFewerRecordsThanCounted(t *testing.T) {
 func TestPointersAreBounded(t *testing.T) {
 	wire := []byte("\x01a\x00")
 	for n := range maxPointers + 2 {
-		at := len(wire) - 2*min(n, 1) // the pointer before, or the name
+		at := len(wire) - 2*min(n, 1) // the place of the last pointer
 		if n == 0 {
 			at = 0
 		}

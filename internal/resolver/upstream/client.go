@@ -6,8 +6,8 @@
 // The client does not trust packets. Each query has a random ID and, unless the server is on this
 // host, random letter case. A socket with its random port serves one query at a time, and only a few
 // queries in total (see maxUses). Packets that do not answer the question are ignored (RFC 5452).
-// The client does not validate DNSSEC. It returns the AD bit of the recursive server,
-// if nobody on the way can have changed it.
+// The client does not validate DNSSEC. It returns the AD bit of the recursive server, if nobody on
+// the way can have changed it.
 package upstream
 
 import (
@@ -31,8 +31,8 @@ const (
 	DefaultTimeout = 2 * time.Second
 	// defaultRounds is how often a server is tried at most in one lookup.
 	defaultRounds = 2
-	// MaxInflight bounds the sockets that are open at the same time, with those that wait for
-	// another query. (A probe has a socket in addition.) The number of milter sessions does not bound these sockets, because a
+	// MaxInflight bounds the number of open sockets, including idle ones. (The socket of a probe is
+	// not counted.) The number of milter sessions does not bound the number of sockets, because a
 	// query may go on after its message has ended.
 	MaxInflight = 512
 	// maxRestarts bounds the questions of one lookup. A lookup asks a further question if an alias

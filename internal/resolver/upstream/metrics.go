@@ -38,7 +38,7 @@ var countedTypes = [...]dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeTXT, dns.TypeM
 // Metrics holds the series about the servers. A nil *Metrics counts nothing.
 type Metrics struct {
 	queries  *prometheus.CounterVec
-	counters map[counted]prometheus.Counter // those of queries, because finding one by its labels takes longer
+	counters map[counted]prometheus.Counter // the counters of queries; it takes longer to find one by its labels
 	duration prometheus.Histogram
 	hedges   *prometheus.CounterVec
 	probes   *prometheus.CounterVec

@@ -20,13 +20,13 @@ import (
 // A forger on another host must guess the port, the ID and the letter case of a query that waits
 // for its answer (RFC 5452 §9.2). The use of a socket for several queries does not make one guess
 // better: each query has its own random ID and letter case, the kernel chose the port at random,
-// and a packet that came before the query is not taken for its answer (see socket.begin). It only
-// gives a forger more time to find out the port: up to maxAge, and no longer than maxUses queries.
-// That knowledge is worth one attack: the first wrong guess ends the use of the socket, whether a
-// query waits on it or not. The query that waits accepts at most maxStrays guesses. If the name has
-// no letters, 256 guesses of 65,536 IDs succeed with a probability of 0.4 %. Each letter of the
-// name halves it. A forger who knows the port of a socket that is used only once has the same
-// chance.
+// and a packet that came before the query is not taken for its answer (see socket.begin). But a
+// forger gets more time to find out the port: up to maxAge, and no longer than maxUses queries. A
+// forger who knows the port can make one attack. After the first wrong guess, the socket is not used
+// for another query, whether a query was waiting or not. A query that was waiting ends after
+// maxStrays guesses. If the name has no letters, 256 guesses of 65,536 IDs succeed with a
+// probability of 0.4 %. Each letter of the name halves this probability. It is the same for a socket
+// that is used only once, if a forger knows the port.
 const (
 	maxUses = 8
 	maxAge  = 2 * time.Second
@@ -162,8 +162,8 @@ func (k *socket) explain(call string, err error) error {
 	return &net.OpError{Op: call, Net: "udp", Source: k.LocalAddr(), Addr: k.RemoteAddr(), Err: os.NewSyscallError(call, err)}
 }
 
-// ends reports whether a packet ends the inquiry: because it is the answer, or because it is one
-// too many that is no answer.
+// ends reports whether a packet ends the inquiry. It does if it is the answer, or if too many
+// packets were not the answer.
 func (x *inquiry) ends(packet []byte) bool {
 	x.match = x.query.Match(packet)
 	if x.match == dnswire.Stray {
@@ -198,7 +198,7 @@ func (p *pool) take(s *server) *socket {
 	return nil
 }
 
-// put keeps k for a later query, or closes it. room is how many sockets may be idle.
+// put keeps k for a later query, or closes it. room is the largest number of idle sockets.
 func (p *pool) put(k *socket, room int) {
 	k.inquiry = inquiry{}
 	p.mu.Lock()
