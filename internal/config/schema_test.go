@@ -39,7 +39,7 @@ func complaint(s map[string]any, v any, path string) string {
 	}
 	got := map[reflect.Kind]string{reflect.Bool: "boolean", reflect.String: "string", reflect.Map: "object", reflect.Slice: "array",
 		reflect.Uint64: "integer", reflect.Int64: "integer", reflect.Float64: "number"}[reflect.ValueOf(v).Kind()]
-	if !slices.Contains(types, got) && !(got == "integer" && slices.Contains(types, "number")) {
+	if !slices.Contains(types, got) && (got != "integer" || !slices.Contains(types, "number")) {
 		return fmt.Sprintf("%s: %v is %s, not %v", path, v, got, types)
 	}
 	if enum, ok := s["enum"].([]any); ok && !slices.Contains(enum, v) {

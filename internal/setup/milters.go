@@ -95,15 +95,6 @@ func splitSettings(s string) ([]string, error) {
 	return out, err
 }
 
-func (m milter) get(key string) string {
-	for _, kv := range m.set {
-		if kv[0] == key {
-			return kv[1]
-		}
-	}
-	return ""
-}
-
 // ourMilter returns the item of smtpd_milters for the daemon. Settings that the operator made in
 // an earlier item stay, except a protocol below 6.
 func ourMilter(address string, old milter, v version) string {
