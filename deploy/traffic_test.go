@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	godkim "github.com/emersion/go-msgauth/dkim"
 
@@ -31,9 +32,13 @@ nothing.example              A   192.0.2.1
 `
 
 const text = "From: Author <author@%s>\r\nTo: reader@rcpt.example\r\nSubject: hello\r\n" +
-	"Date: Sun, 22 Nov 2026 06:00:00 +0000\r\nMessage-ID: <1@%s>\r\n\r\nHello.\r\n"
+	"Date: %D\r\nMessage-ID: <1@%s>\r\n\r\nHello.\r\n"
 
-func message(domain string) []byte { return []byte(strings.ReplaceAll(text, "%s", domain)) }
+// message returns a message of an author at the domain. Its Date is the current time, because the
+// daemon tells the operator if many messages have another one.
+func message(domain string) []byte {
+	return []byte(strings.NewReplacer("%s", domain, "%D", time.Now().Format(time.RFC1123Z)).Replace(text))
+}
 
 // sign returns a message whose author is at the given domain, with a DKIM signature of that domain.
 func sign(t *testing.T, key ed25519.PrivateKey, domain string) []byte {
