@@ -76,9 +76,9 @@ type Discovery struct {
 // Discover finds the DMARC Policy Record for author (§4.10.1). If the author has no
 // record of its own, Discover takes one from further up: with Method TreeWalk it
 // makes a tree walk, with Method PSL it looks at the Organizational Domain of the
-// suffix list. If the author has a record, Evaluate makes the tree walk later, and
-// only if it needs the Organizational Domain. Discover announces these names to r
-// (see Expect), so that r can look them up at the same time. Discover always returns
+// suffix list. Discover announces all names of the walk to r (see Expect), so that r
+// can look them up at the same time. If the author has a record, Discover makes no
+// walk; Evaluate makes it if it needs the Organizational Domain. Discover always returns
 // a Discovery. If a failed lookup leaves the policy unknown, the field Error has this
 // lookup.
 func Discover(ctx context.Context, r dns.Resolver, author dns.Name, o Options) *Discovery {

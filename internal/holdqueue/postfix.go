@@ -141,7 +141,7 @@ func (p *postfix) release(ctx context.Context, id string) error {
 	if err := p.super(ctx, "-H", id); err != nil {
 		return err
 	}
-	// The message is released. If Postfix does not take the second order, the next queue run delivers it.
+	// The message is released now. If postqueue -i fails, the next queue run delivers the message.
 	_ = run(ctx, ignore, "postqueue", p.args("-i", id)...)
 	return nil
 }

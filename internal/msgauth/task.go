@@ -73,7 +73,7 @@ func (t *task[T]) run(ctx context.Context, r dns.Resolver, f evaluator[T]) {
 // firstRun is the Resolver of a task's first run. It only returns answers that the resolver already
 // has. When the first answer is missing, it sets missed, and the result of the run is discarded.
 type firstRun struct {
-	dns.LookupOnly // only Lookup is implemented; it calls Peek of the stage
+	dns.LookupOnly // the other methods know nothing; Lookup calls stage.Peek
 	stage          *stage
 	found          []dns.Answer
 	missed         bool

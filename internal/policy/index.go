@@ -161,9 +161,9 @@ func (x *index) candidates(e *msgauth.Evaluation, count int, room []int32) []int
 	return slices.Compact(room)
 }
 
-// anyMayMatch reports whether a name is unknown because we failed, and rules are
-// filed under names of this kind. All conditions on such names are then open, so
-// each of these rules may match.
+// anyMayMatch reports whether every rule with a name of some kind may match. This
+// is so if the message's names of this kind are unknown because we failed to find
+// them, and the index has rules with such names.
 func (x *index) anyMayMatch(e *msgauth.Evaluation) bool {
 	return len(x.names[byARCSealer]) > 0 && panicked(e, msgauth.ARC) ||
 		len(x.names[byClientName]) > 0 && nameCause(e) != "" && len(e.IPRev.Names) == 0 ||

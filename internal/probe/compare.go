@@ -115,7 +115,7 @@ func (p *Play) compareResults(came, meant []string) {
 	}
 }
 
-// id returns the authserv-id of a result in our name.
+// id returns the authserv-id at the beginning of an Authentication-Results field's value.
 func id(value string) string {
 	name, _, _ := strings.Cut(value, ";")
 	return strings.TrimSpace(name)

@@ -49,8 +49,7 @@ type Report struct {
 	Target string `json:"target"`
 	// Mode is the mode of the configuration.
 	Mode policy.Mode `json:"mode"`
-	// OK says that there was an answer to every message, and that each was as the configuration
-	// means.
+	// OK says that every message got the answer that the configuration asks for.
 	OK bool `json:"ok"`
 	// Seconds is how long everything took.
 	Seconds float64 `json:"seconds"`

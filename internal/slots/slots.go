@@ -1,8 +1,8 @@
 // Package slots shares a limited number of slots between client networks, each of which may want
 // all of them. A [Pool] has a number of slots and knows which network holds each. A network may
-// take a slot only while it holds fewer slots than are free. One network alone therefore gets half
-// of the slots (rounded up), several networks get nearly equal parts, and a new network usually
-// finds a free slot. A request that may not take a slot waits. The networks that wait take turns,
+// take a slot only while it holds fewer slots than are free. For example, a network alone in a pool
+// of 10 can take 5: after these, 5 are held and 5 are free. Several networks get nearly equal parts,
+// and a new network usually finds a free slot. A request that may not take a slot waits. The networks that wait take turns,
 // no matter how many requests each network has. A network that may not take a slot now is passed
 // over.
 //

@@ -34,7 +34,7 @@ func from(domain, record dns.Name, published dmarc.Policy) *msgauth.Evaluation {
 	return e
 }
 
-// but applies `change` to e and returns e.
+// The function but applies `change` to e and returns e.
 func but(e *msgauth.Evaluation, change func(*msgauth.Evaluation)) *msgauth.Evaluation {
 	change(e)
 	return e

@@ -92,7 +92,7 @@ type row struct {
 	result bool
 }
 
-// table has every trait. The log and the label name traits in this order.
+// table has every trait, in the order in which the log and the label list them.
 var table = [...]row{
 	{trait: AuthorSPFFail, side: Spoofing, result: true},
 	{trait: IPRevFail, side: Spoofing, result: true},

@@ -180,7 +180,7 @@ func splitComments(text string) (outside, comments string) {
 // error of parseList. In three cases it returns a different error. If no mail program finds a
 // domain in the field, as in "MAILER-DAEMON" and "<>", the error says that there is none. If the
 // only address is in a comment or a name, the error says that. If the field shows several domains,
-// the error says so first, because without the other domains the field might be accepted as a slip.
+// the error names them. This is checked first, so that no such field is accepted as a slip.
 func cause(s string, refused *Error) *Error {
 	octets := s
 	if strings.IndexByte(s, escape) >= 0 {

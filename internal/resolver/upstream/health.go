@@ -203,8 +203,8 @@ func (c *Client) order() []*server {
 	return out
 }
 
-// sample measures, in the background, servers that have not answered for a while. It sends them q,
-// which the lookup itself sends to the server "first".
+// sample measures, in the background, servers that have not answered for a while. It sends them the
+// question q of a lookup. The lookup itself asks only the server "first".
 func (c *Client) sample(first *server, q dnswire.Question) {
 	servers := c.list()
 	if len(servers) < 2 {
