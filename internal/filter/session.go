@@ -3,7 +3,6 @@ package filter
 import (
 	"context"
 	"errors"
-	netmail "net/mail"
 	"slices"
 	"strings"
 	"time"
@@ -192,6 +191,27 @@ func (s *session) Body(chunk []byte) milter.Reply {
 	return milter.Continue
 }
 
+// maxDateLen is the length of the longest Date that is read, in octets. A usual one has 31, and a
+// comment with the name of the zone may follow.
+const maxDateLen = 64
+
+// parseDate reads the value of a Date field in the forms that almost all programs write. It does
+// not know the other forms of RFC 5322, because net/mail, which does, makes some 70 allocations,
+// and every message has a Date.
+func parseDate(value string) (date time.Time, ok bool) {
+	if len(value) > maxDateLen {
+		return time.Time{}, false
+	}
+	value, _, _ = strings.Cut(value, "(")
+	value = strings.TrimSpace(value)
+	layout := "Mon, 2 Jan 2006 15:04:05 -0700"
+	if strings.HasSuffix(value, "GMT") {
+		layout = "Mon, 2 Jan 2006 15:04:05 GMT"
+	}
+	date, err := time.Parse(layout, value)
+	return date, err == nil
+}
+
 // EndOfMessage implements milter.Session. It waits for the results of the checks, decides
 // on the message, and sends the edits to the MTA.
 func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.Reply {
@@ -203,7 +223,7 @@ func (s *session) EndOfMessage(ctx context.Context, m *milter.Modifier) milter.R
 	t.ended = true
 	s.nameMessage(t)
 	s.identify()
-	if date, err := netmail.ParseDate(strings.TrimSpace(t.date)); err == nil {
+	if date, ok := parseDate(t.date); ok {
 		s.watch().Dated(date, begin)
 	}
 	d := t.Finish(ctx)

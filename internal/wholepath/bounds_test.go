@@ -108,6 +108,7 @@ var bounds = []bound{
 	{"dns.MaxRecords", "256", "records of a section", "RFC 7208 §4.6.4 limits most to 10", "", "resolver/dnswire.TestDecode"},
 	{"dns.MaxTextOctets", "32768", "octets of TXT", "the longest key worth verifying has 2 KiB", "", "attack.TestDNSLies"},
 	{"doctor.maxTable", "1048576", "octets of a table of Postfix", "a person writes header_checks", "", "doctor.TestReadTable"},
+	{"filter.maxDateLen", "64", "octets of a Date", "a usual one has 31; a longer one is not compared with our clock", "", "filter.TestParseDate"},
 	{"forwarders.maxAuthors", "200", "author domains", "of one source of failing mail; three are enough to propose it", "", "forwarders.TestBounded"},
 	{"forwarders.maxLine", "65536", "octets of a log's line", "the daemon writes lines under 32 KiB", "", "forwarders.TestReadLog"},
 	{"forwarders.maxNames", "5", "client names", "of one source; for a source with more, the domain is shown", "", "forwarders.TestBounded"},

@@ -83,6 +83,7 @@
 //	dns.MaxRecords                      256       records of a section                -                     RFC 7208 §4.6.4 limits most to 10
 //	dns.MaxTextOctets                   32768     octets of TXT                       -                     the longest key worth verifying has 2 KiB
 //	doctor.maxTable                     1048576   octets of a table of Postfix        -                     a person writes header_checks
+//	filter.maxDateLen                   64        octets of a Date                    -                     a usual one has 31; a longer one is not compared with our clock
 //	forwarders.maxAuthors               200       author domains                      -                     of one source of failing mail; three are enough to propose it
 //	forwarders.maxLine                  65536     octets of a log's line              -                     the daemon writes lines under 32 KiB
 //	forwarders.maxNames                 5         client names                        -                     of one source; for a source with more, the domain is shown
