@@ -24,7 +24,7 @@ NEED_CC = @cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null || { echo "ma
 
 test: ## every test, with the race detector (gcc)
 	$(NEED_CC)
-	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on -timeout 20m ./...
 
 e2e: ## only the tests through a real Postfix and Sendmail
 	$(NEED_CC)
