@@ -150,7 +150,7 @@ func (c *postfixCheck) missing(s *mtaconf.Service, milters []mtaconf.Milter) {
 	if len(milters) > 0 {
 		what = fmt.Sprintf("the smtpd %s asks %s, which is not where sekimori listens", s.Label(), join(milters))
 	}
-	c.add("milter_missing", what, why, fix)
+	c.add("milter_missing", what, why, "sekimori setup postfix --apply, which chooses a socket that the smtpd can see; or by hand:\n"+fix)
 }
 
 func join(milters []mtaconf.Milter) string {

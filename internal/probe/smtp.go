@@ -101,11 +101,13 @@ func (p *prober) lookFor(m Mail, meant Outcome, r smtpReply, skipped policy.Reas
 	}
 	switch {
 	case skipped != "":
-		p.note(where + ". It was not evaluated, so it has no label of ours.")
+		p.note(fmt.Sprintf("%s. It was not evaluated, so it has no label of ours. A field %s in it is the one that this command sent.",
+			where, authres.FieldName))
 	case len(meant.Results) == 1:
 		p.note(fmt.Sprintf("%s. It must have exactly one field %s in our name, which is: %s", where, authres.FieldName, meant.Results[0]))
+		p.note("If this label is missing, see smtpd_milters (Postfix) or INPUT_MAIL_FILTER (Sendmail), and \"sekimori status\".")
 	}
-	p.note("If the label is missing, see smtpd_milters (Postfix) or INPUT_MAIL_FILTER (Sendmail), and \"sekimori status\". The message counts as mail.")
+	p.note("The message counts as mail.")
 }
 
 func fateOf(code int) Fate {

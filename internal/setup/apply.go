@@ -38,6 +38,9 @@ func (h Host) Apply(ctx context.Context, plan Plan, run bool, out io.Writer) err
 	if plan.Done() {
 		return nil
 	}
+	if run && plan.Offline != "" {
+		return fmt.Errorf("setup: %s; nothing was changed", plan.Offline)
+	}
 	if run && plan.Listens {
 		if err := answers(ctx, plan.Endpoint); err != nil {
 			return fmt.Errorf("%w; nothing was changed", err)
@@ -59,7 +62,7 @@ func (h Host) Apply(ctx context.Context, plan Plan, run bool, out io.Writer) err
 	}
 	back := h.revert(context.WithoutCancel(ctx), r, run, io.Discard)
 	if back != nil {
-		return fmt.Errorf("%w; putting the files back failed as well: %w", err, back)
+		return fmt.Errorf("%w; taking the changes back failed as well: %w", err, back)
 	}
 	return fmt.Errorf("%w; every file is as it was before", err)
 }

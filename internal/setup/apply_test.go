@@ -128,9 +128,10 @@ func TestApplyFails(t *testing.T) {
 		runs  []string
 	}{
 		{"problem", func(d *desk) { d.plan.problem("x") }, "not understood", []string{""}},
+		{"no systemd", func(d *desk) { d.plan.Offline = "systemd does not run" }, "systemd does not run; nothing was changed", []string{""}},
 		{"first command", func(d *desk) { d.plan.Daemon.Runs = [][]string{{"systemctl", "fail"}} }, "systemctl fail", []string{"systemctl fail", "systemctl fail"}},
 		{"last command", func(d *desk) { d.plan.Mail.Runs = [][]string{{"postfix", "fail"}} }, "postfix fail",
-			[]string{"systemctl daemon-reload", "postfix fail", "postfix fail"}},
+			[]string{"systemctl daemon-reload", "postfix fail", "postfix fail", "systemctl daemon-reload"}},
 		{"changed meanwhile", func(d *desk) { d.plan.Mail.Changes[0].Before = []byte("a = b\n") }, "changed by another program",
 			[]string{"systemctl daemon-reload", "systemctl daemon-reload"}},
 		{"made meanwhile", func(d *desk) {
@@ -181,6 +182,24 @@ func TestUndoRefuses(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	d.want(t, "else\n", "[Socket]\n")
+}
+
+// TestUndoWithoutTheDaemon: if a command fails, because the daemon does not run for example, the files
+// are put back all the same, the other commands run, and the error says so.
+func TestUndoWithoutTheDaemon(t *testing.T) {
+	d := newDesk(t, Endpoint{})
+	d.plan.Mail.Runs = [][]string{{"postfix", "fail"}}
+	if err := d.host.Apply(context.Background(), d.plan, false, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	err := d.host.Undo(context.Background(), "postfix", true, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "every file is as it was, but a command failed") {
+		t.Errorf("error %v", err)
+	}
+	d.want(t, original, "")
+	if got := d.ran(t); !slices.Equal(got, []string{"postfix fail", "systemctl daemon-reload"}) {
+		t.Errorf("ran %q", got)
+	}
 }
 
 func TestMayConnect(t *testing.T) {

@@ -165,6 +165,23 @@ func TestPlanPostfixProblems(t *testing.T) {
 	}
 }
 
+// TestPlanPostfixOffline checks that a plan for a socket of systemd says what to do where systemd does
+// not run, also if the daemon's own files need no change.
+func TestPlanPostfixOffline(t *testing.T) {
+	for _, tt := range []struct {
+		yaml    string
+		systemd bool
+		want    bool
+	}{{packageYAML, false, true}, {packageYAML, true, false}, {sourceYAML, false, false}} {
+		d := daemonOf(t, tt.yaml)
+		d.Systemd = tt.systemd
+		plan := PlanPostfix(postfixOf(chrooted, "", ""), d)
+		if got := strings.Contains(plan.Offline, "sekimori serve") && strings.Contains(plan.Offline, "systemctl enable"); got != tt.want {
+			t.Errorf("%q, systemd %v: %q", tt.yaml, tt.systemd, plan.Offline)
+		}
+	}
+}
+
 // TestPlanPostfixHidden checks that it is a problem if smtpd_milters names the daemon by way of
 // another parameter.
 func TestPlanPostfixHidden(t *testing.T) {

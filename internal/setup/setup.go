@@ -27,6 +27,9 @@ type Plan struct {
 	// keeps the daemon from seeing mail. A plan with a problem is not written.
 	Problems []string
 	Notes    []string // what the operator should know
+	// Offline says why the daemon cannot answer on this host now, and what to do; "" if it can. Such a
+	// plan can be written only without running its commands.
+	Offline string
 }
 
 // Stage is a part of a plan.

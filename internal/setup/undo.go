@@ -191,10 +191,13 @@ type back struct {
 	gone bool
 }
 
-// revert takes the changes of a record back, those of the MTA first, and removes the record.
+// revert takes the changes of a record back, those of the MTA first, and removes the record. A
+// command that fails does not stop it, because the files matter more: for example, the daemon may no
+// longer run.
 func (h Host) revert(ctx context.Context, r record, run bool, out io.Writer) error {
 	slices.Reverse(r.Stages)
 	var todo [][]back
+	var failed []error
 	for _, s := range r.Stages {
 		files, err := s.back(r.dir)
 		if err != nil {
@@ -220,7 +223,8 @@ func (h Host) revert(ctx context.Context, r record, run bool, out io.Writer) err
 				continue
 			}
 			if err := h.run(ctx, argv); err != nil {
-				return err
+				failed = append(failed, fmt.Errorf("setup: every file is as it was, but a command failed; run it when its program runs: %w", err))
+				continue
 			}
 			fmt.Fprintf(out, "ran      %s\n", strings.Join(argv, " "))
 		}
@@ -228,7 +232,7 @@ func (h Host) revert(ctx context.Context, r record, run bool, out io.Writer) err
 	if err := os.RemoveAll(r.dir); err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // back says how the files of a stage are put back. Files that were not changed, or were put back
