@@ -11,6 +11,7 @@ import (
 
 	"sekimori/configs"
 	"sekimori/internal/config"
+	"sekimori/internal/mtaconf"
 	"sekimori/internal/setup"
 )
 
@@ -143,9 +144,9 @@ func TestSetupNamesTheSockets(t *testing.T) {
 		{"package with the drop-in", milters, "unix:/run/sekimori/milter.sock", daemon(packaged, unit, dropIn), 1},
 		{"source", "inet:127.0.0.1:8891", "inet:8891@127.0.0.1", daemon(source), 1},
 	} {
-		main := map[string]string{"mail_version": "3.7.11", "queue_directory": "/var/spool/postfix", "myhostname": "mx.example.jp"}
-		postfix := setup.Postfix{ConfigDir: "/etc/postfix", Default: true, Raw: main, Expanded: main, Group: "postfix",
-			Services: []setup.Service{{Name: "smtp", Type: "inet", Chroot: true}}}
+		conf := mtaconf.ParsePostfix("mail_version = 3.7.11\nqueue_directory = /var/spool/postfix\nmyhostname = mx.example.jp\n", "",
+			"smtp inet n - y - - smtpd\n", "")
+		postfix := setup.Postfix{ConfigDir: "/etc/postfix", Default: true, Conf: conf, Group: "postfix"}
 		plan := setup.PlanPostfix(postfix, tt.daemon)
 		if len(plan.Problems) > 0 || len(plan.Daemon.Changes) != tt.daemonChanges || len(plan.Mail.Changes) != 1 ||
 			!strings.HasPrefix(string(plan.Mail.Changes[0].After), "smtpd_milters = { "+tt.postfix+", ") {

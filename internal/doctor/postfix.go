@@ -165,7 +165,7 @@ func join(milters []mtaconf.Milter) string {
 // own settings.
 func (c *postfixCheck) milter(s *mtaconf.Service, m mtaconf.Milter) {
 	setting := func(option, normal string) (value, fix string) {
-		if v, own := m.Options[option]; own {
+		if v, own := m.Setting(option); own {
 			return v, fmt.Sprintf("smtpd_milters = { %s, %s = %s }", m, option, normal)
 		}
 		return c.p.Value(s, "milter_"+option), c.place(s, "milter_"+option, normal)

@@ -17,27 +17,28 @@ import (
 func TestMilters(t *testing.T) {
 	for _, tt := range []struct{ value, want string }{
 		{"", ""},
-		{"unix:/run/sekimori/milter.sock", "unix:/run/sekimori/milter.sock map[]"},
-		{"local:relative", "unix:relative map[]"},
-		{"inet:127.0.0.1:8891,inet:[::1]:8892  inet:8893@localhost", "inet:127.0.0.1:8891 map[]; inet:[::1]:8892 map[]; inet:localhost:8893 map[]"},
-		{"{ unix:/a, default_action=accept }", "unix:/a map[default_action:accept]"},
+		{"unix:/run/sekimori/milter.sock", "unix:/run/sekimori/milter.sock []"},
+		{"local:relative", "unix:relative []"},
+		{"inet:127.0.0.1:8891,inet:[::1]:8892  inet:8893@localhost", "inet:127.0.0.1:8891 []; inet:[::1]:8892 []; inet:localhost:8893 []"},
+		{"{ unix:/a, default_action=accept }", "unix:/a [[default_action accept]]"},
 		{
 			"inet:h:1, { inet:h:2, connect_timeout=10s, default_action = accept, { command_timeout = 20s } },unix:b",
-			"inet:h:1 map[]; inet:h:2 map[command_timeout:20s connect_timeout:10s default_action:accept]; unix:b map[]",
+			"inet:h:1 []; inet:h:2 [[connect_timeout 10s] [default_action accept] [command_timeout 20s]]; unix:b []",
 		},
-		{"{inet:h:1}", "inet:h:1 map[]"},
+		{"{inet:h:1}", "inet:h:1 []"},
 		{"{ }", "error"},
 		{"{ inet:h:1, default_action }", "error"},
 		{"{ inet:h:1", "error"},
 		{"inet:h:1 }", "error"},
 		{"127.0.0.1:8891", "error"},
 		{"inet:8891", "error"},
+		{"inet:h:1 $more", "error"},
 		{"unix:", "error"},
 	} {
 		milters, err := Milters(tt.value)
 		var got []string
 		for _, m := range milters {
-			got = append(got, fmt.Sprint(m.String(), " ", m.Options))
+			got = append(got, fmt.Sprint(m.String(), " ", m.Settings))
 		}
 		text := strings.Join(got, "; ")
 		if err != nil {
@@ -80,11 +81,11 @@ func TestDuration(t *testing.T) {
 }
 
 func TestNetworks(t *testing.T) {
-	networks, others := Networks("127.0.0.0/8, [::1]/128 [2001:db8::]/32 192.0.2.7 10.1.2.3/8 !10.0.0.1 cidr:/etc/networks /etc/more x")
+	networks, others := Networks("127.0.0.0/8, [::1]/128 [2001:db8::]/32 192.0.2.7 [::ffff:10.0.0.0]/104 10.1.2.3/8 fe80::1%eth0 !10.0.0.1 cidr:/etc/networks /etc/more x")
 	if got := fmt.Sprint(networks); got != "[127.0.0.0/8 ::1/128 2001:db8::/32 192.0.2.7/32 10.0.0.0/8]" {
 		t.Error(got)
 	}
-	if got := fmt.Sprint(others); got != "[!10.0.0.1 cidr:/etc/networks /etc/more x]" {
+	if got := fmt.Sprint(others); got != "[10.1.2.3/8 fe80::1%eth0 !10.0.0.1 cidr:/etc/networks /etc/more x]" {
 		t.Error(got)
 	}
 }
@@ -192,6 +193,12 @@ func TestPostconfFails(t *testing.T) {
 	var exit *exec.ExitError
 	if _, err := ReadPostfix(t.Context(), "/nowhere"); !errors.As(err, &exit) || !strings.Contains(err.Error(), "open main.cf: no") {
 		t.Errorf("a postconf that refuses: %v", err)
+	}
+	for octets, ok := range map[int]bool{maxOutput - 1: true, maxOutput: false, 2 * maxOutput: false} {
+		write(t, script, fmt.Sprintf("#!/bin/sh\nhead -c %d /dev/zero\n", octets))
+		if out, _, err := output(t.Context(), script); (err == nil) != ok || len(out) != min(octets, maxOutput) {
+			t.Errorf("%d octets: %d, %v", octets, len(out), err)
+		}
 	}
 	write(t, script, "#!/bin/sh\nyes 'a = b'\n")
 	if out, _, err := output(ctx, script); err == nil || len(out) > maxOutput {

@@ -27,15 +27,46 @@ const (
 // ErrNoPostfix says that this host has no program postconf.
 var ErrNoPostfix = errors.New("mtaconf: there is no program postconf, so Postfix is not installed or not in PATH")
 
-// Postconf returns the path of the program postconf. It is looked for in PATH and, because a user's
-// PATH may lack it, in /usr/sbin.
-func Postconf() (string, error) {
-	for _, name := range []string{"postconf", "/usr/sbin/postconf", "/usr/local/sbin/postconf"} {
-		if found, err := exec.LookPath(name); err == nil {
+// Program returns the path of a program of the MTA. It is looked for in PATH and, because a user's
+// PATH may lack them, in /usr/sbin and /usr/local/sbin.
+func Program(name string) (string, error) {
+	for _, file := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {
+		if found, err := exec.LookPath(file); err == nil {
 			return found, nil
 		}
 	}
-	return "", ErrNoPostfix
+	return "", fmt.Errorf("mtaconf: there is no program %s, neither in PATH nor in /usr/sbin; is its package installed?", name)
+}
+
+// Postconf returns the path of the program postconf.
+func Postconf() (string, error) {
+	found, err := Program("postconf")
+	if err != nil {
+		return "", ErrNoPostfix
+	}
+	return found, nil
+}
+
+// Runs reports whether the instance of Postfix with this configuration directory runs. It is false
+// also if "postfix status" does not answer within five seconds.
+func Runs(ctx context.Context, dir string) bool {
+	program, err := Program("postfix")
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, _, err = output(ctx, program, instance(dir, "status")...)
+	return err == nil
+}
+
+// instance returns the arguments of a program of Postfix for the instance with this configuration
+// directory.
+func instance(dir string, args ...string) []string {
+	if dir == "" {
+		return args
+	}
+	return append([]string{"-c", dir}, args...)
 }
 
 // ReadPostfix asks postconf for the configuration in the directory dir; "" means the default
@@ -50,12 +81,8 @@ func ReadPostfix(ctx context.Context, dir string) (*Postfix, error) {
 	var out [4]string
 	var said strings.Builder
 	for i, flag := range []string{"-x", "-n", "-M", "-Px"} {
-		args := []string{flag}
-		if dir != "" {
-			args = []string{"-c", dir, flag}
-		}
 		var complaints string
-		if out[i], complaints, err = output(ctx, program, args...); err != nil {
+		if out[i], complaints, err = output(ctx, program, instance(dir, flag)...); err != nil {
 			return nil, err
 		}
 		said.WriteString(complaints)
@@ -65,30 +92,32 @@ func ReadPostfix(ctx context.Context, dir string) (*Postfix, error) {
 	return p, nil
 }
 
-// output runs a program and returns what the program wrote. If the program ends and leaves a child
-// that holds the pipes open, output closes the pipes after WaitDelay.
+// output runs a program and returns what the program wrote. When ctx ends, the program is ended
+// together with the programs that it started.
 func output(ctx context.Context, program string, args ...string) (stdout, stderr string, err error) {
 	var out, complaints limited
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdout, cmd.Stderr = &out, &complaints
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	inGroup(cmd)
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("mtaconf: %s %s did not answer within %v: %w", program, strings.Join(args, " "), patience, ctx.Err())
 	case err != nil:
-		err = fmt.Errorf("mtaconf: %s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(complaints.String()))
+		err = fmt.Errorf("mtaconf: %s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(complaints.kept.String()))
+	case out.kept.Len() >= maxOutput:
+		err = fmt.Errorf("mtaconf: %s %s printed more than %d octets", program, strings.Join(args, " "), maxOutput)
 	}
-	return out.String(), complaints.String(), err
+	return out.kept.String(), complaints.kept.String(), err
 }
 
-// limited keeps the first maxOutput octets that are written to it.
-type limited struct{ bytes.Buffer }
+// limited keeps the first maxOutput octets that are written to it. The buffer is not embedded, because
+// io.Copy would then call its ReadFrom, which has no limit.
+type limited struct{ kept bytes.Buffer }
 
 func (l *limited) Write(b []byte) (int, error) {
-	if room := maxOutput - l.Len(); room > 0 {
-		l.Buffer.Write(b[:min(room, len(b))])
-	}
+	l.kept.Write(b[:min(maxOutput-l.kept.Len(), len(b))])
 	return len(b), nil
 }
 

@@ -12,11 +12,23 @@ import (
 
 // Milter is one element of smtpd_milters or non_smtpd_milters.
 type Milter struct {
-	Network string // "unix" or "inet"
+	Raw     string // the whole element, as it was written
+	Written string // its address, as it was written
+	Network string // "unix" or "inet"; "" if Written is not an address, such as $name
 	Address string // a path, or HOST:PORT
-	// Options has the settings that the form in braces gives to this milter alone, such as
+	// Settings has the names and values that the form in braces gives to this milter alone, such as
 	// default_action, connect_timeout, command_timeout, content_timeout and protocol.
-	Options map[string]string
+	Settings [][2]string
+}
+
+// Setting returns the value of a setting in braces. ok is false if the milter does not have it.
+func (m Milter) Setting(name string) (value string, ok bool) {
+	for _, s := range m.Settings {
+		if s[0] == name {
+			value, ok = s[1], true
+		}
+	}
+	return value, ok
 }
 
 // String returns the milter's address in the form in which Postfix writes it.
@@ -25,40 +37,43 @@ func (m Milter) String() string { return m.Network + ":" + m.Address }
 // Milters reads the value of smtpd_milters or non_smtpd_milters. An element is an address or has
 // the form { address, name = value, … }.
 func Milters(value string) ([]Milter, error) {
-	items, err := split(value)
+	items, err := Split(value)
 	if err != nil {
 		return nil, err
 	}
 	var out []Milter
 	for _, item := range items {
-		m, err := parseMilter(item)
+		m, err := ParseMilter(item)
 		if err != nil {
 			return nil, err
+		}
+		if m.Network == "" {
+			return nil, fmt.Errorf("mtaconf: %q is not the address of a milter; write unix:/PATH or inet:HOST:PORT", m.Written)
 		}
 		out = append(out, m)
 	}
 	return out, nil
 }
 
-func parseMilter(item string) (Milter, error) {
-	m := Milter{Options: map[string]string{}}
-	address := item
+// ParseMilter reads one element of a list of milters. Its address may be something else than an
+// address, such as the name of another parameter.
+func ParseMilter(item string) (Milter, error) {
+	m := Milter{Raw: item, Written: item}
 	if inner, ok := unbrace(item); ok {
-		parts, err := split(inner)
+		parts, err := Split(inner)
 		if err != nil {
 			return m, err
 		}
 		if len(parts) == 0 {
 			return m, errors.New("mtaconf: a milter in braces has no address; write { unix:/PATH, default_action = … }")
 		}
-		address = parts[0]
+		m.Written = parts[0]
 		if err := m.set(parts[1:]); err != nil {
 			return m, err
 		}
 	}
-	var ok bool
-	if m.Network, m.Address, ok = ParseAddress(address); !ok {
-		return m, fmt.Errorf("mtaconf: %q is not the address of a milter; write unix:/PATH or inet:HOST:PORT", address)
+	if network, address, ok := ParseAddress(m.Written); ok {
+		m.Network, m.Address = network, address
 	}
 	return m, nil
 }
@@ -69,14 +84,14 @@ func (m *Milter) set(parts []string) error {
 	for _, part := range parts {
 		if inner, ok := unbrace(part); ok {
 			name, value, _ := strings.Cut(inner, "=")
-			m.Options[strings.TrimSpace(name)] = strings.TrimSpace(value)
+			m.Settings = append(m.Settings, [2]string{strings.TrimSpace(name), strings.TrimSpace(value)})
 			continue
 		}
 		// The commas and spaces are gone, so "name", "=" and "value" may be separate parts. They
 		// are joined until they are one setting.
 		text += part
 		if name, value, ok := strings.Cut(text, "="); ok && value != "" {
-			m.Options[name], text = value, ""
+			m.Settings, text = append(m.Settings, [2]string{name, value}), ""
 		}
 	}
 	if text != "" {
@@ -85,8 +100,8 @@ func (m *Milter) set(parts []string) error {
 	return nil
 }
 
-// split cuts a list at commas and white space, but not within braces.
-func split(list string) ([]string, error) {
+// Split cuts a list at commas and white space, but not within braces.
+func Split(list string) ([]string, error) {
 	var out []string
 	depth, start := 0, -1
 	for i, r := range list {
@@ -187,19 +202,33 @@ func Duration(s string, unit time.Duration) (time.Duration, error) {
 
 // Networks reads the value of mynetworks. The second result has the elements that are not addresses
 // or networks, such as "!192.0.2.1", "/etc/postfix/networks" and "cidr:/etc/postfix/networks". They
-// are returned as they were written, because only Postfix knows what they stand for.
+// are returned as they were written, because only Postfix knows what they stand for. An IPv4 network
+// in the form of IPv6 is returned as one of IPv4.
 func Networks(value string) (networks []netip.Prefix, others []string) {
 	for _, item := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
-		plain := strings.NewReplacer("[", "", "]", "").Replace(item)
-		if a, err := netip.ParseAddr(plain); err == nil {
-			networks = append(networks, netip.PrefixFrom(a, a.BitLen()))
-			continue
-		}
-		if n, err := netip.ParsePrefix(plain); err == nil {
-			networks = append(networks, n.Masked())
+		if n, ok := network(item); ok {
+			networks = append(networks, n)
 			continue
 		}
 		others = append(others, item)
 	}
 	return networks, others
+}
+
+// network reads one network as Postfix writes it: 192.0.2.0/24, 192.0.2.1, [2001:db8::]/32 or
+// [::ffff:127.0.0.0]/104. Postfix does not accept an address within a network in its place.
+func network(item string) (netip.Prefix, bool) {
+	plain := strings.NewReplacer("[", "", "]", "").Replace(item)
+	n, err := netip.ParsePrefix(plain)
+	if err != nil {
+		a, err := netip.ParseAddr(plain)
+		if err != nil || a.Zone() != "" {
+			return n, false
+		}
+		n = netip.PrefixFrom(a, a.BitLen())
+	}
+	if n.Addr().Is4In6() {
+		n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
+	}
+	return n, n.IsValid() && n == n.Masked()
 }

@@ -19,6 +19,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/mtaconf"
 )
 
 const (
@@ -132,7 +133,11 @@ func (h Host) run(ctx context.Context, argv []string) error {
 	case "sekimori":
 		name = h.Self
 	case "postfix":
-		name = findMTA(name)
+		program, err := mtaconf.Program(name)
+		if err != nil {
+			return err
+		}
+		name = program
 	}
 	out, err := exec.CommandContext(ctx, name, argv[1:]...).CombinedOutput()
 	if err != nil {

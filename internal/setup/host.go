@@ -1,14 +1,12 @@
 package setup
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -16,16 +14,11 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/mtaconf"
 )
 
-const (
-	// askTimeout is the longest time for an answer of postconf or postfix.
-	askTimeout = 5 * time.Second
-	// maxAnswer is the longest answer that is read.
-	maxAnswer = 1 << 20
-	// dialTimeout is the longest time to connect to another milter on this host.
-	dialTimeout = time.Second
-)
+// dialTimeout is the longest time to connect to another milter on this host.
+const dialTimeout = time.Second
 
 // Host is the host that is set up. Its fields are the places where a host keeps its files;
 // [ThisHost] returns those of Linux.
@@ -114,40 +107,20 @@ func (h Host) units() ([]Unit, error) {
 // ReadPostfix asks postconf about an instance of Postfix. dir is the directory of its main.cf, or ""
 // for the default instance.
 func (h Host) ReadPostfix(ctx context.Context, dir string) (Postfix, error) {
-	var at []string
-	if dir != "" {
-		at = []string{"-c", dir}
-	}
-	postconf := func(args ...string) (string, error) { return ask(ctx, "postconf", slices.Concat(at, args)...) }
-	p := Postfix{Default: dir == ""}
-	raw, err := postconf(Parameters()...)
+	conf, err := mtaconf.ReadPostfix(ctx, dir)
 	if err != nil {
-		return p, err
+		return Postfix{}, err
 	}
-	expanded, err := postconf(append([]string{"-x"}, Parameters()...)...)
-	if err != nil {
-		return p, err
-	}
-	master, err := postconf("-M")
-	if err != nil {
-		return p, err
-	}
-	overrides, err := postconf("-P")
-	if err != nil {
-		return p, err
-	}
-	p.Raw, p.Expanded = ParseParameters(raw), ParseParameters(expanded)
-	p.ConfigDir = p.Expanded["config_directory"]
-	p.Services = ParseServices(master, overrides, p.Expanded["compatibility_level"])
+	p := Postfix{Default: dir == "", Conf: conf}
+	p.ConfigDir = conf.Params["config_directory"]
 	if p.Main, err = os.ReadFile(filepath.Join(p.ConfigDir, "main.cf")); err != nil {
 		return p, fmt.Errorf("setup: %w", err)
 	}
-	if p.Group, err = groupOf(p.Expanded["mail_owner"]); err != nil {
+	if p.Group, err = groupOf(conf.Params["mail_owner"]); err != nil {
 		return p, err
 	}
-	_, err = ask(ctx, "postfix", slices.Concat(at, []string{"status"})...)
-	p.Running = err == nil
-	p.Silent = silent(ctx, p.Expanded["smtpd_milters"])
+	p.Running = mtaconf.Runs(ctx, dir)
+	p.Silent = silent(ctx, conf.Params["smtpd_milters"])
 	return p, nil
 }
 
@@ -167,20 +140,19 @@ func groupOf(name string) (string, error) {
 // silent returns the TCP addresses in a list of milters that belong to this host, but at which no
 // program listens.
 func silent(ctx context.Context, value string) []string {
-	items, err := splitList(value)
+	milters, err := mtaconf.Milters(value)
 	if err != nil {
 		return nil // the plan reports it
 	}
 	var out []string
-	for _, item := range items {
-		m, err := parseMilter(item)
-		e, ok := parseEndpoint(m.address)
-		if err != nil || !ok || e.Network != "tcp" || !strings.HasPrefix(e.Address, "127.") && !strings.HasPrefix(e.Address, "[::1]:") {
+	for _, m := range milters {
+		e, ok := parseEndpoint(m.Written)
+		if !ok || e.Network != "tcp" || !strings.HasPrefix(e.Address, "127.") && !strings.HasPrefix(e.Address, "[::1]:") {
 			continue
 		}
 		c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", e.Address)
 		if err != nil {
-			out = append(out, m.address)
+			out = append(out, m.Written)
 			continue
 		}
 		c.Close()
@@ -195,47 +167,4 @@ func (h Host) ReadSendmail(path string) (Sendmail, error) {
 		return Sendmail{}, fmt.Errorf("setup: %w; name the file from which sendmail.cf is built with --mc", err)
 	}
 	return Sendmail{Path: path, Text: text}, nil
-}
-
-// ask runs a program of the MTA, which only reads, and returns its output. A program that hangs is
-// ended after askTimeout, together with the programs that it started.
-func ask(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	var out, complaints limited
-	cmd := exec.CommandContext(ctx, findMTA(name), args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.Stdout, cmd.Stderr = &out, &complaints
-	inGroup(cmd)
-	err := cmd.Run()
-	switch command := strings.Join(append([]string{name}, args...), " "); {
-	case ctx.Err() != nil:
-		return "", fmt.Errorf("setup: %s gave no answer within %s", command, askTimeout)
-	case err != nil:
-		return "", fmt.Errorf("setup: %s: %w: %s", command, err, strings.TrimSpace(complaints.String()))
-	case out.Len() >= maxAnswer:
-		return "", fmt.Errorf("setup: %s: the answer is longer than %d octets", command, maxAnswer)
-	}
-	return out.String(), nil
-}
-
-// findMTA returns the path of a program, which is often in a directory that the PATH of a user lacks.
-func findMTA(name string) string {
-	if _, err := exec.LookPath(name); err == nil {
-		return name
-	}
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
-		if path := filepath.Join(dir, name); config.Regular(path) == nil {
-			return path
-		}
-	}
-	return name
-}
-
-// limited keeps the first maxAnswer octets that are written to it.
-type limited struct{ bytes.Buffer }
-
-func (l *limited) Write(p []byte) (int, error) {
-	l.Buffer.Write(p[:min(len(p), maxAnswer-l.Len())])
-	return len(p), nil
 }

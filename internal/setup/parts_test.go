@@ -6,10 +6,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"sekimori/internal/mtaconf"
 )
 
 func TestSplitList(t *testing.T) {
@@ -26,7 +26,7 @@ func TestSplitList(t *testing.T) {
 		{"{ a", nil, false},
 		{"a }", nil, false},
 	} {
-		got, err := splitList(tt.in)
+		got, err := mtaconf.Split(tt.in)
 		if !slices.Equal(got, tt.want) || (err == nil) != tt.ok {
 			t.Errorf("%q: %q, %v", tt.in, got, err)
 		}
@@ -139,7 +139,7 @@ func parameters(text string) map[string]string {
 // FuzzMergeMilters checks that merging a second time changes nothing, and that every other milter
 // is still there.
 func FuzzMergeMilters(f *testing.F) {
-	for _, s := range []string{"", "inet:a:1, unix:b", "{ inet:127.0.0.1:8891, protocol=2 } $x", "{a b = c, d} e", "{", "{}", "{inet:localhost:8891}"} {
+	for _, s := range []string{"", "inet:a:1, unix:b", "{ inet:127.0.0.1:8891, protocol=2 } $x", "{a b = c, d} e", "{ inet:127.0.0.1:8891, { x = a b } }", "{", "{}", "{inet:localhost:8891}"} {
 		f.Add(s)
 	}
 	ours := []Endpoint{{Network: "tcp", Address: "127.0.0.1:8891"}}
@@ -156,8 +156,8 @@ func FuzzMergeMilters(f *testing.F) {
 }
 
 func TestConfigure(t *testing.T) {
-	networks, strange := parseNetworks("10.0.0.0/8, [2001:db8::]/32\t192.0.2.7 [::ffff:10.0.0.0]/104 hash:/x !1.2.3.4 10.0.0.1/8 ::/0 fe80::1%eth0 x.example")
-	if len(networks) != 4 || !slices.Equal(strange, []string{"hash:/x", "!1.2.3.4", "10.0.0.1/8", "::/0", "fe80::1%eth0", "x.example"}) {
+	networks, strange := networksOf("10.0.0.0/8, [2001:db8::]/32\t192.0.2.7 [::ffff:10.0.0.0]/104 hash:/x !1.2.3.4 10.0.0.1/8 ::/0 fe80::1%eth0 x.example")
+	if len(networks) != 4 || !slices.Equal(strange, []string{"hash:/x", "!1.2.3.4", "10.0.0.1/8", "fe80::1%eth0", "x.example", "::/0"}) {
 		t.Fatalf("%v, %q", networks, strange)
 	}
 	networks = missing(networks, nil)
@@ -205,29 +205,6 @@ func TestHunk(t *testing.T) {
 	}
 }
 
-// TestHangingPostconf checks a postconf that never answers, and one that starts a child which holds
-// the output open. The test takes as long as the timeout.
-func TestHangingPostconf(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "postconf"), "#!/bin/sh\nsleep 60 & sleep 60\n", 0o755)
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	begin := time.Now()
-	_, err := Host{}.ReadPostfix(context.Background(), "")
-	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "gave no answer within 5s") || took > askTimeout+5*time.Second {
-		t.Errorf("after %s: %v", took, err)
-	}
-}
-
-// TestLongAnswer checks an answer that is as long as the limit, and one that is longer.
-func TestLongAnswer(t *testing.T) {
-	for octets, ok := range map[int]bool{maxAnswer - 1: true, maxAnswer: false, 2 * maxAnswer: false} {
-		got, err := ask(context.Background(), "head", "-c", strconv.Itoa(octets), "/dev/zero")
-		if (err == nil) != ok || ok && len(got) != octets {
-			t.Errorf("%d octets: %d, %v", octets, len(got), err)
-		}
-	}
-}
-
 // TestReadPostfix asks the real postconf about an instance.
 func TestReadPostfix(t *testing.T) {
 	if _, err := exec.LookPath("postconf"); err != nil {
@@ -248,11 +225,12 @@ func TestReadPostfix(t *testing.T) {
 	if p.ConfigDir != dir || p.Default || p.Running || p.Group != "postfix" || string(p.Main) != main || !slices.Equal(p.Silent, []string{"inet:127.0.0.1:1"}) {
 		t.Errorf("%+v", p)
 	}
-	if p.Expanded["myhostname"] != "mx.reader.example" || p.Raw["smtpd_milters"] != "{ inet:b:1, protocol=6 } $all" {
-		t.Errorf("%q %q", p.Expanded["myhostname"], p.Raw["smtpd_milters"])
+	if p.Conf.Params["myhostname"] != "mx.reader.example" || p.Conf.Set["smtpd_milters"] != "{ inet:b:1, protocol=6 } $all" {
+		t.Errorf("%q %q", p.Conf.Params["myhostname"], p.Conf.Set["smtpd_milters"])
 	}
-	if len(p.Services) != 2 || p.Services[0].Chroot || p.Services[0].Set["smtpd_milters"] != "inet:a:1 b" || p.Services[1].Set["smtpd_milters"] != "" {
-		t.Errorf("%+v", p.Services)
+	services := p.Conf.SMTPD()
+	if len(services) != 2 || p.Conf.Chrooted(services[0]) || services[0].Options["smtpd_milters"] != "inet:a:1 b" || services[1].Options["smtpd_milters"] != "" {
+		t.Errorf("%+v", services)
 	}
 	if after, err := setParameter(p.Main, "smtpd_milters", "x"); err != nil || !strings.Contains(string(after), "inet:127.0.0.1:1\nsmtpd_milters = x\nmynetworks") {
 		t.Errorf("%s %v", after, err)

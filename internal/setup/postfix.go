@@ -7,79 +7,32 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"sekimori/internal/mtaconf"
 )
 
 // Postfix is what was read about an instance of Postfix.
 type Postfix struct {
-	ConfigDir string            // the directory of main.cf
-	Default   bool              // the instance that Postfix's commands use without -c
-	Main      []byte            // main.cf
-	Raw       map[string]string // parameters as they are written
-	Expanded  map[string]string // parameters with the values of the parameters that they name
-	Services  []Service         // the smtpd services of master.cf
-	Group     string            // the only group of a running smtpd
+	ConfigDir string           // the directory of main.cf
+	Default   bool             // the instance that Postfix's commands use without -c
+	Main      []byte           // main.cf
+	Conf      *mtaconf.Postfix // what postconf says
+	Group     string           // the only group of a running smtpd
 	Running   bool
 	Silent    []string // addresses of other milters on this host at which no program listens
 }
 
-// Parameters are the parameters that PlanPostfix reads.
-func Parameters() []string {
-	return []string{"compatibility_level", "config_directory", "mail_owner", "mail_version", "multi_instance_name", "myhostname",
-		"mynetworks", "queue_directory", "receive_override_options", "smtpd_milters", "smtpd_proxy_filter"}
-}
-
-// Service is an smtpd service of master.cf.
-type Service struct {
-	Name, Type string
-	Chroot     bool
-	Set        map[string]string // its own parameters (-o)
-}
-
 // public reports whether the service takes mail from the Internet: on port 25, or from postscreen.
-func (s Service) public() bool {
+func public(s *mtaconf.Service) bool {
 	name := s.Name[strings.LastIndexByte(s.Name, ':')+1:]
-	return s.Type == "pass" || s.Type == "inet" && (name == "smtp" || name == "25") && !s.local()
+	return s.Type == "pass" || s.Type == "inet" && (name == "smtp" || name == "25") && !local(s)
 }
 
 // local reports whether the service listens on a loopback address. The service that takes mail back
 // from a content filter does so.
-func (s Service) local() bool {
+func local(s *mtaconf.Service) bool {
 	host := strings.Trim(s.Name[:max(strings.LastIndexByte(s.Name, ':'), 0)], "[]")
 	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
-}
-
-// ParseParameters reads the output of postconf.
-func ParseParameters(output string) map[string]string {
-	out := map[string]string{}
-	for line := range strings.Lines(output) {
-		if name, value, ok := strings.Cut(line, "="); ok {
-			out[strings.TrimSpace(name)] = strings.TrimSpace(value)
-		}
-	}
-	return out
-}
-
-// ParseServices reads the output of postconf -M and of postconf -P, and returns the smtpd services.
-// level is compatibility_level.
-func ParseServices(master, overrides, level string) []Service {
-	var out []Service
-	for line := range strings.Lines(master) {
-		f := strings.Fields(line)
-		if len(f) < 8 || f[7] != "smtpd" {
-			continue
-		}
-		chroot := f[4] == "y" || f[4] == "-" && !parseVersion(level).atLeast(1, 0)
-		out = append(out, Service{Name: f[0], Type: f[1], Chroot: chroot, Set: map[string]string{}})
-	}
-	for line := range strings.Lines(overrides) {
-		name, value, _ := strings.Cut(line, "=")
-		for _, s := range out {
-			if key, ok := strings.CutPrefix(strings.TrimSpace(name), s.Name+"/"+s.Type+"/"); ok {
-				s.Set[key] = strings.TrimSpace(value)
-			}
-		}
-	}
-	return out
 }
 
 var setsNetworks = regexp.MustCompile(`(?m)^mynetworks[ \t]*=`)
@@ -104,8 +57,8 @@ func (v version) atLeast(major, minor int) bool {
 // PlanPostfix returns what has to change so that the instance p of Postfix asks the daemon d.
 func PlanPostfix(p Postfix, d Daemon) Plan {
 	plan := Plan{MTA: "postfix", Group: p.Group}
-	chroot := slices.ContainsFunc(p.Services, func(s Service) bool { return s.Chroot })
-	release := p.Raw["mail_version"]
+	chroot := slices.ContainsFunc(p.Conf.SMTPD(), p.Conf.Chrooted)
+	release := p.Conf.Params["mail_version"]
 	plan.fact("Postfix %s in %s; its smtpd connects in group %s%s", release, p.ConfigDir, p.Group, chrootFact(chroot, p.queue()))
 	if !parseVersion(release).atLeast(3, 0) {
 		plan.problem("Postfix %s is older than 3.0, which first has settings for one milter; "+
@@ -128,38 +81,30 @@ func chrootFact(chroot bool, queue string) string {
 	return " and is chrooted to " + queue
 }
 
-func (p Postfix) queue() string { return path.Clean(p.Expanded["queue_directory"]) }
-
-// setting returns the value of a parameter for a service.
-func (p Postfix) setting(s Service, name string) string {
-	if value, ok := s.Set[name]; ok {
-		return value
-	}
-	return p.Expanded[name]
-}
+func (p Postfix) queue() string { return path.Clean(p.Conf.Params["queue_directory"]) }
 
 // checkServices looks for services that would not show their mail to a milter of main.cf.
 func (plan *Plan) checkServices(p Postfix) {
-	public := 0
-	for _, s := range p.Services {
-		if !s.public() {
+	found := 0
+	for _, s := range p.Conf.SMTPD() {
+		if !public(s) {
 			continue
 		}
-		public++
+		found++
 		where := fmt.Sprintf("%s/%s in %s", s.Name, s.Type, path.Join(p.ConfigDir, "master.cf"))
-		if own, ok := s.Set["smtpd_milters"]; ok {
+		if own, ok := s.Options["smtpd_milters"]; ok {
 			plan.problem("%s has its own smtpd_milters (%q), so the line in main.cf does not reach it; "+
 				"remove that -o, or add the milter there by hand", where, own)
 		}
-		if filter := p.setting(s, "smtpd_proxy_filter"); filter != "" {
+		if filter := p.Conf.Value(s, "smtpd_proxy_filter"); filter != "" {
 			plan.problem("%s uses smtpd_proxy_filter=%s, and then Postfix shows a milter no message; "+
 				"use a content_filter, which runs after the milters", where, filter)
 		}
-		if strings.Contains(p.setting(s, "receive_override_options"), "no_milters") {
+		if strings.Contains(p.Conf.Value(s, "receive_override_options"), "no_milters") {
 			plan.problem("%s has receive_override_options with no_milters, which turns the milters off; remove that word", where)
 		}
 	}
-	if public == 0 {
+	if found == 0 {
 		plan.problem("%s has no smtpd on port 25 and none behind postscreen, so no service takes mail from the Internet",
 			path.Join(p.ConfigDir, "master.cf"))
 	}
@@ -222,8 +167,8 @@ func (p Postfix) instance() string {
 	switch {
 	case p.Default:
 		return "postfix"
-	case p.Raw["multi_instance_name"] != "":
-		return p.Raw["multi_instance_name"]
+	case p.Conf.Params["multi_instance_name"] != "":
+		return p.Conf.Params["multi_instance_name"]
 	}
 	return path.Base(p.ConfigDir)
 }
@@ -243,7 +188,7 @@ func (plan *Plan) checkGroup(p Postfix, d Daemon, e Endpoint) {
 
 // configure adds the name and the networks of the MTA to the daemon's configuration.
 func (plan *Plan) configure(p Postfix, d Daemon) {
-	id, name := "", p.Expanded["myhostname"]
+	id, name := "", p.Conf.Params["myhostname"]
 	switch {
 	case !strings.Contains(name, "."), strings.HasSuffix(name, ".localdomain"):
 		plan.note("myhostname is %q, which is not a full name; set it in main.cf to the name of the MX record, such as mx.example.jp", name)
@@ -252,7 +197,7 @@ func (plan *Plan) configure(p Postfix, d Daemon) {
 	case !strings.EqualFold(d.Config.AuthservID, name) && !slices.Contains(d.Config.AuthservIDAlso, name):
 		plan.note("authserv_id is %s and myhostname is %s; that is right if several hosts share the name", d.Config.AuthservID, name)
 	}
-	networks, strange := parseNetworks(p.Expanded["mynetworks"])
+	networks, strange := networksOf(p.Conf.Params["mynetworks"])
 	add := missing(networks, d.Config.Trusted.Networks)
 	if d.KeepTrusted {
 		add, strange = nil, nil
@@ -283,7 +228,7 @@ func (plan *Plan) milters(p Postfix, d Daemon) {
 	if !slices.Contains(ours, plan.Endpoint) {
 		ours = append(ours, plan.Endpoint)
 	}
-	value, v := p.Raw["smtpd_milters"], parseVersion(p.Raw["mail_version"])
+	value, v := p.Conf.Set["smtpd_milters"], parseVersion(p.Conf.Params["mail_version"])
 	merged, others, err := mergeMilters(value, plan.Endpoint.postfix(queue), queue, ours, v)
 	if err != nil {
 		plan.problem("smtpd_milters in %s is not understood: %v", file, err)
@@ -302,7 +247,7 @@ func (plan *Plan) milters(p Postfix, d Daemon) {
 	if len(others) > 0 {
 		names := make([]string, 0, len(others))
 		for _, m := range others {
-			names = append(names, m.address)
+			names = append(names, m.Written)
 		}
 		why += before(names)
 	}
@@ -311,9 +256,9 @@ func (plan *Plan) milters(p Postfix, d Daemon) {
 
 // others notes what the operator should know about the milters that stay.
 func (plan *Plan) others(p Postfix, ours []Endpoint) {
-	if countOurs(p.Expanded["smtpd_milters"], p.queue(), ours) > countOurs(p.Raw["smtpd_milters"], p.queue(), ours) {
+	if countOurs(p.Conf.Params["smtpd_milters"], p.queue(), ours) > countOurs(p.Conf.Set["smtpd_milters"], p.queue(), ours) {
 		plan.problem("smtpd_milters (%q) names the daemon by way of another parameter; take it out of that parameter, or set the line by hand",
-			p.Raw["smtpd_milters"])
+			p.Conf.Set["smtpd_milters"])
 	}
 	for _, silent := range p.Silent {
 		if e, ok := parseEndpoint(silent); ok && !slices.Contains(ours, e) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sekimori/internal/config"
+	"sekimori/internal/mtaconf"
 )
 
 const (
@@ -33,11 +34,11 @@ func daemonOf(t *testing.T, yaml string, more ...Unit) Daemon {
 
 // postfixOf returns an instance of Postfix with a main.cf, as postconf of a version would show it.
 func postfixOf(master, overrides, main string) Postfix {
-	raw := ParseParameters("compatibility_level = 3.6\nconfig_directory = /etc/postfix\nmail_owner = postfix\nmail_version = 3.7.11\n" +
+	params := "compatibility_level = 3.6\nconfig_directory = /etc/postfix\nmail_owner = postfix\nmail_version = 3.7.11\n" +
 		"multi_instance_name =\nmyhostname = mx.reader.example\nmynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128\n" +
-		"queue_directory = /var/spool/postfix\nreceive_override_options =\nsmtpd_milters =\nsmtpd_proxy_filter =\n" + main)
-	return Postfix{ConfigDir: "/etc/postfix", Default: true, Main: []byte("# mine\n" + main + "biff = no\n"), Raw: raw, Expanded: raw,
-		Services: ParseServices(master, overrides, "3.6"), Group: "postfix", Running: true}
+		"queue_directory = /var/spool/postfix\nreceive_override_options =\nsmtpd_milters =\nsmtpd_proxy_filter =\n" + main
+	return Postfix{ConfigDir: "/etc/postfix", Default: true, Main: []byte("# mine\n" + main + "biff = no\n"),
+		Conf: mtaconf.ParsePostfix(params, main, master, overrides), Group: "postfix", Running: true}
 }
 
 // changes returns the changes of a plan as text: what is removed with -, what is added with +.
@@ -139,7 +140,7 @@ func TestPlanPostfixProblems(t *testing.T) {
 		{"table", sourceYAML, nil, chrooted, "", "mynetworks = 127.0.0.0/8 hash:/etc/postfix/networks\n", "hash:/etc/postfix/networks"},
 		{"exclusion", sourceYAML, nil, chrooted, "", "mynetworks = !10.0.0.1 10.0.0.0/8\n", "!10.0.0.1"},
 		{"everybody", sourceYAML, nil, chrooted, "", "mynetworks = 0.0.0.0/0\n", "0.0.0.0/0"},
-		{"braces", sourceYAML, nil, chrooted, "", "smtpd_milters = { inet:a:1\n", "a { without a }"},
+		{"braces", sourceYAML, nil, chrooted, "", "smtpd_milters = { inet:a:1\n", "a '{' without a '}'"},
 		{"twice", sourceYAML, nil, chrooted, "", "smtpd_milters = inet:a:1\nsmtpd_milters = inet:a:1\n", "sets smtpd_milters twice (lines 2 and 3)"},
 		{"no unit", "listen: [\"systemd:milter\"]\nmode: monitor\n", []Unit{}, chrooted, "", "", "no sekimori.socket"},
 		{"socket out of sight", "listen: [\"unix:/run/x.sock\"]\nmode: monitor\n", nil, chrooted, "", "", "sees no socket of the daemon"},
@@ -186,7 +187,7 @@ func TestPlanPostfixOffline(t *testing.T) {
 // another parameter.
 func TestPlanPostfixHidden(t *testing.T) {
 	p := postfixOf(chrooted, "", "smtpd_milters = $all\n")
-	p.Expanded = ParseParameters("queue_directory = /var/spool/postfix\nmyhostname = mx.reader.example\nsmtpd_milters = inet:127.0.0.1:8891 inet:a:1\n")
+	p.Conf.Params = mtaconf.ParsePostfix("mail_version = 3.7.11\nqueue_directory = /var/spool/postfix\nmyhostname = mx.reader.example\nsmtpd_milters = inet:127.0.0.1:8891 inet:a:1\n", "", "", "").Params
 	if got := PlanPostfix(p, daemonOf(t, sourceYAML)).Problems; len(got) != 1 || !strings.Contains(got[0], "by way of another parameter") {
 		t.Errorf("problems: %q", got)
 	}
@@ -196,7 +197,7 @@ func TestPlanPostfixHidden(t *testing.T) {
 func TestNetworksOfInterfaces(t *testing.T) {
 	for _, main := range []string{"", "mynetworks = 10.0.0.0/8\n"} {
 		p := postfixOf(chrooted, "", main)
-		p.Expanded["mynetworks"] = "10.0.0.0/8"
+		p.Conf.Params["mynetworks"] = "10.0.0.0/8"
 		notes := strings.Join(PlanPostfix(p, daemonOf(t, sourceYAML)).Notes, "\n")
 		if strings.Contains(notes, "from the interfaces") != (main == "") {
 			t.Errorf("main.cf %q: notes %q", main, notes)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"sekimori/internal/config"
+	"sekimori/internal/mtaconf"
 )
 
 // Plan is what has to change on a host.
@@ -93,20 +94,14 @@ func (e Endpoint) String() string {
 
 // parseEndpoint reads an address in the syntax of Postfix, Sendmail and the configuration.
 func parseEndpoint(s string) (Endpoint, bool) {
-	scheme, rest, ok := strings.Cut(s, ":")
-	switch scheme {
-	case "unix", "local":
-		return Endpoint{Network: "unix", Address: path.Clean(rest)}, ok && rest != ""
-	case "inet", "inet6":
-		if port, host, at := strings.Cut(rest, "@"); at {
-			rest = strings.Trim(host, "[]") + ":" + port
-			if strings.Contains(host, ":") {
-				rest = "[" + strings.Trim(host, "[]") + "]:" + port
-			}
-		}
-		return Endpoint{Network: "tcp", Address: reachable(rest)}, ok && rest != ""
+	network, address, ok := mtaconf.ParseAddress(s)
+	switch {
+	case !ok:
+		return Endpoint{}, false
+	case network == "unix":
+		return Endpoint{Network: "unix", Address: path.Clean(address)}, true
 	}
-	return Endpoint{}, false
+	return Endpoint{Network: "tcp", Address: reachable(address)}, true
 }
 
 // reachable returns the address at which a program on this host connects to a listener on

@@ -1,4 +1,4 @@
-package setup
+package mtaconf
 
 import (
 	"os/exec"
@@ -10,5 +10,5 @@ import (
 func inGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 100 * time.Millisecond // a child that left the group may still hold the pipes
 }
