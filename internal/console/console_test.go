@@ -208,7 +208,7 @@ func TestDecisions(t *testing.T) {
 		{"another local part finds nothing", "q=b@bank.example", ""},
 		{"the domain of envelope senders, and domains below it", "q=@bounces.example", "QE QD"},
 		{"the domain after the last at-sign", "q=@eu.bounces.example", "QE"},
-		{"the author domain is no envelope sender", "q=@shop.example", ""},
+		{"the author domain is not an envelope sender", "q=@shop.example", ""},
 		{"a domain of an author or an envelope sender", "q=shop.example", "QD"},
 		{"a domain of an envelope sender", "q=bounces.example", "QE QD"},
 		{"the null sender", "q=%3C%3E", "QF"},

@@ -119,7 +119,7 @@ func TestRule(t *testing.T) {
 			e.DMARC = dmarc.Evaluation{Result: dmarc.ResultNone}
 			v.Action = policy.Tag
 		}, `author: ["bank.example"], dkim: ["list.example"], dmarc: [none]`},
-		{"a queue ID that is no plain text", func(e *msgauth.Evaluation, _ *policy.Verdict) {
+		{"a queue ID that is not plain text", func(e *msgauth.Evaluation, _ *policy.Verdict) {
 			e.Envelope.QueueID = "\x00\"'\u202e\U0001f600\n- id: x"
 		},
 			`author: ["bank.example"], dkim: ["list.example"], dmarc: [fail]`},

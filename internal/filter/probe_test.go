@@ -88,7 +88,7 @@ func TestProbeMark(t *testing.T) {
 			}
 		})
 	}
-	// A value that contains the name after a NUL is no macro either: the frame then has an odd
+	// A value that contains the name after a NUL is not a macro either: the frame then has an odd
 	// number of strings, and the session ends.
 	mail, probes := &recorder{}, &recorder{}
 	c, err := client.Dial("tcp", serveProbes(t, nil, mail, probes))

@@ -74,7 +74,7 @@ func (p *prober) named(ctx context.Context, d dns.Name, term spf.Directive, dept
 	}
 	switch term.Mechanism {
 	case spf.MechanismIP4, spf.MechanismIP6:
-		return []netip.Addr{term.Network.Addr(), term.Network.Addr().Next()} // in a wide network the first address is no host's
+		return []netip.Addr{term.Network.Addr(), term.Network.Addr().Next()} // in a wide network the first address does not belong to a host
 	case spf.MechanismA:
 		return p.addresses(ctx, at)
 	case spf.MechanismMX:

@@ -232,7 +232,7 @@ func TestUnreachable(t *testing.T) {
 	if err != nil || r.Target != "inet:"+d.Addr {
 		t.Errorf("%v, %+v", err, r)
 	}
-	// A program that is no milter.
+	// A program that is not a milter.
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
