@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sekimori/internal/testkit/loopback"
 )
 
 // TestPrometheusScrapes runs Debian's Prometheus with the configuration of this directory against a
@@ -64,12 +65,7 @@ func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
 	}
 	conf = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n" + strings.ReplaceAll(conf, default8892, `["`+target+`"]`)
 	writeFile(t, filepath.Join(dir, "prometheus.yml"), conf, 0o600)
-	l, err := net.Listen("tcp", "127.0.0.1:0") // choose the port here, because Prometheus does not report which port it uses
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := loopback.Address(t) // chosen here, because Prometheus does not report which port it uses
 	var out strings.Builder
 	cmd := exec.CommandContext(ctx, "prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")

@@ -63,6 +63,7 @@ var floors = map[string]floor{
 	// These packages are for tests only.
 	"internal/testkit/suites":   words,
 	"internal/testkit/logs":     words,
+	"internal/testkit/loopback": words,
 	"internal/testkit/mta":      words,
 	"internal/testkit/recorder": words,
 	"internal/testkit/signer":   words,

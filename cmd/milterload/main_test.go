@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/bench/traffic"
 	"sekimori/internal/config"
 	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/loopback"
 )
 
 // start starts sekimori with the DNS server at the address dns, and returns its milter address.
@@ -34,7 +35,7 @@ func freeAddr(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := traffic.Serve(c.Zone, traffic.DNSOptions{Addr: "127.0.0.1:0"})
+	s, err := traffic.Serve(c.Zone, traffic.DNSOptions{Addr: loopback.Address(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

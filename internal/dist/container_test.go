@@ -5,7 +5,6 @@ import (
 	"context"
 	"debug/elf"
 	"encoding/json"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"sekimori/internal/config"
+	"sekimori/internal/testkit/loopback"
 )
 
 const containerFiles = "deploy/container"
@@ -147,12 +147,7 @@ func static(t *testing.T, path string) {
 // a configuration. The check must pass while the daemon runs, and fail without it.
 func inImage(t *testing.T, root string, daemon []string) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := loopback.Address(t)
 	text := "listen: [\"inet:" + address + "\"]\nauthserv_id: mx.example.jp\ndns: {servers: [\"127.0.0.1:9\"]}\nadmin: {listen: \"\"}\nmode: monitor\n"
 	if err := os.MkdirAll(filepath.Join(root, "etc/sekimori"), 0o755); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package faults
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
+	"sekimori/internal/testkit/loopback"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 
@@ -83,17 +83,6 @@ type daemon struct {
 	admin  string
 }
 
-// freeAddress returns a TCP address at which no program was listening when freeAddress chose it.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // settings are the parameters of a test daemon.
 type settings struct {
 	zone   *zone.Zone // zone of the name server; nil stands for zoneText
@@ -118,7 +107,7 @@ func startWith(t *testing.T, s settings) *daemon {
 		s.level = "warn"
 	}
 	server := nameserver.ServeZone(t, s.zone, nameserver.Options{})
-	d := &daemon{t: t, log: &logs.Buffer{}, milter: freeAddress(t), admin: freeAddress(t)}
+	d := &daemon{t: t, log: &logs.Buffer{}, milter: loopback.Address(t), admin: loopback.Address(t)}
 	config := filepath.Join(t.TempDir(), "sekimori.yaml")
 	text := fmt.Sprintf("mode: enforce\nlisten: [%q]\nadmin: {listen: %q}\ndns: {servers: [%q]}\nauthserv_id: mx.here.example\n"+
 		"drain_timeout: 1s\nlog: {level: %s}\n%s\n",

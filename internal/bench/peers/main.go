@@ -178,7 +178,7 @@ func measure(ctx context.Context, s settings, c benchCase, corpus *traffic.Corpu
 	}
 	defer func() { _ = server.Close() }()
 	at := place{dir: dir, dns: s.dns, binary: s.binary, tcp: s.tcp || c.postfix, asInstalled: c.asInstalled}
-	if at.ports, err = freePorts(); err != nil {
+	if at.ports, err = freePorts(at.host()); err != nil {
 		return nil, err
 	}
 	p, err := st.start(ctx, at)

@@ -67,7 +67,7 @@ type mta struct {
 
 // startMTA starts Postfix at a place with the given milters, which are in milterload's notation.
 func startMTA(ctx context.Context, p place, milters []string) (*mta, error) {
-	address := fmt.Sprintf("127.0.0.1:%d", p.ports[smtpPort])
+	address := p.listen(smtpPort)
 	dir := filepath.Join(p.dir, "postfix")
 	if err := postfix.LayOut(dir, filepath.Join(dir, "mail")); err != nil {
 		return nil, err

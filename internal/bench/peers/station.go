@@ -25,7 +25,7 @@ const (
 // they use.
 type place struct {
 	dir, dns, binary string
-	ports            []int // free TCP ports: of the milters, then adminPort and smtpPort
+	ports            []int // TCP ports of the host of dns: of the milters, then adminPort and smtpPort
 	tcp              bool  // the milters are on TCP ports instead of unix sockets
 	asInstalled      bool  // see benchCase
 }
@@ -37,11 +37,13 @@ const (
 	portCount
 )
 
-// freePorts returns portCount TCP ports at which no program was listening when freePorts chose them.
-func freePorts() ([]int, error) {
+// freePorts returns portCount TCP ports of a host at which no program was listening when freePorts
+// chose them. The host should be an address that nobody else uses, as 127.0.0.1 is not: another
+// program could take one of the ports before ours listens there.
+func freePorts(host string) ([]int, error) {
 	var ports []int
 	for range portCount {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, err
 		}
@@ -113,11 +115,20 @@ next:
 func (p place) address(n int) (ours, libmilter, rspamd string) {
 	if p.tcp {
 		port := p.ports[n]
-		return fmt.Sprintf("inet:127.0.0.1:%d", port), fmt.Sprintf("inet:%d@127.0.0.1", port), fmt.Sprintf("127.0.0.1:%d", port)
+		return "inet:" + p.listen(n), fmt.Sprintf("inet:%d@%s", port, p.host()), p.listen(n)
 	}
 	path := filepath.Join(p.dir, fmt.Sprintf("milter%d.sock", n))
 	return "unix:" + path, "local:" + path, path + " mode=0600"
 }
+
+// host is the address at which everything of the place listens, as its name server does.
+func (p place) host() string {
+	host, _, _ := net.SplitHostPort(p.dns)
+	return host
+}
+
+// listen returns the host and one of the ports.
+func (p place) listen(port int) string { return fmt.Sprintf("%s:%d", p.host(), p.ports[port]) }
 
 func (p place) write(name, text string) (string, error) {
 	path := filepath.Join(p.dir, name)
@@ -130,7 +141,7 @@ func startSekimori(ctx context.Context, p place) (*processes, error) {
 	ours, _, _ := p.address(0)
 	admin, level := "", "warn"
 	if p.asInstalled {
-		admin, level = fmt.Sprintf("127.0.0.1:%d", p.ports[adminPort]), "info"
+		admin, level = p.listen(adminPort), "info"
 	}
 	const configuration = "mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: %q}\nlog: {level: %s}\n"
 	path, err := p.write("sekimori.yaml", fmt.Sprintf(configuration, ours, authServID, p.dns, admin, level))
