@@ -84,6 +84,7 @@ var floors = map[string]floor{
 	"internal/policy":  facts,
 
 	"internal/received": facts,
+	"internal/report":   facts,
 
 	"internal/filter":    parts,
 	"internal/judge":     parts,
