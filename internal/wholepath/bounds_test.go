@@ -242,6 +242,7 @@ var bounds = []bound{
 	{"probe.maxIncludes", "3", "records below each other", "the search for an address that may send asks DNS for each", "", "probe.TestOriginIsBounded"},
 	{"probe.maxTried", "20", "addresses", "each costs an SPF check", "", "probe.TestOriginIsBounded"},
 	{"policy.MaxHelp", "150", "octets", "the end of a reply line, after the reply's own text", "policy.reply", "policy.TestHelp config.TestBadInput"},
+	{"report.MaxTokenLen", "30", "octets", "a delivery id has at most 19 digits", "", "report.TestBounceToken report.TestBounceLocal"},
 	{"smtp.MaxLen", "510", "octets", "RFC 5321 §4.5.3.1.5", "", "smtp.TestValidate"},
 	{"spf.MaxQueries", "123", "queries of a check", "RFC 7208 §4.6.4 allows fewer", "", "spf.TestMaxQueries"},
 	{"spf.MaxExplanationLen", "400", "octets", "is a part of a reply line", "", "spf.TestExplanationIsBounded"},

@@ -192,6 +192,7 @@
 //	probe.maxIncludes                   3         records below each other            -                     the search for an address that may send asks DNS for each
 //	probe.maxTried                      20        addresses                           -                     each costs an SPF check
 //	policy.MaxHelp                      150       octets                              policy.reply          the end of a reply line, after the reply's own text
+//	report.MaxTokenLen                  30        octets                              -                     a delivery id has at most 19 digits
 //	smtp.MaxLen                         510       octets                              -                     RFC 5321 §4.5.3.1.5
 //	spf.MaxQueries                      123       queries of a check                  -                     RFC 7208 §4.6.4 allows fewer
 //	spf.MaxExplanationLen               400       octets                              -                     is a part of a reply line
