@@ -43,6 +43,8 @@ type Batch struct {
 	Current Window     // where rows go whose own window is no longer open
 	Tallies []Tally    // in ascending order of the policy's id and the window's begin
 	Seen    []Sighting // without duplicates, in ascending order
+	// MaxRows is how many distinct rows a job may have; 0 means no limit. See [Row.Reduced].
+	MaxRows int64
 }
 
 // State is where a job stands.
@@ -59,6 +61,29 @@ const (
 // Grace is how long after its end a window still takes rows.
 const Grace = 15 * time.Minute
 
+// MaxLate is how long after its end a window may still get a job. Rows that come later go to the
+// current window.
+const MaxLate = 48 * time.Hour
+
+// MaxPolicies is how many jobs a domain has in one window. A report describes one policy, so a domain
+// that changes its record all the time would get a report for each change. The rows of further policies
+// go to the newest job.
+const MaxPolicies = 3
+
+// How long a store keeps what has no other end.
+const (
+	KeepSeen        = 35 * 24 * time.Hour // sightings; those of kind SeenWrote for KeepWrote
+	KeepWrote       = 95 * 24 * time.Hour
+	KeepBatch       = 3 * 24 * time.Hour  // ids of batches
+	KeepSuppression = 90 * 24 * time.Hour // suppressions after their end, because the next one is longer
+)
+
+// The days that [Seen] sums up, today included.
+const (
+	SeenDays  = 30
+	WroteDays = 90
+)
+
 // Job is one report, from the first message that it counts to its end.
 type Job struct {
 	ID     int64
@@ -70,11 +95,12 @@ type Job struct {
 	Owner                    string
 	Lease                    int64
 	LeaseUntil               time.Time
-	Tries                    int
+	Tries                    int    // claims that ended with Finish
 	ReportID                 string // with the part after the at sign; "" until it was made
 	Rows                     int64  // distinct rows
 	Messages                 int64  // the sum of their counts
 	Causes, Spam, Late, Lost int64
+	Merged                   int64  // messages of further policies, see MaxPolicies
 	Outcome                  Word   // "" until the job is done
 	Reason                   string // a sentence for the operator
 }
@@ -132,14 +158,18 @@ type Filter struct {
 	Limit    int // 0: no limit
 }
 
-// Store keeps jobs, rows and deliveries. All its methods are safe for concurrent use, also by several
+// Store keeps jobs, rows and deliveries. Strings may hold any octets. Rows come back as they were. In
+// other strings a store may replace what its database cannot hold. All its methods are safe for concurrent use, also by several
 // processes, if the database can be used by several. The time is always given by the caller, in UTC.
 type Store interface {
 	// Add adds a batch as a whole or not at all. A batch whose ID was added before changes nothing.
-	// Rows whose job is no longer open go to the job of Batch.Current, and count as late.
+	// Rows whose job is no longer open, or whose window ended more than MaxLate ago, go to the job of
+	// Batch.Current, and count as late. If that job is not open either, because the clock was set back,
+	// they go to the first window after it whose job is open or does not exist.
 	Add(ctx context.Context, now time.Time, b Batch) error
 	// Claim closes the windows that have ended, and claims the job that has waited longest. A job
-	// whose lease has run out can be claimed again. The error is ErrNone if no job is due.
+	// whose lease has run out can be claimed again. The error is ErrNone if no job is due. The lease
+	// ends at now + lease.
 	Claim(ctx context.Context, now time.Time, owner string, lease time.Duration) (Job, error)
 	// Renew extends the lease, and SetReportID writes down the id before the first attempt to send.
 	// The id of a job never changes: SetReportID returns the one that is stored. The error is ErrLost
@@ -154,13 +184,15 @@ type Store interface {
 	// Jobs returns jobs, the newest window first, then by domain.
 	Jobs(ctx context.Context, f Filter) ([]Job, error)
 
-	// Deliveries returns the deliveries of a job. SetDelivery stores one and returns its id. There is
-	// at most one for each job and address.
+	// Deliveries returns the deliveries of a job, in the order in which they were first stored.
+	// SetDelivery stores one and returns its id. There is at most one for each job and address: a
+	// second one replaces the first and keeps its id. Ids are never used again.
 	Deliveries(ctx context.Context, job int64) ([]Delivery, error)
 	SetDelivery(ctx context.Context, d Delivery) (int64, error)
 	Delivery(ctx context.Context, id int64) (Delivery, error)
 
-	// Suppressions returns all entries. Suppress writes one, and Unsuppress removes one.
+	// Suppressions returns all entries, in the order of their targets. Suppress writes one, and
+	// Unsuppress removes one.
 	Suppressions(ctx context.Context) ([]Suppression, error)
 	Suppression(ctx context.Context, target string) (Suppression, error)
 	Suppress(ctx context.Context, s Suppression) error
@@ -169,8 +201,8 @@ type Store interface {
 	// Seen sums up the sightings of a domain up to the given day.
 	Seen(ctx context.Context, domain dns.Name, today Day) (Seen, error)
 
-	// Expire removes what is no longer needed: jobs that have been done for longer than keep with all
-	// that belongs to them, old sightings, batch ids, and suppressions that ended long ago.
+	// Expire removes what is no longer needed: jobs that have been done for longer than keep, and whose
+	// window ended more than MaxLate ago, with all that belongs to them, old sightings, batch ids, and suppressions that ended long ago.
 	Expire(ctx context.Context, now time.Time, keep time.Duration) error
 	// Secret returns the random secret of this store. It is made once, and shared by all daemons.
 	Secret(ctx context.Context) ([]byte, error)

@@ -170,6 +170,8 @@
 //	replay.maxListed                    10000     messages                            -                     in a list; the rest are only counted
 //	replay.maxRows                      100       rows of a table                     -                     a person reads them
 //	replay.maxSnapshotLine              1048576   octets of a line                    -                     an answer has at most 64 KiB on the wire
+//	report.MaxLate                      48h0m0s   time                                -                     a report for a window that ended longer ago helps nobody
+//	report.MaxPolicies                  3         reports a domain and window         -                     a report describes one policy, and a domain can change its record all the time
 //	resolver.maxLargeTTL                1m0s      time                                -                     how long an answer with unusually much text is kept
 //	resolver.maxOrphans                 32        queries without a waiting message   -                     the next message may need the answers
 //	resolver.maxPrefetches              32        queries in advance                  -                     the other sockets are for queries that a message waits for

@@ -1,0 +1,47 @@
+package report
+
+import "testing"
+
+// TestReduced checks that made-up rows become one, and that what the domain's owner needs stays.
+func TestReduced(t *testing.T) {
+	forged := func(n string) Row {
+		r := example()
+		r.DKIM, r.SPF = false, false
+		r.EnvelopeFrom, r.AuthSPF.Domain = "evil.example", n+".evil.example"
+		r.AuthDKIM = []DKIMResult{{Domain: "evil.example", Selector: n, Result: "fail"}, {Domain: "mail.shop.example", Selector: "s1", Result: "fail"}}
+		return r
+	}
+	if forged("a").Reduced().Key() != forged("b").Reduced().Key() {
+		t.Error("rows that differ only in what was made up stay different")
+	}
+	if r := forged("a").Reduced(); len(r.AuthDKIM) != 1 || r.AuthDKIM[0].Domain != "mail.shop.example" {
+		t.Errorf("the domain's own signature is gone: %+v", r)
+	}
+	aligned := example()
+	aligned.SPF = true
+	if r := aligned.Reduced(); r.EnvelopeFrom != aligned.EnvelopeFrom || r.AuthSPF != aligned.AuthSPF || len(r.AuthDKIM) != 1 {
+		t.Errorf("what passed is gone: %+v", r)
+	}
+	if len(example().AuthDKIM) != 2 || len(aligned.AuthDKIM) != 2 {
+		t.Error("Reduced changed the row")
+	}
+	if r := (Row{}).Reduced().Reduced(); r.Key() != (Row{}).Reduced().Key() {
+		t.Error("reducing twice differs from reducing once")
+	}
+}
+
+func TestRowLimit(t *testing.T) {
+	for _, c := range []struct {
+		max, rows    int64
+		take, reduce bool
+	}{
+		{0, 1 << 40, true, false},
+		{100, 0, true, false}, {100, 89, true, false}, {100, 90, true, true}, {100, 99, true, true}, {100, 100, false, true},
+		{1, 0, true, false}, {1, 1, false, true},
+	} {
+		take, reduce := Batch{MaxRows: c.max}.RowLimit(c.rows)
+		if take != c.take || reduce != c.reduce {
+			t.Errorf("limit %d, %d rows: take %v, reduce %v", c.max, c.rows, take, reduce)
+		}
+	}
+}
