@@ -35,7 +35,8 @@ func TestCommands(t *testing.T) {
 	good := file(t, "good.yaml", "authserv_id: mx.here.example\nmode: monitor\n")
 	bad := file(t, "bad.yaml", "mode: enforce\npolicy:\n  rejct: always\n")
 	wrong := file(t, "wrong.yaml", "dns: {timeout: soon}\nmode: enforce\n")
-	unbuilt := file(t, "unbuilt.yaml", "report: {store: \"sqlite:/x\"}\nmode: enforce\n")
+	movedKey := file(t, "moved.yaml", "report: {store: \"sqlite:/x\"}\nmode: enforce\n")
+	secret := file(t, "secret.yaml", "store: {url: \"postgres://u:s3cret@h/d\"}\nmode: enforce\n")
 	psl := file(t, "psl.yaml", "dmarc: {organizational_domain: psl, psl_file: /nonexistent/list}\nmode: enforce\n")
 	off := file(t, "off.yaml", "admin: {listen: ''}\n")
 	protected := file(t, "protected.yaml", "admin: {web_config: /etc/web.yaml}\n")
@@ -66,7 +67,8 @@ func TestCommands(t *testing.T) {
 		{"as argument", []string{"config", "check", good}, 0, "is good", nil},
 		{"unknown key: file, line, column, excerpt", []string{"config", "check", bad}, 2, "", []string{bad + ":3:3:", "rejct", "^"}},
 		{"mistyped value", []string{"config", "check", wrong}, 2, "", []string{wrong + ":1:16:", `"soon"`}},
-		{"not in this version", []string{"config", "check", unbuilt}, 2, "", []string{unbuilt + ":1:", "report.store"}},
+		{"a key that moved", []string{"config", "check", movedKey}, 2, "", []string{movedKey + ":1:10:", "store.url"}},
+		{"a password in the URL", []string{"config", "print", secret}, 2, "", []string{secret + ":1:14:", "store.password_file", "postgres://u:***@h/d"}},
 		{"a file it refers to is missing", []string{"config", "check", psl}, 1, "", []string{"/nonexistent/list"}},
 		{"serve with a bad configuration", []string{"serve", "--config", bad}, 2, "", []string{bad + ":3:3:"}},
 		{"serve without one", []string{"serve", "--config", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"sekimori/internal/config/strict"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/label"
@@ -42,6 +41,7 @@ type Config struct {
 	ARC            ARC         `yaml:"arc"`
 	Policy         Policy      `yaml:"policy"`
 	Shadow         string      `yaml:"shadow"` // path of a candidate configuration to compare with; "" for none
+	Store          Store       `yaml:"store"`
 	Report         Report      `yaml:"report"`
 	Admin          Admin       `yaml:"admin"`
 	Headers        Headers     `yaml:"headers"`
@@ -104,14 +104,6 @@ type Policy struct {
 	Ramp             Ramp                  `yaml:"ramp"`
 	Recipients       Recipients            `yaml:"recipients"`
 	Reply            Reply                 `yaml:"reply"`
-}
-
-// Report is the section for DMARC reports. This version does not send reports,
-// so every key must be empty.
-type Report struct {
-	Store     string                   `yaml:"store"`
-	Aggregate map[string]strict.Unread `yaml:"aggregate"`
-	Failure   map[string]strict.Unread `yaml:"failure"`
 }
 
 // Admin configures the HTTP listener for metrics and health.
@@ -178,6 +170,8 @@ func Default() *Config {
 			Recipients:       defaultRecipients(),
 			Ramp:             Ramp{Percent: 100},
 		},
+		Store:   defaultStore(),
+		Report:  defaultReport(),
 		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
 		Headers: Headers{Style: label.Styles[0], MailFrom: label.MailFroms[0]},
 		Log:     Log{Format: "json", Level: "info", Privacy: PrivacyFull},

@@ -133,9 +133,48 @@ func TestBadInput(t *testing.T) {
 		{"line break in a header", `headers: {subject: "a\nb"}`, `1:20: headers.subject: "a\nb" has characters that cannot be printed`},
 		{"long stamp", "headers: {subject: " + strings.Repeat("x", 41) + "}", `1:20: headers.subject: at most 40 characters`},
 		{"blank stamp", `headers: {subject: "  "}`, `1:20: headers.subject: has only white space`},
-		{"report store", "report: {store: 'sqlite:/x'}\n", `1:17: report.store: this version does not have this yet; leave it out, or empty ("")`},
-		{"aggregate reports", "report: {aggregate: {org_name: x}}\n", `1:21: report.aggregate: this version`},
-		{"failure reports", "report: {failure: {a: 1}}\n", `1:19: report.failure: this version`},
+		{"the store's old place", "report: {store: 'sqlite:/x'}\n", `1:10: report: unknown key "store"; write store.url instead`},
+		{"a store of another kind", "store: {url: 'mysql://h/d'}\n", `1:14: store.url: not the URL of a store; write sqlite:/var`},
+		{"a relative file", "store: {url: 'sqlite:x.db'}\n", `1:14: store.url: behind sqlite: stands the whole path`},
+		{"a file with parameters", "store: {url: 'sqlite:/x.db?mode=memory'}\n", `1:14: store.url: behind sqlite: stands the whole path`},
+		{"a password in the URL", "store: {url: 'postgres://u:p@h/d'}\n", `1:14: store.url: a password here could be seen`},
+		{"a password behind the URL", "store: {url: 'postgres://u@h/d?password=p'}\n", `1:14: store.url: a password here could be seen`},
+		{"no database", "store: {url: 'postgres://u@h'}\n", `1:14: store.url: the URL names no database`},
+		{"a password for a file", "store: {url: 'sqlite:/x', password_file: /y}\n", `1:42: store.password_file: only a store of PostgreSQL`},
+		{"a relative password file", "store: {url: 'postgres://u@h/d', password_file: y}\n", `1:49: store.password_file: "y": write the whole path`},
+		{"a relative spool", "store: {spool: {dir: x}}\n", `1:22: store.spool.dir: "x": write the whole path`},
+		{"a small spool", "store: {spool: {size: 1MiB}}\n", `1:23: store.spool.size: 1MiB is too small`},
+		{"an unknown key of reports", "report: {aggregate: {org_name: x}}\n", `1:22: report.aggregate: unknown key "org_name"`},
+		{"sending without a store", "report: {aggregate: {send: true}}\n", `1:28: report.aggregate.send: needs store.url, the store`},
+		{"failures without a contact", "store: {url: 'sqlite:/x'}\nreport: {domain: a.example, organization: x, failure: {send: true}}\n",
+			`2:62: report.failure.send: needs report.contact`},
+		{"an interval that a day does not have", "report: {aggregate: {interval: 7h}}\n", `1:32: report.aggregate.interval: 7h is not a divisor of 24h`},
+		{"a short interval", "report: {aggregate: {spread: 0, interval: 30m}}\n", `1:43: report.aggregate.interval: 30m is not a divisor of 24h of at least 1h`},
+		{"spread beyond the window", "report: {aggregate: {spread: 25h}}\n", `1:30: report.aggregate.spread: 25h is longer than`},
+		{"no rate", "report: {aggregate: {rate: 0}}\n", `1:28: report.aggregate.rate: 0 is not between 1 and 1000`},
+		{"no rows", "report: {aggregate: {max_rows: 0}}\n", `1:32: report.aggregate.max_rows: 0 is not between`},
+		{"no destination", "report: {aggregate: {max_destinations: 0}}\n", `1:40: report.aggregate.max_destinations: 0 is not between`},
+		{"never to what", "report: {aggregate: {never: ['a b@c.example']}}\n", `1:30: report.aggregate.never[0]: "a b@c.example" is not a domain or address`},
+		{"never twice", "report: {aggregate: {never: [a.example, A.example]}}\n", `1:41: report.aggregate.never[1]: "a.example" is listed twice`},
+		{"a sign without a name", "report: {aggregate: {spam_sign: [': YES']}}\n", `1:34: report.aggregate.spam_sign[0]: ": YES" is not a header field`},
+		{"21 signs", "report: {aggregate: {spam_sign: [a" + strings.Join(strings.Split("bcdefghijklmnopqrstu", ""), ",") + ",v,w]}}\n",
+			`1:33: report.aggregate.spam_sign: 22 entries; at most 20`},
+		{"a contact that is none", "report: {contact: us}\n", `1:19: report.contact: "us" is not a mail address`},
+		{"contact info", "report: {contact_info: 'https://'}\n", `1:24: report.contact_info: "https://" is not a URL`},
+		{"line break in the name", `report: {organization: "a\nb"}`, `1:24: report.organization: "a\nb" has control characters`},
+		{"keep nothing", "report: {keep: 0}\n", `1:16: report.keep: 0s is too short`},
+		{"server without a port", "report: {mail: {server: localhost}}\n", `1:25: report.mail.server: "localhost" is not HOST:PORT`},
+		{"unknown TLS", "report: {mail: {tls: maybe}}\n", `1:22: report.mail.tls: "maybe" is not known`},
+		{"a user without a password", "report: {mail: {user: u}}\n", `1:23: report.mail.user: user and password_file are set together`},
+		{"a password in the clear", "report: {mail: {server: 'h.example:25', tls: none, user: u, password_file: /x}}\n",
+			`1:46: report.mail.tls: a password is sent only over TLS`},
+		{"an extension in the bounce address", "report: {mail: {bounce: a+b}}\n", `1:25: report.mail.bounce: "a+b" is not the part`},
+		{"a long bounce address", "report: {mail: {bounce: abcdefghijklmnopqrstu}}\n", `1:25: report.mail.bounce: longer than 20 octets`},
+		{"bounces nowhere", "report: {mail: {bounces: 'lmtp:x'}}\n", `1:26: report.mail.bounces: "lmtp:x" is not a place to listen`},
+		{"a selector without a key", "report: {mail: {dkim: {selector: s1}}}\n", `1:23: report.mail.dkim: selector and key_file are set together`},
+		{"a selector of two words", "report: {mail: {dkim: {selector: 's 1', key_file: /x}}}\n", `1:34: report.mail.dkim.selector: "s 1" is not a selector`},
+		{"a block list with one label", "report: {aggregate: {dnsbl: [dbl]}}\n", `1:30: report.aggregate.dnsbl[0]: "dbl" is not a domain`},
+		{"no failure report", "report: {failure: {total: 0}}\n", `1:27: report.failure.total: 0 is not between`},
 		{"not text", "mode: \xff\n", ` the file is not UTF-8 text`},
 		{"NUL", "mode: \x00\n", ` the file is not UTF-8 text`},
 		{"nested brackets", strings.Repeat("[", 1<<19), ` the file is nested too deeply`},
@@ -164,7 +203,7 @@ func TestEveryProblemIsListed(t *testing.T) {
   >   1 | mode: off
         |       ^
 config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, ` +
-		`policy, shadow, report, admin, headers, log, limits, drain_timeout
+		`policy, shadow, store, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^
@@ -258,7 +297,7 @@ func TestLoad(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{full, "", "a: [", "- ", "? [a]\n: b", "a: |\n  x\n", "&a a: *a", "!!x y", "%YAML 1.2\n---\n",
 		"---\n---\n", "dns: {cache: {size: 1MiB}}",
-		"listen: [{address: 'unix:/x', mode: 0600}]", "mode: \"\\u0000\"", "<<: {mode: x}", "a:\tb", "\t", "{", "\"", "'", "report: {store: 'postgres://u:p@h'}"} {
+		"listen: [{address: 'unix:/x', mode: 0600}]", "mode: \"\\u0000\"", "<<: {mode: x}", "a:\tb", "\t", "{", "\"", "'", "store: {url: 'postgres://u:p@h'}"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

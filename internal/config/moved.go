@@ -8,6 +8,7 @@ var moved = map[string]string{
 	"dns.nameservers":   "dns.servers",
 	"ignore_hosts":      "trusted.networks",
 	"policy.exceptions": "policy.overrides",
+	"report.store":      "store.url",
 	"socket":            "listen",
 	"trusted_networks":  "trusted.networks",
 }

@@ -21,7 +21,7 @@ func (c *Config) Print(w io.Writer) error {
 // shown returns a copy of the configuration with secrets masked.
 func (c *Config) shown() Config {
 	shown := *c
-	shown.Report.Store = strict.Mask(c.Report.Store)
+	shown.Store.URL = strict.Mask(c.Store.URL)
 	return shown
 }
 

@@ -72,7 +72,8 @@ func (c *Config) check(k *checker) {
 	k.headers(c.Headers)
 	k.overrides(c)
 	k.ramp(c.Policy.Ramp)
-	k.unbuilt(c)
+	k.store(c.Store)
+	k.report(c)
 	if c.Admin.Listen != "" {
 		k.hostPort("admin.listen", c.Admin.Listen)
 	}
@@ -171,24 +172,6 @@ func (k *checker) policy(p Policy) {
 	word(k, "policy.temperror_unknown", p.TempErrorUnknown, policy.TempErrorActions)
 	word(k, "policy.invalid_from", p.InvalidFrom, policy.InvalidFromActions)
 	k.reply(p.Reply)
-}
-
-// unbuilt adds a problem for each key that is set but has no effect in this
-// version.
-func (k *checker) unbuilt(c *Config) {
-	for _, key := range []struct {
-		path string
-		set  bool
-		zero string
-	}{
-		{"report.store", c.Report.Store != "", `""`},
-		{"report.aggregate", len(c.Report.Aggregate) > 0, "{}"},
-		{"report.failure", len(c.Report.Failure) > 0, "{}"},
-	} {
-		if key.set {
-			k.add(key.path, "this version does not have this yet; leave it out, or empty (%s)", key.zero)
-		}
-	}
 }
 
 func (k *checker) limits(c *Config) {

@@ -19,10 +19,6 @@ type decoder struct {
 	renamed map[string]string
 }
 
-// Unread is the element type of a list or map whose elements are counted but
-// not decoded.
-type Unread struct{}
-
 // value decodes the node n, which has the given path, into v. If n is null or
 // not valid for v, v is left unchanged.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string) {
@@ -137,9 +133,7 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
 			d.problem(item.GetToken(), at, "an empty item")
 			continue
 		}
-		if v.Type().Elem() != reflect.TypeFor[Unread]() {
-			d.value(item, out.Index(i), at)
-		}
+		d.value(item, out.Index(i), at)
 	}
 	v.Set(out)
 }
@@ -173,9 +167,7 @@ func (d *decoder) items(n ast.Node, v reflect.Value, path string) {
 				return
 			}
 		}
-		if v.Type().Elem() != reflect.TypeFor[Unread]() {
-			d.value(value, item, path+"["+k.String()+"]")
-		}
+		d.value(value, item, path+"["+k.String()+"]")
 		out.SetMapIndex(k, item)
 	})
 	if out.Len() > 0 {

@@ -3,23 +3,15 @@ package strict
 import "strings"
 
 // hint returns a suggestion for an unknown key. If the key was renamed, hint
-// suggests its present path. If other sections have a key of this name, it
-// suggests their paths. Otherwise it suggests a key of the same section with a
-// similar spelling. It returns "" if there is no suggestion. here lists the
+// suggests its present path. If a key of the same section differs in one letter,
+// it suggests that. If other sections have a key of this name, it suggests their
+// paths. Otherwise it suggests a key of the same section that differs in two
+// letters. It returns "" if there is no suggestion. here lists the
 // keys of the section.
 func (d *decoder) hint(path, key string, here []string) string {
 	at := Join(path, key)
 	if to := d.renamed[at]; to != "" {
 		return "write " + to + " instead"
-	}
-	var others []string
-	for _, p := range Paths(d.top) {
-		if p == key || strings.HasSuffix(p, "."+key) {
-			others = append(others, p)
-		}
-	}
-	if len(others) > 0 {
-		return "its place is " + OneOf(others)
 	}
 	best, least := "", 3 // only keys that differ by at most two letters are similar
 	for _, k := range here {
@@ -29,6 +21,15 @@ func (d *decoder) hint(path, key string, here []string) string {
 		if d := distance(key, k); d < least && d < len(k)/2 {
 			best, least = k, d
 		}
+	}
+	var others []string
+	for _, p := range Paths(d.top) {
+		if p == key || strings.HasSuffix(p, "."+key) {
+			others = append(others, p)
+		}
+	}
+	if len(others) > 0 && least > 1 {
+		return "its place is " + OneOf(others)
 	}
 	if best != "" {
 		return "perhaps " + best

@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"encoding"
 	"reflect"
 	"slices"
 )
@@ -41,7 +42,9 @@ func paths(t reflect.Type, path string) []string {
 	for i, key := range Keys(t) {
 		at := Join(path, key)
 		out = append(out, at)
-		if f := t.Field(i).Type; f.Kind() == reflect.Struct && !slices.Contains(Keys(f), "") {
+		f := t.Field(i).Type
+		text := reflect.PointerTo(f).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) // may also be written as one value
+		if f.Kind() == reflect.Struct && !text && !slices.Contains(Keys(f), "") {
 			out = append(out, paths(f, at)...)
 		}
 	}
