@@ -135,8 +135,11 @@ type Suppression struct {
 	Until   time.Time // zero: not suppressed, there were only strikes
 	Strikes int
 	Reason  string
-	By      string // "bounce", "refusal" or "operator"
+	By      string // ByBounce, ByRefusal or ByOperator
 	Window  int64  // begin of the window of the last strike
+	// Sent is when the MTA took the first report after the last strike; zero if there was none. If it
+	// does not come back, the strikes are forgotten, see ClearAfter.
+	Sent time.Time
 }
 
 // Seen sums up the sightings of a domain in the last 30 days (Wrote: 90 days).
