@@ -86,6 +86,8 @@ var floors = map[string]floor{
 	"internal/received": facts,
 	"internal/report":   facts,
 
+	"internal/report/destination": facts,
+
 	"internal/filter":    parts,
 	"internal/judge":     parts,
 	"internal/label":     parts,
@@ -166,6 +168,9 @@ var sameFloor = map[string][]string{
 	"internal/received":        {"internal/msgauth"},   // it reads a Session and an Envelope of msgauth
 	"internal/config":          {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
 	"internal/config/strict":   {"internal/printable"}, // it quotes lines of a file in errors
+
+	"internal/report/destination": {"internal/report"}, // it decides on a Job
+
 	// Package status shows the counts of packages topology, resolver and telemetry; its tests also use
 	// judge and upstream.
 	"internal/status": {"internal/topology", "internal/judge", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},

@@ -22,8 +22,6 @@ const (
 // tokenPurpose separates this use of the store's secret from all others.
 const tokenPurpose = "sekimori bounce token\x00"
 
-var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
 // BounceToken returns the token of a delivery, for the return path of its mail. The secret is that of
 // the store. Without the secret, nobody can make up the token of another delivery, so nobody can make
 // us stop the reports to somebody else's address.
@@ -48,7 +46,7 @@ func ParseBounceToken(secret []byte, token string) (delivery int64, ok bool) {
 func tokenMAC(secret []byte, delivery int64) string {
 	h := hmac.New(sha256.New, secret)
 	h.Write(binary.BigEndian.AppendUint64([]byte(tokenPurpose), uint64(delivery)))
-	return tokenEncoding.EncodeToString(h.Sum(nil)[:macOctets])
+	return asciiLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(h.Sum(nil)[:macOctets]))
 }
 
 // asciiLower is strings.ToLower without the letters beyond ASCII whose lower case is an ASCII letter.

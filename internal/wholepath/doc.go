@@ -203,6 +203,15 @@
 //	probe.maxIncludes                   3         records below each other            -                     the search for an address that may send asks DNS for each
 //	probe.maxTried                      20        addresses                           -                     each costs an SPF check
 //	policy.MaxHelp                      150       octets                              policy.reply          the end of a reply line, after the reply's own text
+//	report/destination.MaxDestinations  20        destinations of a report            -                     each causes queries and a mail; this is the most that can be configured
+//	report/destination.MaxQueries       417       DNS queries for a report            -                     the sum of the queries for all destinations and block lists
+//	report/destination.MaxZones         8         DNS block lists                     -                     each is asked for every destination
+//	report/destination.maxAddress       254       octets of an address                -                     RFC 5321 §4.5.3.1.3, without the angle brackets
+//	report/destination.maxLocal         64        octets of a local part              -                     RFC 5321 §4.5.3.1.1
+//	report/destination.maxNamed         5         destinations in a sentence          -                     a record has up to a hundred
+//	report/destination.maxOfHost        12        DNS queries for a destination       -                     tree walk, agreement, MX and addresses
+//	report/destination.maxShown         200       octets of a record in a sentence    -                     a person reads it
+//	report/destination.maxWalk          8         DNS queries of a tree walk          -                     RFC 9989 §4.10
 //	report.MaxTokenLen                  30        octets                              -                     a delivery id has at most 19 digits
 //	smtp.MaxLen                         510       octets                              -                     RFC 5321 §4.5.3.1.5
 //	spf.MaxQueries                      123       queries of a check                  -                     RFC 7208 §4.6.4 allows fewer
