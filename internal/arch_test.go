@@ -71,6 +71,7 @@ var floors = map[string]floor{
 	"internal/testkit/naive":    words,
 	"internal/testkit/readers":  words,
 	"internal/testkit/web":      words,
+	"internal/testkit/cluster":  words,
 
 	"internal/testkit/nameserver": words,
 
@@ -159,6 +160,7 @@ var sameFloor = map[string][]string{
 	"internal/dkim/syntax":     {"internal/dns", "internal/taglist"}, // a signature is a list of tags, and some tags are domain names
 	"internal/mailaddr":        {"internal/dns"},                     // an address has a domain name
 	"internal/milter/client":   {"internal/milter/wire"},             // packages client and wire speak the same protocol
+	"internal/testkit/cluster": {"internal/testkit/loopback"},
 	"internal/testkit/mta":     {"internal/authres", "internal/milter", "internal/milter/client"},
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
