@@ -18,6 +18,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/mtaconf"
 	"sekimori/internal/status"
+	"sekimori/internal/testkit/loopback"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -31,10 +32,13 @@ apple.com MX 5 mx.apple.com
 apple.com TXT "v=spf1 -all"
 `
 
-// place is a host for Run: an open milter socket, a name server, and the answer of the daemon.
+// place is a host for Run: an open milter socket, a TCP port of the daemon, a name server, and the
+// answer of the daemon.
 type place struct {
 	dir    string
 	socket string
+	port   string
+	closed string // a TCP address at which nobody listens
 	o      Options
 }
 
@@ -56,6 +60,12 @@ func newPlace(t *testing.T) *place {
 	if err := os.Chmod(p.socket, 0o666); err != nil {
 		t.Fatal(err)
 	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tcp.Close() })
+	_, p.port, _ = net.SplitHostPort(tcp.Addr().String())
 	cfg := config.Default()
 	cfg.Mode = "enforce"
 	cfg.AuthservID = "mx.here.example"
@@ -64,7 +74,7 @@ func newPlace(t *testing.T) *place {
 		Config: cfg, Now: time.Now(),
 		Status: func(context.Context) (*status.Status, error) {
 			return &status.Status{
-				Version: "test", Mode: "enforce", Listen: []string{"unix:" + p.socket, "inet:127.0.0.1:8891"},
+				Version: "test", Mode: "enforce", Listen: []string{"unix:" + p.socket, "inet:127.0.0.1:" + p.port},
 				Config: status.Config{LastReloadOK: true},
 			}, nil
 		},
@@ -118,7 +128,7 @@ var brokenPostfix = []struct {
 	want   string
 }{
 	{"healthy", nil, "", ""},
-	{"healthy, by TCP", map[string]string{"smtpd_milters": "inet:localhost:8891"}, "", ""},
+	{"healthy, by TCP", map[string]string{"smtpd_milters": "inet:localhost:@PORT@"}, "", ""},
 	{"healthy, in braces", map[string]string{
 		"smtpd_milters": "{ unix:@SOCKET@, default_action = tempfail, protocol = 6 }, inet:127.0.0.1:9999",
 	}, "", ""},
@@ -155,6 +165,8 @@ var brokenPostfix = []struct {
 	{"asked again after the content filter", nil, "smtp inet n - n - - smtpd\n127.0.0.1:10026 inet n - n - - smtpd", "asked_twice"},
 	{"no socket file", map[string]string{"smtpd_milters": "unix:@DIR@/gone.sock"}, "", "socket_missing"},
 	{"a socket that Postfix may not open", map[string]string{"smtpd_milters": "unix:@DIR@/private.sock"}, "", "socket_permission"},
+	{"the socket file of a daemon that is gone", map[string]string{"smtpd_milters": "unix:@DIR@/dead.sock"}, "", "nobody_listens"},
+	{"a port of a daemon that is gone", map[string]string{"smtpd_milters": "inet:@CLOSED@"}, "", "nobody_listens"},
 }
 
 // TestBrokenPostfix builds each set-up in a configuration directory of its own, which the postconf
@@ -191,8 +203,8 @@ func TestBrokenPostfix(t *testing.T) {
 	}
 }
 
-// sockets makes a socket that only root may open. It returns the address of this socket, and an
-// address at which no file exists.
+// sockets makes a socket that only root may open, and a socket file at which nobody listens. It
+// returns their addresses, an address at which no file exists, and a closed TCP address.
 func (p *place) sockets(t *testing.T) []string {
 	t.Helper()
 	private := filepath.Join(p.dir, "private.sock")
@@ -204,7 +216,18 @@ func (p *place) sockets(t *testing.T) []string {
 	if err := os.Chmod(private, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return []string{"unix:" + private, "unix:" + filepath.Join(p.dir, "gone.sock")}
+	dead := filepath.Join(p.dir, "dead.sock")
+	gone, err := net.Listen("unix", dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = gone.Close()
+	if err := os.Chmod(dead, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	p.closed = loopback.Address(t)
+	return []string{"unix:" + private, "unix:" + dead, "unix:" + filepath.Join(p.dir, "gone.sock"), "inet:" + p.closed}
 }
 
 // postfix writes a configuration directory and returns its path.
@@ -217,7 +240,7 @@ func (p *place) postfix(t *testing.T, changed map[string]string, first string) s
 	maps.Copy(parameters, changed)
 	var text strings.Builder
 	for name, value := range parameters {
-		fmt.Fprintf(&text, "%s = %s\n", name, strings.NewReplacer("@DIR@", p.dir, "@SOCKET@", p.socket).Replace(value))
+		fmt.Fprintf(&text, "%s = %s\n", name, strings.NewReplacer("@DIR@", p.dir, "@SOCKET@", p.socket, "@PORT@", p.port, "@CLOSED@", p.closed).Replace(value))
 	}
 	p.file(t, "main.cf", text.String())
 	master := healthyMaster
@@ -243,7 +266,7 @@ const healthyFilter = "INPUT_MAIL_FILTER(`sekimori', `S=unix:@SOCKET@, F=T, T=C:
 // brokenSendmail are set-ups of Sendmail, each with one mistake.
 var brokenSendmail = []struct{ name, mc, want string }{
 	{"healthy", healthyFilter, ""},
-	{"healthy, by TCP", strings.Replace(healthyFilter, "unix:@SOCKET@", "inet:8891@127.0.0.1", 1), ""},
+	{"healthy, by TCP", strings.Replace(healthyFilter, "unix:@SOCKET@", "inet:@PORT@@127.0.0.1", 1), ""},
 	{"no filter", "", "milter_missing"},
 	{"a filter elsewhere", strings.Replace(healthyFilter, "@SOCKET@", "/run/other.sock", 1), "milter_missing"},
 	{"a filter that nobody asks", strings.Replace(healthyFilter, "INPUT_MAIL_FILTER", "MAIL_FILTER", 1), "milter_missing"},
@@ -271,7 +294,7 @@ func TestBrokenSendmail(t *testing.T) {
 			p := newPlace(t)
 			mc := "divert(-1)\ninclude(`" + sendmailMacros + "m4/cf.m4')\ndivert(0)dnl\nOSTYPE(`linux')dnl\n" +
 				"define(`confDOMAIN_NAME', `mx.here.example')dnl\ndefine(`confTO_COMMAND', `5m')dnl\n" +
-				strings.ReplaceAll(tt.mc, "@SOCKET@", p.socket) + "MAILER(`smtp')dnl\n"
+				strings.NewReplacer("@SOCKET@", p.socket, "@PORT@", p.port).Replace(tt.mc) + "MAILER(`smtp')dnl\n"
 			cf, err := exec.Command("m4", "-D_CF_DIR_="+sendmailMacros, p.file(t, "sendmail.mc", mc)).Output()
 			if err != nil {
 				t.Fatal(err)
@@ -307,6 +330,13 @@ func TestNotLooked(t *testing.T) {
 	p.o.Config.Listen = []config.Listener{{Address: "unix:" + p.socket}}
 	if r := Run(t.Context(), p.o); len(r.Findings) > 0 || len(r.NotLooked) != 1 {
 		t.Errorf("%+v %q", r.Findings, r.NotLooked)
+	}
+	// The daemon of these addresses is gone.
+	host, port, _ := net.SplitHostPort(loopback.Address(t))
+	p.o.SendmailCF = p.file(t, "dead.cf", "Xsekimori, S=inet:"+port+"@"+host+", F=T\nO Timeout.command=5m\nO InputMailFilters=sekimori\n")
+	p.o.Config.Listen = []config.Listener{{Address: "inet:" + net.JoinHostPort(host, port)}}
+	if got := kinds(Run(t.Context(), p.o)); got != "nobody_listens" {
+		t.Errorf("Sendmail asks a dead daemon: %q", got)
 	}
 	p.o.SendmailCF = p.dir
 	if r := Run(t.Context(), p.o); !strings.Contains(strings.Join(r.NotLooked, "\n"), "the configuration of Sendmail") {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // ownAddress returns a function that reports whether an address is one of this host's.
@@ -23,6 +24,20 @@ func ownAddress() func(netip.Addr) bool {
 		}
 	}
 	return func(a netip.Addr) bool { return slices.Contains(own, a.Unmap()) }
+}
+
+// dialTimeout is how long dial waits. The address is on this host, so the answer comes at once.
+const dialTimeout = 2 * time.Second
+
+func dial(network, address string) error {
+	if network == "inet" {
+		network = "tcp"
+	}
+	conn, err := net.DialTimeout(network, address, dialTimeout)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func sameFile(a, b string) bool {

@@ -25,6 +25,8 @@ type Ours struct {
 	Own func(netip.Addr) bool
 	// Socket looks at the file of a unix socket.
 	Socket func(path string) SocketFile
+	// Dial connects to an address of this host and closes the connection. nil: nothing is tried.
+	Dial func(network, address string) error
 	// Same reports whether two paths lead to the same file.
 	Same func(a, b string) bool
 	// ReadFile reads a lookup table of the MTA.
@@ -62,6 +64,19 @@ func (o *Ours) reaches(network, address, file string) bool {
 		}
 	}
 	return false
+}
+
+// local reports whether the address is a unix socket or an address of this host.
+func (o *Ours) local(network, address string) bool {
+	if network == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && (a.IsLoopback() || o.Own(a))
 }
 
 // sameEndpoint reports whether a connection to "to" reaches a listener at "listen". A name instead

@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"sekimori/internal/mtaconf"
@@ -200,7 +202,8 @@ func (c *postfixCheck) milter(s *mtaconf.Service, m mtaconf.Milter) {
 			c.add("timeout", fmt.Sprintf("%s for sekimori is %s in the smtpd %s", timeout.option, v, s.Label()), timeout.why, fix)
 		}
 	}
-	c.socket(c.p.File(s, m))
+	c.found, c.skipped = judgeSocket(c.p.File(s, m), c.ours, c.found, c.skipped)
+	c.found = judgeListener(m.Network, cmp.Or(c.p.File(s, m), m.Address), "sekimori setup postfix --undo", c.ours, c.found)
 }
 
 // restart is the least time that an MTA should wait for the daemon.
@@ -211,10 +214,6 @@ const restart = 5 * time.Second
 func olderThan(version string, n byte) bool {
 	f := strings.Fields(version)
 	return len(f) > 0 && len(f[0]) == 1 && f[0][0] >= '0' && f[0][0] < '0'+n
-}
-
-func (c *postfixCheck) socket(file string) {
-	c.found, c.skipped = judgeSocket(file, c.ours, c.found, c.skipped)
 }
 
 // judgeSocket appends what is wrong with the file of a unix socket.
@@ -247,6 +246,29 @@ func judgeSocket(file string, ours *Ours, found []Finding, skipped []string) (_ 
 		return found, skipped
 	}
 	return append(found, f), skipped
+}
+
+// judgeListener adds a finding if the MTA asks an address of this host at which no program listens. A
+// unix socket whose file has a finding of its own is not tried.
+func judgeListener(network, address, undo string, ours *Ours, found []Finding) []Finding {
+	if ours.Dial == nil || !ours.local(network, address) || slices.ContainsFunc(found, func(f Finding) bool {
+		return strings.HasPrefix(f.Kind, "socket_")
+	}) {
+		return found
+	}
+	err := ours.Dial(network, address)
+	if !errors.Is(err, syscall.ECONNREFUSED) { // any other error, such as a missing right, says nothing about the daemon
+		return found
+	}
+	f := Finding{
+		AreaMTA, "nobody_listens", fmt.Sprintf("no program listens at %s:%s, which the MTA asks", network, address),
+		"the MTA answers clients as its default action says, usually with 451, so no mail arrives",
+		"start the daemon (systemctl start sekimori); if sekimori is removed: " + undo,
+	}
+	if slices.Contains(found, f) {
+		return found
+	}
+	return append(found, f)
 }
 
 // rewritingActions matches the actions of header_checks and body_checks that change or delete a

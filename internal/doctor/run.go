@@ -117,7 +117,7 @@ func ours(o Options, running *status.Status) *Ours {
 	out := &Ours{
 		Enforce: cfg.Mode == policy.Enforce, AuthservID: cfg.AuthservID,
 		Budget: time.Duration(cfg.DNS.MessageBudget), Idle: time.Duration(cfg.Limits.IdleTimeout),
-		Own: ownAddress(), Same: sameFile, ReadFile: readTable,
+		Own: ownAddress(), Same: sameFile, ReadFile: readTable, Dial: dial,
 		Trusts: func(n netip.Prefix) bool {
 			for _, t := range cfg.Trusted.Networks {
 				if t.Bits() <= n.Bits() && t.Contains(n.Addr()) {

@@ -89,6 +89,7 @@ func (c *sendmailCheck) filter(f *mtaconf.Filter) {
 	if f.Network == "unix" {
 		c.found, c.skipped = judgeSocket(f.Address, c.ours, c.found, c.skipped)
 	}
+	c.found = judgeListener(f.Network, f.Address, "sekimori setup sendmail --undo", c.ours, c.found)
 }
 
 // asked judges which listeners ask the filter, and in which order.
