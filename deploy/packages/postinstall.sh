@@ -10,8 +10,16 @@ elif ! getent passwd sekimori >/dev/null; then
 		--shell /usr/sbin/nologin --comment "Mail authentication milter" sekimori
 fi
 
-# In a chroot or a container without systemd, the daemon is started in another way.
-[ -d /run/systemd/system ] || exit 0
+if [ ! -d /run/systemd/system ]; then
+	# This may be an image that is booted later. A container without systemd starts
+	# the daemon in another way.
+	case "$1:$2" in
+	configure: | 1:*)
+		! command -v systemctl >/dev/null 2>&1 || systemctl enable sekimori.socket sekimori.service
+		;;
+	esac
+	exit 0
+fi
 
 systemctl daemon-reload
 case "$1:$2" in

@@ -8,5 +8,18 @@ case "$1" in
 remove | 0) ;;
 *) exit 0 ;;
 esac
-[ -d /run/systemd/system ] || exit 0
-systemctl disable --now sekimori.service sekimori.socket sekimori-held.timer
+if postconf -h smtpd_milters 2>/dev/null | grep -q sekimori ||
+	grep -qs '^Xsekimori' /etc/mail/sendmail.cf; then
+	cat >&2 <<END
+The MTA still asks sekimori, and answers every client with 451 from now on. Take
+the line out: smtpd_milters in Postfix's main.cf, then "postfix reload"; or
+INPUT_MAIL_FILTER in sendmail.mc, then "make -C /etc/mail". (Before a removal,
+"sekimori setup postfix --undo" does it.)
+END
+fi
+
+command -v systemctl >/dev/null 2>&1 || exit 0
+now=
+[ ! -d /run/systemd/system ] || now=--now
+# shellcheck disable=SC2086 # nothing or one word
+systemctl disable $now sekimori.service sekimori.socket sekimori-held.timer

@@ -81,7 +81,12 @@ func debian(t *testing.T) string {
 
 func testDeb(t *testing.T, root, first, next string) {
 	dpkg := func(args ...string) { run(t, append([]string{"chroot", root, "dpkg"}, args...)...) }
+	calls := fakeSystemctl(t, root)
 	dpkg("-i", put(t, root, filepath.Join(first, "sekimori_1.0-1_amd64.deb")))
+	// In an image, where systemd does not run, the units must start when the image is booted.
+	if got := calls(); got != "enable sekimori.socket sekimori.service\n" {
+		t.Errorf("installed in an image, systemctl got %q", got)
+	}
 	if got := run(t, "chroot", root, "getent", "passwd", "sekimori"); !strings.Contains(got, "/nologin") {
 		t.Errorf("the daemon's user: %q", got)
 	}
@@ -116,7 +121,19 @@ func testDeb(t *testing.T, root, first, next string) {
 	}
 	labelled(t, root, "1.0")
 
-	dpkg("--remove", "sekimori")
+	calls = fakeSystemctl(t, root)
+	postconf := filepath.Join(root, "usr/bin/postconf")
+	if err := os.WriteFile(postconf, []byte("#!/bin/sh\necho '{ unix:/run/sekimori/milter.sock, default_action = tempfail }'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	said := run(t, "chroot", root, "dpkg", "--remove", "sekimori")
+	_ = os.Remove(postconf)
+	if !strings.Contains(said, "smtpd_milters") || !strings.Contains(said, "451") {
+		t.Errorf("removed while Postfix asks sekimori:\n%s", said)
+	}
+	if got := calls(); !strings.Contains(got, "disable sekimori.service") || strings.Contains(got, "--now") {
+		t.Errorf("removed in an image, systemctl got %q", got)
+	}
 	if _, err := os.Stat(filepath.Join(root, "usr/bin/sekimori")); !os.IsNotExist(err) {
 		t.Errorf("removed, the program is still there: %v", err)
 	}
@@ -165,12 +182,8 @@ func upgrades(t *testing.T, root string, install func() string) {
 			t.Fatal(err)
 		}
 	}
-	asked, fake := filepath.Join(root, "tmp/systemctl.log"), filepath.Join(root, "usr/bin/systemctl")
-	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho \"$*\" >>/tmp/systemctl.log\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	calls := fakeSystemctl(t, root)
 	defer func() {
-		_ = os.Remove(fake)
 		_ = os.RemoveAll(filepath.Join(root, "run/systemd"))
 		_ = os.WriteFile(config, kept, 0o644)
 	}()
@@ -179,14 +192,14 @@ func upgrades(t *testing.T, root string, install func() string) {
 		text      string
 		restarted bool
 	}{{old, false}, {"", false}, {old + "mode: enforce\n", true}} {
-		_ = os.Remove(asked)
+		_ = calls()
 		if err := os.WriteFile(config, []byte(tt.text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		said := install()
-		calls, _ := os.ReadFile(asked)
-		if got := strings.Contains(string(calls), "restart sekimori.service"); got != tt.restarted || strings.Contains(string(calls), "stop") {
-			t.Errorf("with the file %q: restarted %v, want %v:\n%s\n%s", tt.text, got, tt.restarted, calls, said)
+		asked := calls()
+		if got := strings.Contains(asked, "restart sekimori.service"); got != tt.restarted || strings.Contains(asked, "stop") {
+			t.Errorf("with the file %q: restarted %v, want %v:\n%s\n%s", tt.text, got, tt.restarted, asked, said)
 		}
 		for _, want := range []string{"/etc/sekimori/sekimori.yaml:", `add the line "mode: monitor"`, `"mode: enforce"`,
 			"NOT restarted", "systemctl restart sekimori"} {
@@ -194,6 +207,23 @@ func upgrades(t *testing.T, root string, install func() string) {
 				t.Errorf("with the file %q: %q is said: %v\n%s", tt.text, want, !tt.restarted, said)
 			}
 		}
+	}
+}
+
+// fakeSystemctl puts a program into the chroot that writes down how it is called. The function that
+// it returns gives the calls since it was called the last time. The program is gone when the test ends.
+func fakeSystemctl(t *testing.T, root string) func() string {
+	t.Helper()
+	asked, fake := filepath.Join(root, "tmp/systemctl.log"), filepath.Join(root, "usr/bin/systemctl")
+	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho \"$*\" >>/tmp/systemctl.log\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(fake) })
+	_ = os.Remove(asked)
+	return func() string {
+		text, _ := os.ReadFile(asked)
+		_ = os.Remove(asked)
+		return string(text)
 	}
 }
 

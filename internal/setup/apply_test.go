@@ -28,7 +28,7 @@ func newDesk(t *testing.T, e Endpoint) desk {
 	t.Helper()
 	dir := t.TempDir()
 	d := desk{host: Host{State: filepath.Join(dir, "state"), Self: filepath.Join(dir, "self")}, main: filepath.Join(dir, "main.cf"),
-		unit: filepath.Join(dir, "units", "postfix.conf"), log: filepath.Join(dir, "log")}
+		unit: filepath.Join(dir, "sekimori.socket.d", "postfix.conf"), log: filepath.Join(dir, "log")}
 	script := "#!/bin/sh\necho \"$0 $*\" | sed 's#.*/##' >>" + d.log + "\n[ \"$1\" != fail ]\n"
 	write(t, d.host.Self, script, 0o755)
 	write(t, filepath.Join(dir, "bin", "systemctl"), script, 0o755)
@@ -85,6 +85,9 @@ func TestApplyAndUndo(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.want(t, "# mine\n"+original, "")
+	if _, err := os.Stat(filepath.Dir(d.unit)); !os.IsNotExist(err) {
+		t.Errorf("the empty directory of the drop-in is still there: %v", err)
+	}
 	if got := d.ran(t); !slices.Equal(got, []string{"postfix reload", "systemctl daemon-reload"}) {
 		t.Errorf("ran %q", got)
 	}

@@ -177,7 +177,7 @@ func TestPlanPostfixOffline(t *testing.T) {
 		d := daemonOf(t, tt.yaml)
 		d.Systemd = tt.systemd
 		plan := PlanPostfix(postfixOf(chrooted, "", ""), d)
-		if got := strings.Contains(plan.Offline, "sekimori serve") && strings.Contains(plan.Offline, "systemctl enable"); got != tt.want {
+		if got := strings.Contains(plan.Offline, "sekimori serve") && strings.Contains(plan.Offline, "--no-run"); got != tt.want {
 			t.Errorf("%q, systemd %v: %q", tt.yaml, tt.systemd, plan.Offline)
 		}
 	}

@@ -210,6 +210,9 @@ func (h Host) revert(ctx context.Context, r record, run bool, out io.Writer) err
 			var err error
 			if f.gone {
 				err = os.Remove(f.path)
+				if dir := filepath.Dir(f.path); strings.HasSuffix(dir, ".d") {
+					_ = os.Remove(dir) // fails if the directory has other drop-ins
+				}
 			} else {
 				err = config.ReplaceFile(f.path, f.text)
 			}
