@@ -30,7 +30,7 @@ a reload cannot change: then the exit code is 1.`,
 				return err
 			}
 			if err := app.Check(cfg); err != nil {
-				return failed(err)
+				return config.Place(path, err)
 			}
 			if warning := app.Warnings(cfg, time.Now()); warning != nil {
 				warn(cmd.ErrOrStderr(), warning.Error())

@@ -40,7 +40,7 @@ is not asked: only the signal is sent, and the daemon's log has the outcome.`,
 				return err
 			}
 			if err := app.Check(cfg); err != nil {
-				return failed(err)
+				return config.Place(at.config, err)
 			}
 			if pid > 0 {
 				if err := hangUp(pid); err != nil {

@@ -2,6 +2,8 @@ package app
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 
 	"sekimori/internal/config"
@@ -17,7 +19,20 @@ func Advice(cfg *config.Config) []string {
 	}
 	out = append(out, networkAdvice(cfg.Trusted.Networks)...)
 	out = append(out, relayAdvice(cfg.Trusted)...)
+	if text := adminAdvice(cfg.Admin); text != "" {
+		out = append(out, text)
+	}
 	return append(out, serverAdvice(cfg.DNS, resolver.ResolvConf)...)
+}
+
+// adminAdvice returns a warning if other hosts may read the admin address without a password, or "".
+func adminAdvice(a config.Admin) string {
+	host, _, err := net.SplitHostPort(a.Listen)
+	if addr, _ := netip.ParseAddr(host); err != nil || addr.IsLoopback() || host == "localhost" || a.WebConfig != "" {
+		return ""
+	}
+	return fmt.Sprintf("admin.listen: whoever reaches %s can read senders, recipients and decisions there without a password; "+
+		"listen on 127.0.0.1, or set admin.web_config", a.Listen)
 }
 
 // nameAdvice returns a warning if the authserv-id has no dot, or if it is empty and the name of

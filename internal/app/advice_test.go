@@ -28,6 +28,24 @@ func TestNameAdvice(t *testing.T) {
 	}
 }
 
+func TestAdminAdvice(t *testing.T) {
+	for _, tt := range []struct {
+		listen, web string
+		warned      bool
+	}{
+		{"", "", false}, {"127.0.0.1:8892", "", false}, {"[::1]:8892", "", false}, {"localhost:8892", "", false},
+		{":8892", "", true}, {"0.0.0.0:8892", "", true}, {"192.0.2.1:8892", "", true}, {"[::]:8892", "", true}, {"mx.example:8892", "", true},
+		{"0.0.0.0:8892", "/etc/sekimori/web.yaml", false},
+	} {
+		cfg := config.Default()
+		cfg.AuthservID, cfg.Admin.Listen, cfg.Admin.WebConfig = "mx.example.jp", tt.listen, tt.web
+		got := Advice(cfg)
+		if (len(got) == 1) != tt.warned || tt.warned && !strings.Contains(got[0], "admin.listen: whoever reaches "+tt.listen) {
+			t.Errorf("%q, %q: %q", tt.listen, tt.web, got)
+		}
+	}
+}
+
 // TestAdviceAtStart checks that the daemon logs its advice once when it starts.
 func TestAdviceAtStart(t *testing.T) {
 	cfg := testConfig(t)

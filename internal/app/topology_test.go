@@ -3,6 +3,7 @@ package app
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,8 +18,11 @@ import (
 func TestLongMonitor(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Mode = policy.Monitor
-	now := time.Now()
-	a, _, stop := running(t, cfg, func(o *Options) { o.Now = func() time.Time { return now } })
+	begin := time.Now()
+	var passed atomic.Int64 // the daemon reads the clock in goroutines of its own
+	a, _, stop := running(t, cfg, func(o *Options) {
+		o.Now = func() time.Time { return begin.Add(time.Duration(passed.Load())) }
+	})
 	reload := func(mode policy.Mode) {
 		changed := *cfg
 		changed.Mode = mode
@@ -30,7 +34,7 @@ func TestLongMonitor(t *testing.T) {
 		mode policy.Mode
 		want time.Duration
 	}{{policy.Monitor, time.Hour}, {policy.Monitor, 2 * time.Hour}, {policy.Enforce, 0}, {policy.Monitor, 0}} {
-		now = now.Add(time.Hour)
+		passed.Add(int64(time.Hour))
 		reload(step.mode)
 		if got := a.monitoring(); got != step.want {
 			t.Errorf("after a reload in mode %s: %v, want %v", step.mode, got, step.want)

@@ -3,11 +3,8 @@ package app
 import (
 	"fmt"
 	"os"
-	"os/user"
-	"strconv"
 	"time"
 
-	"sekimori/internal/admin"
 	"sekimori/internal/config"
 	"sekimori/internal/consent"
 	"sekimori/internal/dkim"
@@ -18,7 +15,6 @@ import (
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
-	"sekimori/internal/resolver"
 )
 
 // NewVerifier makes the configured verifier. It uses r for DNS. grace becomes
@@ -166,53 +162,4 @@ func limits(cfg *config.Config) milter.Limits {
 		MaxHeaderFields: l.HeaderFields, MaxHeaderBytes: int(l.HeaderBytes), MaxRecipients: l.Recipients,
 		Memory: int64(l.Memory),
 	}
-}
-
-// checkFiles refuses files that are not regular, because opening a named pipe, for example,
-// could hang. The files of rules and the candidate's file are not checked here; they are checked
-// when they are read.
-func checkFiles(cfg *config.Config) error {
-	for _, file := range []struct{ key, path string }{
-		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
-	} {
-		if err := config.Regular(file.path); err != nil {
-			return fmt.Errorf("app: %s: %w", file.key, err)
-		}
-	}
-	return nil
-}
-
-// Check reads all files that the configuration names, and checks resolv.conf and the groups of
-// sockets. It binds no address, because the running daemon may have bound it, and asks neither
-// DNS servers nor a socketmap server.
-func Check(cfg *config.Config) error {
-	if err := checkFiles(cfg); err != nil {
-		return err
-	}
-	if _, err := NewVerifier(cfg, nil, 0); err != nil {
-		return err
-	}
-	if _, err := Policy(cfg); err != nil {
-		return err
-	}
-	if _, err := Shadow(cfg); err != nil {
-		return err
-	}
-	if err := checkRecipients(cfg.Policy.Recipients); err != nil {
-		return err
-	}
-	if err := checkDNS(cfg.DNS, resolver.ResolvConf); err != nil {
-		return err
-	}
-	for _, l := range cfg.Listen {
-		if l.Group == "" {
-			continue
-		}
-		if _, err := user.LookupGroup(string(l.Group)); err != nil {
-			if _, numeric := strconv.Atoi(string(l.Group)); numeric != nil {
-				return fmt.Errorf("app: listen %s: %w", l.Address, err)
-			}
-		}
-	}
-	return admin.Check(cfg.Admin.WebConfig)
 }

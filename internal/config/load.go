@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+
 	"sekimori/internal/config/strict"
 )
 
@@ -46,6 +48,34 @@ func parseConfig(name string, data []byte, running bool) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Place adds the line and column in the configuration file at path to those problems of err that are
+// not in another file. It returns err itself if the file cannot be read any more.
+func Place(path string, err error) error {
+	data, failed := readFile(path, strict.MaxFile)
+	if failed != nil {
+		return err
+	}
+	doc := strict.Parse(path, data)
+	doc.Decode(Default(), moved)
+	return place(doc, err)
+}
+
+func place(doc *strict.Document, err error) error {
+	switch e := err.(type) { //nolint:errorlint // a joined error is taken apart
+	case *Error:
+		if e.Name == "" && e.Err == nil {
+			return doc.ErrorOf(e.Problems)
+		}
+	case interface{ Unwrap() []error }:
+		var out []error
+		for _, one := range e.Unwrap() {
+			out = append(out, place(doc, one))
+		}
+		return errors.Join(out...)
+	}
+	return err
 }
 
 // modeNotStated returns a problem if the document does not state a mode.

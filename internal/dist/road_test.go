@@ -47,9 +47,11 @@ func TestRoad(t *testing.T) {
 	need(t, "debootstrap", "unshare", "nsenter", "ip", "make")
 	needMachine(t)
 	blocks := readmeLines(t, "Postfix in five minutes")
-	if len(blocks) != 2 || !strings.HasPrefix(blocks[0], "dpkg -i ") || !strings.HasPrefix(blocks[1], "make build ") {
-		t.Fatalf("README shows other ways than with the package and from source: %q", blocks)
+	if len(blocks) != 3 || !strings.HasPrefix(blocks[0], "dpkg -i ") || !strings.HasPrefix(blocks[1], "make build ") ||
+		!strings.Contains(blocks[2], "sekimori probe --smtp 127.0.0.1 --rcpt ann@example.jp") {
+		t.Fatalf("README shows other ways than with the package and from source, and a probe: %q", blocks)
 	}
+	probe := strings.ReplaceAll(blocks[2], "ann@example.jp", "reader@reader.example")
 	base, files := bookworm(t), build(t, "1.0")
 	for _, tt := range []struct {
 		name, script, dir string
@@ -62,11 +64,12 @@ func TestRoad(t *testing.T) {
 			[]string{"ro", files, "/mnt/dist"}},
 		{"source", blocks[1], "/root/source", append(goBinds(t), "ro", top(t), "/mnt/source")},
 	} {
-		t.Run(tt.name, func(t *testing.T) { follow(t, base, tt.dir, tt.script, tt.binds) })
+		t.Run(tt.name, func(t *testing.T) { follow(t, base, tt.dir, tt.script, probe, tt.binds) })
 	}
 }
 
-func follow(t *testing.T, base, dir, script string, binds []string) {
+// follow runs the lines of script in a new machine, sends a message, and runs the lines of probe.
+func follow(t *testing.T, base, dir, script, probe string, binds []string) {
 	n := os.Getpid()%250 + 1
 	m := startMachine(t, base, fmt.Sprintf(prepareMX, fmt.Sprintf("198.18.%d.2", n), fmt.Sprintf("198.18.%d.1", n)), binds...)
 	nameserver.Serve(t, fmt.Sprintf("author.example TXT \"v=spf1 ip4:%s -all\"\n_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n", m.client),
@@ -95,6 +98,18 @@ func follow(t *testing.T, base, dir, script string, binds []string) {
 		if !strings.Contains(label, want) {
 			t.Errorf("the label lacks %q:\n%s", want, label)
 		}
+	}
+	set := m.do(t, "cat /etc/postfix/main.cf; rm /var/mail/reader")
+	t.Log(m.do(t, probe))
+	wait(t, "the message of the probe is delivered", func() bool {
+		label, _ = m.try("cat /var/mail/reader")
+		return strings.Contains(label, "\n\n")
+	})
+	if !strings.Contains(label, "Authentication-Results: mx.reader.example;") {
+		t.Errorf("the message of the probe has no label:\n%s", label)
+	}
+	if after := m.do(t, "cat /etc/postfix/main.cf"); after != set {
+		t.Errorf("after the probe, main.cf is\n%s\nand was\n%s", after, set)
 	}
 	if again := m.do(t, "sekimori setup postfix"); !strings.Contains(again, "Nothing has to change.") {
 		t.Errorf("set up, it wants to change more:\n%s", again)

@@ -158,6 +158,26 @@ func TestText(t *testing.T) {
 	}
 }
 
+// TestSetUp checks the line about the set-up: the daemon cannot verify anything while no DNS server
+// answers.
+func TestSetUp(t *testing.T) {
+	up, silent := Server{Up: true}, Server{}
+	for _, tt := range []struct {
+		topology []string
+		servers  []Server
+		want     string
+	}{
+		{nil, nil, "no problem"},
+		{nil, []Server{silent, up}, "no problem"},
+		{nil, []Server{silent, silent}, "no DNS server answers"},
+		{[]string{"one_client", "clock_off"}, []Server{silent}, "one_client, clock_off; no DNS server answers"},
+	} {
+		if got := setUp(&Status{Topology: tt.topology, DNS: DNS{Servers: tt.servers}}); got != tt.want {
+			t.Errorf("%v: %q", tt, got)
+		}
+	}
+}
+
 func TestHandler(t *testing.T) {
 	w := httptest.NewRecorder()
 	Handler(func() *Status { return Collect(options()) }).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/status", http.NoBody))

@@ -45,7 +45,7 @@ func (s *Status) Text(out io.Writer) error {
 	} {
 		line(m.label, "%s", counts(m.results))
 	}
-	line("set-up", "%s", words(s.Topology))
+	line("set-up", "%s", setUp(s))
 	line("MTAs lack", "%s", counts(s.MTALacks))
 	line("DNS servers", "%s", servers(s.DNS.Servers))
 	line("DNS queries", "%s; %s on average; over budget: %s", counts(s.DNS.Queries), seconds(s.DNS.Time.Mean), counts(s.DNS.BudgetExceeded))
@@ -88,12 +88,19 @@ func (s Series) String() string {
 	return text + ": " + strconv.FormatInt(s.Value, 10)
 }
 
-// words joins the elements of Topology into one text.
-func words(list []string) string {
+// setUp returns the problems of the set-up around the daemon as one text.
+func setUp(s *Status) string {
+	var list []string
+	if len(s.Topology) > 0 {
+		list = append(list, printable.Value(strings.Join(s.Topology, ", ")))
+	}
+	if len(s.DNS.Servers) > 0 && !slices.ContainsFunc(s.DNS.Servers, func(one Server) bool { return one.Up }) {
+		list = append(list, "no DNS server answers")
+	}
 	if len(list) == 0 {
 		return "no problem"
 	}
-	return printable.Value(strings.Join(list, ", "))
+	return strings.Join(list, "; ")
 }
 
 // counts returns a text with the counters that are not zero, the largest first.

@@ -59,6 +59,14 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// OrNil returns e, or nil if it lists no problem and has no cause.
+func (e *Error) OrNil() error {
+	if len(e.Problems) == 0 && e.Err == nil {
+		return nil
+	}
+	return e
+}
+
 // Unwrap returns the cause if the file could not be read, otherwise nil.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -1,0 +1,105 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"sekimori/internal/admin"
+	"sekimori/internal/config"
+	"sekimori/internal/resolver"
+)
+
+// files returns the keys that name a file which the daemon reads, except the files of rules and of
+// the candidate.
+func files(cfg *config.Config) []struct{ key, path string } {
+	return []struct{ key, path string }{
+		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
+	}
+}
+
+// checkFiles refuses files that are not regular, because opening a named pipe, for example,
+// could hang. The files of rules and the candidate's file are not checked here; they are checked
+// when they are read.
+func checkFiles(cfg *config.Config) error {
+	for _, file := range files(cfg) {
+		if err := config.Regular(file.path); err != nil {
+			return fmt.Errorf("app: %s: %w", file.key, err)
+		}
+	}
+	return nil
+}
+
+// Check reads all files that the configuration names, and checks resolv.conf and the groups and
+// directories of sockets. It binds no address, because the running daemon may have bound it, and asks
+// neither DNS servers nor a socketmap server. The error lists every problem; those that are not in
+// another file are a [*config.Error] without lines, which config.Place adds.
+func Check(cfg *config.Config) error {
+	var own []config.Problem
+	var others []error // have a file and line of their own
+	add := func(key string, err error) {
+		var placed *config.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &placed) && len(placed.Problems) > 0:
+			others = append(others, err)
+		default:
+			own = append(own, config.Problem{Path: key, Message: withoutKey(err, key)})
+		}
+	}
+	for _, file := range files(cfg) {
+		add(file.key, config.Regular(file.path))
+	}
+	if len(own) == 0 { // what is not a regular file must not be opened
+		_, err := NewVerifier(cfg, nil, 0)
+		add("dmarc.psl_file", err)
+		add("policy.recipients.file", checkRecipients(cfg.Policy.Recipients))
+		add("admin.web_config", admin.Check(cfg.Admin.WebConfig))
+	}
+	_, err := Policy(cfg)
+	add("policy.overrides", err)
+	_, err = Shadow(cfg)
+	add("shadow", err)
+	add("dns", checkDNS(cfg.DNS, resolver.ResolvConf))
+	for i, l := range cfg.Listen {
+		add("listen["+strconv.Itoa(i)+"]", checkListener(l))
+	}
+	return errors.Join(append(others, (&config.Error{Problems: own}).OrNil())...)
+}
+
+// checkListener checks that the group of a unix socket exists, and the directory. systemd or
+// systemd-tmpfiles makes the directories in /run when the daemon starts, so these may be missing.
+func checkListener(l config.Listener) error {
+	if l.Group != "" {
+		if _, err := user.LookupGroup(string(l.Group)); err != nil {
+			if _, numeric := strconv.Atoi(string(l.Group)); numeric != nil {
+				return fmt.Errorf("this host has no group %s", l.Group)
+			}
+		}
+	}
+	path, unix := strings.CutPrefix(l.Address, "unix:")
+	if dir := filepath.Dir(path); unix && !strings.HasPrefix(dir, "/run/") {
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("the directory %s of the socket does not exist; make it, writable for the daemon's user", dir)
+		case err == nil && !info.IsDir():
+			return fmt.Errorf("%s is not a directory, so there can be no socket in it", dir)
+		}
+	}
+	return nil
+}
+
+// withoutKey returns the text of err without the name of a package and the key at its beginning.
+func withoutKey(err error, key string) string {
+	text := err.Error()
+	for _, prefix := range []string{"app: ", "admin: ", "config: ", "policy.recipients: ", "consent: ", key + ": ", "web configuration "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}

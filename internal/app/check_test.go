@@ -1,0 +1,66 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sekimori/internal/config"
+)
+
+// TestCheckPlaces checks that Check finds everything that is missing around a configuration at once,
+// each with its line.
+func TestCheckPlaces(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "sekimori.yaml")
+	rules := filepath.Join(dir, "rules.yaml")
+	if err := os.WriteFile(rules, []byte("- {id: a, when: {author: [x.example]}, then: accept}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := `mode: monitor
+listen:
+  - {address: "unix:` + dir + `/gone/milter.sock"}
+  - {address: "unix:/run/made-later/milter.sock"}
+  - {address: "unix:` + dir + `/milter.sock", group: "no-such-group"}
+  - {address: "unix:` + rules + `/milter.sock", group: "4242"}
+dns: {servers: ["192.0.2.53:53"]}
+dmarc: {organizational_domain: psl, psl_file: ` + dir + `/none.dat}
+policy:
+  recipients: {file: ` + dir + `/none.consent}
+  overrides: [{file: ` + rules + `}]
+shadow: ` + dir + `/none.yaml
+admin: {web_config: ` + dir + `/none.web}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := config.Place(file, Check(cfg)).Error()
+	for _, want := range []string{
+		file + ":3:5: listen[0]: the directory " + dir + "/gone of the socket does not exist",
+		file + ":5:5: listen[2]: this host has no group no-such-group",
+		file + ":6:5: listen[3]: " + rules + " is not a directory",
+		file + ":8:47: dmarc.psl_file: open " + dir + "/none.dat: no such file",
+		file + ":10:22: policy.recipients.file: open " + dir + "/none.consent: no such file",
+		file + ":12:9: shadow: open " + dir + "/none.yaml: no such file",
+		file + ":13:21: admin.web_config: " + dir + "/none.web: ",
+		rules + ":1:46:",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "listen[1]") || strings.Contains(got, "app: ") {
+		t.Errorf("says too much:\n%s", got)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if again := config.Place(file, Check(cfg)); again == nil || !strings.Contains(again.Error(), "listen[0]: the directory") {
+		t.Errorf("without the file: %v", again)
+	}
+}
