@@ -18,9 +18,15 @@ func newConfigCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Load the configuration and say what is wrong with it",
-		Long: `Load the configuration and say what is wrong with it. With --against-running
-also say which keys differ from those of the running daemon, and which of them
-a reload cannot change: then the exit code is 1.`,
+		Long: `Load the configuration and say what is wrong with it: every mistake with its line,
+files and groups that do not exist, directories of sockets that are missing, and,
+as warnings, values that are probably mistakes.
+
+With --against-running also say which keys differ from those of the running
+daemon, and which of them a reload cannot change.
+
+Exit code 0 if the configuration is good, 1 if it is good but a reload is not
+enough, 2 if it is not good.`,
 		Args: arguments(0, 1, "one file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := fileArgument(at.config, args)
