@@ -99,6 +99,7 @@ var floors = map[string]floor{
 	"internal/telemetry": parts,
 	"internal/recent":    parts,
 	"internal/status":    parts,
+	"internal/submit":    parts,
 
 	"internal/explain": parts,
 	"internal/console": parts,

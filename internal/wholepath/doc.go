@@ -228,6 +228,11 @@
 //	spf.maxMacros                       128       macros of a term                    -                     the client chooses the text that each copies
 //	taglist.MaxLen                      1048576   octets                              -                     a header field is shorter
 //	taglist.MaxTags                     128       tags                                -                     the registries have about fifteen
+//	submit.maxAddress                   254       octets of an address                -                     RFC 5321 §4.5.3.1.3, without its angle brackets
+//	submit.maxID                        100       octets of an envelope id            -                     RFC 3461 §4.4
+//	submit.maxPassword                  4096      octets of a password file           -                     it may be the wrong file
+//	submit.maxReply                     500       octets                              -                     of a reply that is kept and shown; a line of SMTP has at most 512
+//	submit.maxServerReply               131072    octets                              -                     of the mail server at a time; the certificates of TLS are among them
 //	telemetry.maxKnownAuthors           4096      names                               -                     anyone can invent author domains, and each takes memory
 //	telemetry.maxLineKept               8192      octets                              -                     the part of a record's buffer that is kept for the next record
 //	telemetry.maxLogged                 256       octets of a value                   -                     a person reads the record, which is one line
