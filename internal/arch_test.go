@@ -100,6 +100,7 @@ var floors = map[string]floor{
 	"internal/recent":    parts,
 	"internal/status":    parts,
 	"internal/submit":    parts,
+	"internal/bounce":    parts,
 
 	"internal/explain": parts,
 	"internal/console": parts,

@@ -27,6 +27,18 @@
 //	authres.maxTraceLen                 4096      octets of Received-SPF              -                     other programs write under 1,000; a longer field counts as forged
 //	authres.maxValueLen                 255       octets of a value                   -                     lines stay under 998 (RFC 5322 §2.1.1)
 //	authres.maxWord                     1012      octets of a word                    -                     four times a domain name, because every octet may be escaped
+//	bounce.maxCommand                   16384     octets of a line                    -                     the MTA may not break long lines
+//	bounce.maxConns                     32        connections                         -                     Postfix makes 20
+//	bounce.maxDrain                     5s        time                                -                     for a message that has begun when the daemon stops
+//	bounce.maxLine                      4096      octets of a line                    -                     RFC 5322 §2.1.1 allows 998
+//	bounce.maxNested                    4         multiparts in each other            -                     gateways wrap bounces
+//	bounce.maxReply                     500       octets                              -                     of a reply that is kept and shown
+//	bounce.maxScanned                   1048576   octets of a message                 -                     before the end of the delivery status
+//	bounce.maxSession                   10m0s     time                                -                     of a connection
+//	bounce.maxSilence                   1m0s      time                                -                     for the next command, or for a whole message
+//	bounce.maxStatus                    65536     octets of a delivery status         -                     Postfix returns one for each recipient, and a report has one
+//	bounce.maxType                      4096      octets of Content-Type              -                     as long as a line that is read
+//	bounce.maxWrite                     10s       time                                -                     for an MTA that does not read
 //	config.maxAuthservID                255       octets                              -                     a host name
 //	config.maxBounceLocal               20        octets                              -                     "+" and the token of a delivery follow, and a local part has 64
 //	config.maxClockSkew                 24h0m0s   time                                -                     with a larger one, x= would mean nothing
