@@ -173,7 +173,8 @@ var sameFloor = map[string][]string{
 	"internal/config":          {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
 	"internal/config/strict":   {"internal/printable"}, // it quotes lines of a file in errors
 
-	"internal/report/destination": {"internal/report"}, // it decides on a Job
+	"internal/report":             {"internal/msgauth", "internal/policy"}, // an Observation is made from an Evaluation and a Verdict
+	"internal/report/destination": {"internal/report"},                     // it decides on a Job
 
 	// Package status shows the counts of packages topology, resolver and telemetry; its tests also use
 	// judge and upstream.

@@ -114,8 +114,13 @@ type Verdict struct {
 	Rule string `json:"rule,omitempty"`
 	// Relaxed is true if the ramp made Action one step milder.
 	Relaxed bool `json:"relaxed,omitempty"`
-	// Disposition is the disposition for a DMARC report (none, quarantine or
-	// reject), after rules and other overrides. It does not depend on the mode.
+	// Disposition is what the policy of this site intends, after rules and
+	// other overrides: none, quarantine or reject. It is not what was done. In
+	// monitor mode nothing is done, and Applied says so, but Disposition is the
+	// same as in enforce mode. Metrics and logs show it, to tell an operator
+	// what enforcing would do. A DMARC report must say what was done: see
+	// Observe in package report. Override explains why Disposition is not the
+	// published policy. Its comment is for the operator only.
 	Disposition dmarc.Policy `json:"disposition"`
 	Override    *Override    `json:"override,omitempty"`
 	// Reply is the answer to the client. It is set if Applied is Reject or

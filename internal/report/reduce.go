@@ -22,8 +22,10 @@ func (r Row) Reduced() Row {
 		r.AuthDKIM = nil
 	}
 	if !r.SPF {
-		r.EnvelopeFrom = ""
-		r.AuthSPF = SPFResult{Domain: "unknown", Result: r.AuthSPF.Result}
+		if r.EnvelopeFrom != "" { // the null path stays what it is
+			r.EnvelopeFrom = Unknown
+		}
+		r.AuthSPF = SPFResult{Domain: Unknown, Result: r.AuthSPF.Result}
 	}
 	return r
 }

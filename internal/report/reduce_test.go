@@ -17,6 +17,14 @@ func TestReduced(t *testing.T) {
 	if r := forged("a").Reduced(); len(r.AuthDKIM) != 1 || r.AuthDKIM[0].Domain != "mail.shop.example" {
 		t.Errorf("the domain's own signature is gone: %+v", r)
 	}
+	if r := forged("a").Reduced(); r.EnvelopeFrom != Unknown {
+		t.Errorf("MAIL FROM that was left out looks like %q", r.EnvelopeFrom)
+	}
+	null := forged("a")
+	null.EnvelopeFrom = ""
+	if r := null.Reduced(); r.EnvelopeFrom != "" {
+		t.Errorf("the null path became %q", r.EnvelopeFrom)
+	}
 	aligned := example()
 	aligned.SPF = true
 	if r := aligned.Reduced(); r.EnvelopeFrom != aligned.EnvelopeFrom || r.AuthSPF != aligned.AuthSPF || len(r.AuthDKIM) != 1 {

@@ -49,14 +49,14 @@ type Reason struct {
 // DKIMResult is the result of one signature.
 type DKIMResult struct {
 	Domain   dns.Name
-	Selector string
+	Selector string // Unknown if the signature has none
 	Result   string // a word of RFC 8601 §2.7.1
 	Human    string // our words, never the sender's; "" if there is nothing to say
 }
 
 // SPFResult is the result of SPF for MAIL FROM.
 type SPFResult struct {
-	Domain string // of MAIL FROM, or of HELO if the path is null, or "unknown"
+	Domain string // of MAIL FROM, or of HELO if the path is null, or Unknown
 	Result string // a word of RFC 8601 §2.7.2
 	Human  string
 }
@@ -69,7 +69,7 @@ type Row struct {
 	SPF          bool // SPF passed, aligned
 	Reasons      []Reason
 	HeaderFrom   dns.Name
-	EnvelopeFrom dns.Name     // "" for the null path
+	EnvelopeFrom dns.Name     // "" for the null path, Unknown if it is not known or was left out
 	EnvelopeTo   dns.Name     // "" unless report.aggregate.envelope_to is set
 	AuthDKIM     []DKIMResult // aligned strict, aligned relaxed, other passes, the rest
 	AuthSPF      SPFResult

@@ -185,6 +185,9 @@
 //	recent.maxTextBytes                 4096      octets of a text                    -                     policy records are shorter
 //	recent.maxValueBytes                512       octets of a parameter               -                     a domain name has 253
 //	received.maxReceived                16384     octets of a field                   -                     MTAs write under 1,000
+//	report.maxAhead                     10m0s     time                                -                     a stamp further ahead comes from a wrong clock
+//	report.maxObservation               2048      octets                              -                     a queue holds thousands of observations
+//	report.maxSignatures                10        signatures of a row                 -                     as many as are verified by default; RFC 9990 §3.1.3 allows 100
 //	replay.maxAnswers                   1000000   DNS answers                         -                     of a snapshot, which is in memory
 //	replay.maxDomains                   100000    author domains                      -                     each has a row; the rest share one
 //	replay.maxHeader                    16777216  octets of a header                  -                     including the fields that our own hosts added on top
