@@ -43,7 +43,7 @@ type ReportMail struct {
 
 // The values of ReportMail.TLS.
 const (
-	TLSOpportunistic = "opportunistic" // if the server offers it; the certificate is not checked
+	TLSOpportunistic = "opportunistic" // if the server offers it; the certificate is checked unless the server is on loopback
 	TLSRequired      = "required"      // with a valid certificate for the server's name
 	TLSNone          = "none"
 )

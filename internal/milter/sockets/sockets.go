@@ -22,6 +22,8 @@ import (
 const (
 	// DefaultMode lets the owner and the group of a unix socket connect.
 	DefaultMode fs.FileMode = 0o660
+	// Bounces is the name of the socket for bounces. It speaks LMTP, so it is never a milter's.
+	Bounces = "bounces"
 	// probeTimeout is the longest time for checking whether a process serves a unix socket.
 	probeTimeout = 2 * time.Second
 )
@@ -31,13 +33,16 @@ const (
 //	inet:HOST:PORT   inet6:[HOST]:PORT   (also inet:PORT@HOST, as Sendmail writes it)
 //	unix:/PATH       (also local:/PATH)
 //	systemd:NAME     the sockets that systemd passed under this name (FileDescriptorName=)
-//	systemd:         every socket that systemd passed
+//	systemd:         every socket that systemd passed, except that named Bounces
 type Config struct {
 	Address string
 	// Mode and Group are the mode and group of the file of a unix socket. The defaults are
 	// DefaultMode and the group of the process. Group is a name or a number.
 	Mode  fs.FileMode
 	Group string
+	// ServerFirst says that the server greets the client (LMTP), instead of waiting for its first octets
+	// (milter).
+	ServerFirst bool
 	// Sockets are the sockets that systemd passed, as returned by Systemd.
 	Sockets map[string][]net.Listener
 }
@@ -60,9 +65,9 @@ func (c Config) Listen() ([]net.Listener, error) {
 	var err error
 	switch scheme {
 	case "inet":
-		ln, err = listenNet("tcp", hostPort(rest))
+		ln, err = c.listenNet("tcp", hostPort(rest))
 	case "inet6":
-		ln, err = listenNet("tcp6", hostPort(rest))
+		ln, err = c.listenNet("tcp6", hostPort(rest))
 	case "unix", "local":
 		ln, err = c.listenUnix(rest)
 	case "systemd":
@@ -84,12 +89,12 @@ func hostPort(s string) string {
 	return s
 }
 
-func listenNet(network, address string) (net.Listener, error) {
+func (c Config) listenNet(network, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	if network != "unix" {
 		// With -1, package net does not set the keep-alive of each connection, which takes four
 		// system calls. The connections inherit it from the listener.
-		lc = net.ListenConfig{KeepAlive: -1, Control: setTCP}
+		lc = net.ListenConfig{KeepAlive: -1, Control: setTCP(c.ServerFirst)}
 	}
 	ln, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
@@ -111,13 +116,20 @@ var tcpOptions = [...]tcpOption{
 	{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 9},
 }
 
-// setTCP sets the options of a listener. They only save time, so an error is ignored.
-func setTCP(_, _ string, raw syscall.RawConn) error {
-	return raw.Control(func(fd uintptr) {
-		for _, o := range append(tcpOptions[:], systemOptions...) {
-			_ = syscall.SetsockoptInt(int(fd), o.level, o.option, o.value)
-		}
-	})
+// setTCP returns a function that sets the options of a listener. They only save time, so an error is
+// ignored.
+func setTCP(serverFirst bool) func(_, _ string, raw syscall.RawConn) error {
+	return func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) {
+			options := tcpOptions[:]
+			if !serverFirst {
+				options = append(options, systemOptions...)
+			}
+			for _, o := range options {
+				_ = syscall.SetsockoptInt(int(fd), o.level, o.option, o.value)
+			}
+		})
+	}
 }
 
 // hint removes the text that package net adds to an error, and appends a question that points to
@@ -147,7 +159,7 @@ func hint(err error) error {
 func (c Config) listenSystemd(name string) ([]net.Listener, error) {
 	var out []net.Listener
 	for n, listeners := range c.Sockets {
-		if name == "" || n == name {
+		if name == "" && n != Bounces || n == name {
 			out = append(out, listeners...)
 		}
 	}
@@ -168,7 +180,7 @@ func (c Config) listenUnix(path string) (net.Listener, error) {
 	// Until the method permit sets the mode, the umask decides the mode. With a umask of 022 or
 	// stricter only the owner can connect meanwhile, because connecting needs write permission.
 	// Close removes the file.
-	ln, err := listenNet("unix", path)
+	ln, err := c.listenNet("unix", path)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func TestSystemdSockets(t *testing.T) {
 	}
 	var files []*os.File
 	var addrs []string
-	for range 2 {
+	for range 3 {
 		ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			t.Fatal(err)
@@ -155,12 +155,12 @@ func TestSystemdSockets(t *testing.T) {
 	// becomes the test binary.
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run='^TestSystemdChild$' -test.v`, os.Args[0])
 	cmd.ExtraFiles = files
-	cmd.Env = append(os.Environ(), "LISTEN_FDS=2", "LISTEN_FDNAMES=milter:admin")
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=3", "LISTEN_FDNAMES=milter:admin:bounces")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"milter " + addrs[0], "admin " + addrs[1], "all 2"} {
+	for _, want := range []string{"milter " + addrs[0], "admin " + addrs[1], "bounces " + addrs[2], "all 2"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -175,7 +175,7 @@ func TestSystemdChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"milter", "admin"} {
+	for _, name := range []string{"milter", "admin", sockets.Bounces} {
 		listeners, err := sockets.Config{Address: "systemd:" + name, Sockets: passed}.Listen()
 		if err != nil || len(listeners) != 1 {
 			t.Fatal(listeners, err)
@@ -227,4 +227,25 @@ func TestTCPOptions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServerFirst checks that a server that greets gets a connection at once.
+func TestServerFirst(t *testing.T) {
+	listeners, err := sockets.Config{Address: "inet:127.0.0.1:0", ServerFirst: true}.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := listeners[0].(*net.TCPListener)
+	defer ln.Close()
+	mta, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mta.Close()
+	_ = ln.SetDeadline(time.Now().Add(900 * time.Millisecond)) // TCP_DEFER_ACCEPT takes a second
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.Close()
 }
