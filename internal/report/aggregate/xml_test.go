@@ -1,0 +1,204 @@
+package aggregate
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"iter"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/printable"
+	"sekimori/internal/report"
+)
+
+// usual is an ordinary report.
+func usual() *Report {
+	return &Report{
+		Job: report.Job{Window: day, Messages: 12, Rows: 1, Policy: report.Policy{Domain: "shop.example", P: dmarc.PolicyReject, SP: dmarc.PolicyReject,
+			NP: dmarc.PolicyReject, ADKIM: dmarc.Relaxed, ASPF: dmarc.Strict, FO: "1", Method: dmarc.TreeWalk}},
+		Organization: "Example ISP", Contact: "postmaster@isp.example", ContactInfo: "https://isp.example/dmarc",
+		ReportID: "20261128.k7q2m4x9ab3d.shop.example@dmarc.isp.example", Generator: "sekimori 1.0",
+	}
+}
+
+// passed is a row of mail that passed by DKIM and SPF.
+func passed() report.Row {
+	return report.Row{Source: netip.MustParseAddr("192.0.2.7"), Disposition: report.Pass, DKIM: true, SPF: true, HeaderFrom: "shop.example",
+		EnvelopeFrom: "bounce.shop.example", AuthDKIM: []report.DKIMResult{{Domain: "shop.example", Selector: "s1", Result: "pass"}},
+		AuthSPF: report.SPFResult{Domain: "bounce.shop.example", Result: "pass"}, Count: 12}
+}
+
+// rows makes a stream of rows.
+func rows(list ...report.Row) iter.Seq2[report.Row, error] {
+	return func(yield func(report.Row, error) bool) {
+		for _, r := range list {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+// text returns the XML of a report.
+func text(t testing.TB, r *Report, list ...report.Row) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteXML(&b, r, rows(list...)); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// feedback is a report as a reader sees it.
+type feedback struct {
+	XMLName  xml.Name `xml:"feedback"`
+	Version  string   `xml:"version"`
+	Metadata struct {
+		OrgName string   `xml:"org_name"`
+		Email   string   `xml:"email"`
+		Extra   string   `xml:"extra_contact_info"`
+		ID      string   `xml:"report_id"`
+		Begin   int64    `xml:"date_range>begin"`
+		End     int64    `xml:"date_range>end"`
+		Error   []string `xml:"error"`
+		Program string   `xml:"generator"`
+	} `xml:"report_metadata"`
+	Policy struct {
+		Domain  string `xml:"domain"`
+		P       string `xml:"p"`
+		SP      string `xml:"sp"`
+		NP      string `xml:"np"`
+		ADKIM   string `xml:"adkim"`
+		ASPF    string `xml:"aspf"`
+		Method  string `xml:"discovery_method"`
+		FO      string `xml:"fo"`
+		Testing string `xml:"testing"`
+	} `xml:"policy_published"`
+	Records []record `xml:"record"`
+}
+
+type record struct {
+	Source      string `xml:"row>source_ip"`
+	Count       int64  `xml:"row>count"`
+	Disposition string `xml:"row>policy_evaluated>disposition"`
+	DKIM        string `xml:"row>policy_evaluated>dkim"`
+	SPF         string `xml:"row>policy_evaluated>spf"`
+	Reasons     []struct {
+		Type    string  `xml:"type"`
+		Comment *string `xml:"comment"`
+	} `xml:"row>policy_evaluated>reason"`
+	HeaderFrom   string  `xml:"identifiers>header_from"`
+	EnvelopeFrom *string `xml:"identifiers>envelope_from"`
+	EnvelopeTo   *string `xml:"identifiers>envelope_to"`
+	AuthDKIM     []struct {
+		Domain   string `xml:"domain"`
+		Selector string `xml:"selector"`
+		Result   string `xml:"result"`
+		Human    string `xml:"human_result"`
+	} `xml:"auth_results>dkim"`
+	AuthSPF []struct {
+		Domain string `xml:"domain"`
+		Scope  string `xml:"scope"`
+		Result string `xml:"result"`
+		Human  string `xml:"human_result"`
+	} `xml:"auth_results>spf"`
+}
+
+// read reads a report with Go's XML decoder.
+func read(t testing.TB, text string) feedback {
+	t.Helper()
+	var f feedback
+	if err := xml.Unmarshal([]byte(text), &f); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if f.XMLName.Space != Namespace {
+		t.Fatalf("namespace %q", f.XMLName.Space)
+	}
+	return f
+}
+
+func TestWriteXMLStops(t *testing.T) {
+	r := usual()
+	if err := WriteXML(&bytes.Buffer{}, r, rows()); !errors.Is(err, ErrNoRows) {
+		t.Errorf("without rows: %v", err)
+	}
+	broken := errors.New("the store is gone")
+	err := WriteXML(&bytes.Buffer{}, r, func(yield func(report.Row, error) bool) {
+		_ = yield(passed(), nil) && yield(report.Row{}, broken)
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("with an error after the first row: %v", err)
+	}
+	full := errors.New("disk full")
+	endless := 0
+	err = WriteXML(failing{full}, r, func(yield func(report.Row, error) bool) {
+		for yield(passed(), nil) && endless < 10000 {
+			endless++
+		}
+	})
+	if !errors.Is(err, full) || endless >= 10000 {
+		t.Errorf("with a full disk: %v after %d rows", err, endless)
+	}
+	r.ReportID = ""
+	if err := WriteXML(&bytes.Buffer{}, r, rows(passed())); !errors.Is(err, ErrNoID) {
+		t.Errorf("without an id: %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+func TestWriteXMLBeginning(t *testing.T) {
+	got := text(t, usual(), passed())
+	if !strings.HasPrefix(got, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\">\n  <version>1.0</version>\n") {
+		t.Errorf("begins with %.200s", got)
+	}
+	f := read(t, got)
+	if f.Metadata.OrgName != "Example ISP" || len(f.Records) != 1 || f.Records[0].Count != 12 {
+		t.Errorf("read back: %+v", f)
+	}
+}
+
+// TestHostileText writes reports whose every value has octets that XML, a name or a reader cannot
+// have, or is much too long.
+func TestHostileText(t *testing.T) {
+	for _, bad := range []string{"\x00\x01\x1f\x7f", "a\r\nb\tc", "</text>&<![CDATA[", "]]>", "\xff\xfe\x80", "\ufffe\uffff\u0085\u2028\u202e", "\xed\xa0\x80",
+		strings.Repeat("ü", 1000), strings.Repeat("<", 5000), `"'`} {
+		r := usual()
+		r.Organization, r.Contact, r.ContactInfo, r.Generator, r.Errors = bad, bad, bad, bad, []string{bad, bad}
+		r.Job.Policy.Domain, r.Job.Policy.FO, r.Job.Policy.Invalid = dns.Name(bad), bad, bad
+		row := passed()
+		row.HeaderFrom, row.EnvelopeFrom, row.EnvelopeTo = dns.Name(bad), dns.Name(bad), dns.Name(bad)
+		row.Reasons = []report.Reason{{Type: bad, Comment: bad}}
+		row.AuthDKIM = []report.DKIMResult{{Domain: dns.Name(bad), Selector: bad, Result: bad, Human: bad}}
+		row.AuthSPF = report.SPFResult{Domain: bad, Result: bad, Human: bad}
+		row.Disposition = report.Disposition(bad)
+		got := text(t, r, row)
+		f := read(t, got)
+		texts := []string{f.Metadata.OrgName, f.Metadata.Email, f.Metadata.Extra, f.Metadata.Program, f.Policy.FO, *f.Records[0].Reasons[0].Comment,
+			f.Records[0].AuthDKIM[0].Selector, f.Records[0].AuthDKIM[0].Human, f.Records[0].AuthSPF[0].Human}
+		names := []string{f.Policy.Domain, f.Records[0].HeaderFrom, *f.Records[0].EnvelopeFrom, *f.Records[0].EnvelopeTo, f.Records[0].AuthDKIM[0].Domain,
+			f.Records[0].AuthSPF[0].Domain}
+		for _, s := range append(texts, f.Metadata.Error...) {
+			if s == "" || len(s) > maxText || strings.ContainsFunc(s, func(r rune) bool { return !printable.IsShown(r) }) {
+				t.Errorf("%q became %q", bad, s)
+			}
+		}
+		for _, s := range names {
+			if s == "" || len(s) > maxName || !printable.IsPlain(s) {
+				t.Errorf("name %q became %q", bad, s)
+			}
+		}
+		if len(f.Metadata.Error) != 1 || len(f.Metadata.Error[0]) > maxError {
+			t.Errorf("%q: error is %q", bad, f.Metadata.Error)
+		}
+		if f.Records[0].Disposition != "none" || f.Records[0].Reasons[0].Type != "other" || f.Records[0].AuthDKIM[0].Result != "neutral" || f.Records[0].AuthSPF[0].Result != "neutral" {
+			t.Errorf("words became %+v", f.Records[0])
+		}
+	}
+}
