@@ -89,6 +89,11 @@ var floors = map[string]floor{
 
 	"internal/report/destination": facts,
 
+	"internal/report/aggregate": facts,
+	"internal/report/compose":   facts,
+	"internal/report/failure":   facts,
+	"internal/report/sign":      facts,
+
 	"internal/filter":    parts,
 	"internal/judge":     parts,
 	"internal/label":     parts,
@@ -167,11 +172,14 @@ var sameFloor = map[string][]string{
 	"internal/testkit/signer":  {"internal/message"},
 	"internal/testkit/opinion": {"internal/dns"},
 	"internal/testkit/readers": {"internal/testkit/naive"},
-	"internal/arc":             {"internal/dkim"},      // ARC uses DKIM's canonicalization and hashes
-	"internal/policy":          {"internal/msgauth"},   // it decides on an Evaluation of msgauth
-	"internal/received":        {"internal/msgauth"},   // it reads a Session and an Envelope of msgauth
-	"internal/config":          {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
-	"internal/config/strict":   {"internal/printable"}, // it quotes lines of a file in errors
+	// Packages aggregate and failure write what packages report, msgauth and policy found.
+	"internal/report/aggregate": {"internal/policy", "internal/report", "internal/report/compose"},
+	"internal/report/failure":   {"internal/msgauth", "internal/policy", "internal/report/compose"},
+	"internal/arc":              {"internal/dkim"},      // ARC uses DKIM's canonicalization and hashes
+	"internal/policy":           {"internal/msgauth"},   // it decides on an Evaluation of msgauth
+	"internal/received":         {"internal/msgauth"},   // it reads a Session and an Envelope of msgauth
+	"internal/config":           {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
+	"internal/config/strict":    {"internal/printable"}, // it quotes lines of a file in errors
 
 	"internal/report":             {"internal/msgauth", "internal/policy"}, // an Observation is made from an Evaluation and a Verdict
 	"internal/report/destination": {"internal/report"},                     // it decides on a Job

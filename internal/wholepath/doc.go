@@ -196,6 +196,22 @@
 //	replay.maxSnapshotLine              1048576   octets of a line                    -                     an answer has at most 64 KiB on the wire
 //	report.MaxLate                      48h0m0s   time                                -                     a report for a window that ended longer ago helps nobody
 //	report.MaxPolicies                  3         reports a domain and window         -                     a report describes one policy, and a domain can change its record all the time
+//	report/aggregate.maxError           500       octets of the element error         -                     nobody reads more
+//	report/aggregate.maxLocalPart       64        octets of a Report-ID before the @  -                     RFC 5321 §4.5.3.1.1
+//	report/aggregate.maxName            255       octets of a name in a report        -                     a domain name has at most 253, a selector too
+//	report/aggregate.maxText            500       octets of a text in a report        -                     texts are the operator's or ours, and short
+//	report/aggregate.maxUnique          24        octets                              -                     in a Report-ID, so that there is room for the date and the domain
+//	report/compose.maxAddress           320       octets of an address                -                     64 of local part and 255 of domain (RFC 5321 §4.5.3.1)
+//	report/compose.maxDisplayName       200       octets of a display name            -                     the field From stays short
+//	report/compose.maxMessageID         320       octets of a message id              -                     it cannot be folded
+//	report/compose.maxSubject           900       octets of a subject                 -                     it has two domain names and a Report-ID
+//	report/failure.maxAuthors           5         mailboxes of From                   -                     told in a failure report
+//	report/failure.maxBetween           4         octets                              -                     between a recipient's local part and its domain, when a failure report is searched for recipients
+//	report/failure.maxDomains           10000     domains                             -                     each with up to one message that waits for its failure report
+//	report/failure.maxField             2048      octets of a header field            -                     told in a failure report
+//	report/failure.maxRecipients        100       recipients                          -                     a failure report is searched for each; a message with more gives none
+//	report/failure.maxSignatures        5         signatures                          -                     told in a failure report
+//	report/failure.maxValue             900       octets of a value                   -                     a line of a failure report has less than 998 (RFC 5322 §2.1.1)
 //	resolver.maxLargeTTL                1m0s      time                                -                     how long an answer with unusually much text is kept
 //	resolver.maxOrphans                 32        queries without a waiting message   -                     the next message may need the answers
 //	resolver.maxPrefetches              32        queries in advance                  -                     the other sockets are for queries that a message waits for
