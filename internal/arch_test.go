@@ -107,6 +107,8 @@ var floors = map[string]floor{
 	"internal/submit":    parts,
 	"internal/bounce":    parts,
 
+	"internal/store/storetest": parts, // for tests only
+
 	"internal/explain": parts,
 	"internal/console": parts,
 

@@ -180,7 +180,7 @@ type Store interface {
 	Renew(ctx context.Context, j Job, until time.Time) error
 	SetReportID(ctx context.Context, j Job, id string) (string, error)
 	// Finish ends the claim: the job is done, or due again. The error is ErrLost unless owner and
-	// lease number still match.
+	// lease number still match. A job that is done keeps LeaseUntil, and Expire counts from then.
 	Finish(ctx context.Context, j Job, o Outcome) error
 	// Rows streams the rows of a job in ascending order of their keys.
 	Rows(ctx context.Context, job int64) iter.Seq2[Row, error]
