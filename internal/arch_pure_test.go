@@ -31,6 +31,7 @@ var foreign = map[string][]string{
 	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/suffix", "internal/dns/zone", "internal/mailaddr/author"},
 	"golang.org/x/sys":                       {"internal/bench/load"},
 	"golang.org/x/text":                      {"internal/mailaddr/encodedword"},
+	"modernc.org/sqlite":                     {"internal/store/sqlite"},
 }
 
 // worldly lists the packages on the floors "words", "evaluators" and "facts" that may import an

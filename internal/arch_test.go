@@ -107,6 +107,7 @@ var floors = map[string]floor{
 	"internal/submit":    parts,
 	"internal/bounce":    parts,
 
+	"internal/store/sqlite":    parts,
 	"internal/store/storetest": parts, // for tests only
 
 	"internal/explain": parts,
