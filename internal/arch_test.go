@@ -152,6 +152,9 @@ var floors = map[string]floor{
 // sameFloor lists the imports that are allowed within one floor, with the reason where it is not
 // obvious.
 var sameFloor = map[string][]string{
+	// The tests of a store run the suite for all stores.
+	"internal/store/sqlite": {"internal/store/storetest"},
+
 	// Packages dns, authres, smtp, taglist, term and milter use package printable to make text from
 	// strangers safe to print, or to ask whether text is ASCII.
 	"internal/dns":     {"internal/printable"},

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
-
-	"sekimori/internal/report"
 )
 
 // busy is how long a transaction waits for one of another process.
@@ -44,8 +42,6 @@ type DB struct {
 	w, r   *sql.DB
 	closed bool
 }
-
-var _ report.Store = (*DB)(nil)
 
 // errClosed is returned by every method after Close.
 var errClosed = errors.New("sqlite: the database is closed")
