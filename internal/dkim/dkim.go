@@ -149,6 +149,8 @@ type Signature struct {
 	Testing bool `json:"testing,omitempty"`
 	// KeyAuthenticated says that the resolver validated the key by DNSSEC.
 	KeyAuthenticated bool `json:"key_authenticated,omitempty"`
+	// NotWaited says that Result is TempError only because Finish stopped waiting for the key.
+	NotWaited bool `json:"-"`
 }
 
 // BodyLengthPolicy says which result a signature with l= gets if it verifies.

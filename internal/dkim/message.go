@@ -76,6 +76,7 @@ type Lookup struct {
 	memory  [1]syntax.Key // backing array of keys for the usual case of one key
 
 	authenticated bool // says that the resolver validated the answer by DNSSEC
+	givenUp       bool // wait returned before the lookup ended; only the caller of wait reads and writes it
 }
 
 // WantKey registers the key that p needs, so that the next Start looks it up.
@@ -237,6 +238,7 @@ func (l *Lookup) wait(ctx context.Context) ([]syntax.Key, *Error) {
 	case <-l.done:
 		return l.keys, l.err
 	case <-ctx.Done():
+		l.givenUp = true
 		return nil, dnsError(dns.OutOfTime(l.asks, ctx.Err(), l.Name, dns.TypeTXT))
 	}
 }

@@ -268,6 +268,7 @@ func (v *Verifier) verify(ctx context.Context, c *check) {
 	}
 	if verdict.Err != nil {
 		c.settle(verdict.Err)
+		c.NotWaited = c.Result == TempError && c.pending.lookup.givenUp
 		return
 	}
 	c.Result = Pass

@@ -205,6 +205,12 @@ func (c *Case) Finish(ctx context.Context) Decision {
 			d.Shadow = &Comparison{live, policy.Decide(d.Evaluation, *j.Shadow)}
 		}
 		d.Verdict = live.Respect(agreed)
+		if j.Marks != nil {
+			d.AboutReports, d.Spam = j.Marks.Find(c.header, d.Envelope.Recipients)
+		}
+		if j.Whole && agreed.Reportable() {
+			d.Whole = c.check.Whole(d.Evaluation)
+		}
 		d.Edits = w.Edits(&j.Label, c.connection.self(), c.header, d.Evaluation, &d.Verdict)
 	}
 	return d

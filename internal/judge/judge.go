@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/report"
 )
 
 // Judge holds the settings of one generation, that is, of one load of the configuration.
@@ -42,6 +43,11 @@ type Judge struct {
 	Recipients  Recipients
 	ConsentWait time.Duration
 	Split       bool
+	// Marks finds out whether a message is about reports, or marked as spam. Whole says that
+	// results for which the reply does not wait are waited for afterwards (see Decision.Whole).
+	// Both are for DMARC reports. Without them, Marks is nil and Whole false.
+	Marks *report.Marks
+	Whole bool
 	// MaxFields and MaxHeaderBytes limit the header of a stored message. For a message that
 	// comes by milter, package milter has already checked these limits.
 	MaxFields, MaxHeaderBytes int
@@ -67,6 +73,13 @@ type Decision struct {
 	Shadow  *Comparison // nil if Judge.Shadow or Evaluation is nil
 	// Edits are the changes to the message, in the order in which they are made.
 	Edits []label.Edit
+
+	// AboutReports and Spam are what Judge.Marks found. They are false if it is nil.
+	AboutReports, Spam bool
+	// Whole has an Evaluation with the results that are missing in the field Evaluation, because
+	// the reply did not wait for them. It is nil if nothing is missing that a DMARC report
+	// shows, or if Judge.Whole is false.
+	Whole *msgauth.Whole
 }
 
 // Comparison has the verdict of the policy in effect and the verdict of a candidate policy,

@@ -168,11 +168,11 @@ func identifiers(e *Evaluation) []dmarc.Identifier {
 	return ids
 }
 
-// Close ends everything that still runs for this message.
+// Close ends everything that still runs for this message, except what Whole began.
 func (m *Verification) Close() {
 	m.mailBudget.end()
 	m.headerBudget.end()
-	if m.headerSeen {
+	if m.headerSeen && !m.handedOver {
 		m.dkim.Close()
 	}
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // These constants say how many lookups of each purpose may run at the same time, for all messages
-// together. Their sum is less than the 512 sockets of the resolver, because lookups that no message
-// waits for need sockets as well. An answer that the resolver already has (see [dns.Resolver].Peek)
-// takes no slot.
+// together. With the slots of Whole (see wholeShare) their sum is 510. The resolver has 544 sockets,
+// because lookups that no message waits for need sockets as well. An answer that the resolver already
+// has (see [dns.Resolver].Peek) takes no slot.
 //
 // A client network may take one of these slots only while it holds fewer slots than are free. One
 // network alone therefore gets half of them. See package slots.
@@ -54,7 +54,9 @@ type lookupSlots struct {
 	organizations [purposes]*slots.Family // nil for a purpose without limits on organizations
 }
 
-func newLookupSlots() *lookupSlots {
+// newLookupSlots returns slots for all messages. It divides the number of slots of each purpose by
+// share.
+func newLookupSlots(share int) *lookupSlots {
 	l := &lookupSlots{}
 	for p, size := range [purposes]struct{ all, message, organization int }{
 		forClient: {maxClientLookups, maxMessageLookups, 0},
@@ -63,7 +65,7 @@ func newLookupSlots() *lookupSlots {
 		forKey:    {maxKeyLookups, maxMessageLookups, maxOrganizationLookups},
 		forChain:  {maxChainLookups, maxChainKeys, maxSealerLookups},
 	} {
-		l.all[p], l.messages[p] = slots.NewPool(size.all), slots.NewPrivateFamily(size.message)
+		l.all[p], l.messages[p] = slots.NewPool(size.all/share), slots.NewPrivateFamily(size.message)
 		if size.organization > 0 {
 			l.organizations[p] = slots.NewFamily(size.organization)
 		}

@@ -64,6 +64,9 @@ type Verifier struct {
 	slots    *lookupSlots
 	answers  *sync.Pool // of *[]dns.Answer: buffers for the first run of a task
 	o        Options
+
+	wholeSlots *lookupSlots // of the lookups that Whole begins
+	wholes     *wholeBound
 }
 
 // NewVerifier returns a Verifier that asks r. If Peek of r finds all answers of a stage, the stage
@@ -83,7 +86,10 @@ func NewVerifier(r dns.Resolver, o Options) *Verifier {
 		o.DKIM.Cache = dkim.NewCache()
 	}
 	answers := &sync.Pool{New: func() any { return new([]dns.Answer) }}
-	return &Verifier{resolver: r, slots: newLookupSlots(), answers: answers, o: o}
+	return &Verifier{
+		resolver: r, slots: newLookupSlots(1), answers: answers, o: o,
+		wholeSlots: newLookupSlots(wholeShare), wholes: &wholeBound{},
+	}
 }
 
 // Session holds what is known about the SMTP client of one connection.

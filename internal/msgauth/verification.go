@@ -121,6 +121,7 @@ type Verification struct {
 	from       author.From
 	fromErr    *author.Error
 	header     message.Header
+	headerSize int64
 	digest     string
 	dkim       *dkim.Verifier
 	arc        *arc.Verifier
@@ -129,6 +130,9 @@ type Verification struct {
 
 	dkimStage, arcStage stage
 	countsConnection    bool // the lookups of the connection count with this message
+
+	hurried    bool // results may be missing that are only shown, because Options.Grace has passed
+	handedOver bool // Whole closes dkim, and not Close
 }
 
 // Begin starts the evaluation of a message at MAIL, with the SPF check of the return path. s holds
@@ -140,10 +144,7 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	m.mailFrom.setUp(c, spfStage, "")
 	path, err := mailaddr.ParsePath(e.MailFrom)
 	m.path = path
-	args := c.args("")
-	if err == nil && !path.Null {
-		args.MailFrom = path.Local + "@" + path.DomainRaw
-	}
+	args := c.args(pathText(path))
 	m.mailBudget.begin(c.ctx, c.v.o.Budget)
 	m.mailFrom.start(&m.mailBudget, m.mailFrom.spfAhead(), func(ctx context.Context, r dns.Resolver) spf.Check {
 		if err != nil {
@@ -155,12 +156,21 @@ func (c *Connection) Begin(s Session, e Envelope) *Verification {
 	return m
 }
 
+// pathText returns a sender as spf.Args.MailFrom has it. It returns "" for a null path, and for the zero
+// Path of a malformed one.
+func pathText(p mailaddr.Path) string {
+	if p.Null || p == (mailaddr.Path{}) {
+		return ""
+	}
+	return p.Local + "@" + p.DomainRaw
+}
+
 // EndOfHeader parses the header and starts the lookups that it makes necessary.
 func (m *Verification) EndOfHeader(h message.Header) {
 	for _, f := range h {
 		m.size += int64(len(f.Name) + len(":") + len(f.Value) + len("\r\n"))
 	}
-	m.header = h
+	m.header, m.headerSize = h, m.size
 	m.digest = digest(h)
 	from, err := author.Parse(h.Values("From"))
 	m.from = from
@@ -248,6 +258,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	e.ARC = m.finishARC(&m.identifiers, e)
 	e.MailFrom = m.waitMailFrom(keys, e)
 	e.DMARC = m.evaluateDMARC(alignment, e)
+	m.hurried = decided && m.shown.Err() != nil
 	if !decided {
 		m.shown.begin(&m.endBudget, v.o.Grace)
 	}

@@ -79,6 +79,7 @@ func Observe(e *msgauth.Evaluation, v policy.Verdict, o Options) (obs Observatio
 		obs.Row.EnvelopeTo = commonDomain(e.Envelope.Recipients)
 	}
 	obs.Row.AuthDKIM = signatures(e, maxObservation-obs.size())
+	obs.Incomplete = !obs.Row.waitedForAll()
 	obs.detach()
 	return obs, true
 }
@@ -153,10 +154,29 @@ func envelopeFrom(c *spf.Check) dns.Name {
 
 func spfResult(c *spf.Check) SPFResult {
 	r := SPFResult{Domain: Unknown, Result: string(cmp.Or(c.Result, spf.None)), Human: string(c.Reason)}
+	if c.Reason == spf.ReasonTimeLimit || c.Reason == spf.ReasonDNSBudget {
+		r.Human = notWaited
+	}
 	if c.Domain != "" {
 		r.Domain = string(c.Domain)
 	}
 	return r
+}
+
+// notWaited is the human_result of a temporary error whose cause is not the domain's DNS: this host
+// stopped waiting for it.
+const notWaited = "not waited for"
+
+func keyHuman(s *dkim.Signature) string {
+	if s.NotWaited {
+		return notWaited
+	}
+	return string(s.Reason)
+}
+
+// waitedForAll reports whether no result of the row is missing because this host stopped waiting.
+func (r *Row) waitedForAll() bool {
+	return r.AuthSPF.Human != notWaited && !slices.ContainsFunc(r.AuthDKIM, func(s DKIMResult) bool { return s.Human == notWaited })
 }
 
 // commonDomain returns the domain of the recipients, or "" if they have several or none.
@@ -202,7 +222,7 @@ func signatures(e *msgauth.Evaluation, room int) []DKIMResult {
 			continue // without a domain it cannot be reported; and one too many was not tried
 		}
 		all = append(all, ranked{rankOf(&e.DMARC, s), DKIMResult{
-			Domain: s.Domain, Selector: cmp.Or(s.Selector, Unknown), Result: string(s.Result), Human: string(s.Reason),
+			Domain: s.Domain, Selector: cmp.Or(s.Selector, Unknown), Result: string(s.Result), Human: keyHuman(s),
 		}})
 	}
 	slices.SortFunc(all, ranked.compare)

@@ -273,6 +273,43 @@ func behind(v reflect.Value) (n int) {
 // constant reports whether a string has no dot and no comma: it is a word of ours then.
 func constant(s string) bool { return !strings.ContainsAny(s, ".,") }
 
+// TestNotWaited checks that a row tells a result for which this host did not wait from one that the
+// domain's DNS did not give.
+func TestNotWaited(t *testing.T) {
+	key := func(waited bool) func(*msgauth.Evaluation) {
+		return func(e *msgauth.Evaluation) {
+			e.DKIM = []dkim.Signature{{Result: dkim.TempError, Reason: "dns_timeout", Domain: "esp.example", Selector: "s", NotWaited: !waited}}
+		}
+	}
+	check := func(r spf.Reason) func(*msgauth.Evaluation) {
+		return func(e *msgauth.Evaluation) {
+			e.MailFrom = spf.Check{Result: spf.TempError, Reason: r, Domain: "evil.example", Problem: "x"}
+		}
+	}
+	for _, tt := range []struct {
+		name       string
+		change     func(*msgauth.Evaluation)
+		spf, dkim  string
+		incomplete bool
+	}{
+		{"all there", func(*msgauth.Evaluation) {}, "no-record", "", false},
+		{"key not waited for", key(false), "no-record", "not waited for", true},
+		{"key that did not come", key(true), "no-record", "dns_timeout", false},
+		{"SPF not waited for", check(spf.ReasonTimeLimit), "not waited for", "", true},
+		{"SPF without a slot", check(spf.ReasonDNSBudget), "not waited for", "", true},
+		{"SPF that did not come", check(spf.ReasonDNS), "dns", "", false},
+	} {
+		o, ok := observe(t, dmarc.ResultFail, "p=none", tt.change)
+		human := ""
+		if len(o.Row.AuthDKIM) > 0 {
+			human = o.Row.AuthDKIM[0].Human
+		}
+		if !ok || o.Row.AuthSPF.Human != tt.spf || human != tt.dkim || o.Incomplete != tt.incomplete {
+			t.Errorf("%s: %v %+v", tt.name, ok, o)
+		}
+	}
+}
+
 // TestKeepsNothing checks that no string of an Observation lies in the memory of the Evaluation.
 func TestKeepsNothing(t *testing.T) {
 	raw := strings.Clone("v=DMARC1; rua=mailto:r@bank.example; p=reject; sp=none; np=quarantine; adkim=s; aspf=s; t=y; fo=d")

@@ -87,6 +87,8 @@ type Observation struct {
 	Spam         bool
 	// Accepted says that the message was neither refused nor quarantined.
 	Accepted bool
+	// Incomplete says that a result is a temporary error only because this host stopped waiting for it.
+	Incomplete bool
 }
 
 // Key identifies a Row in its job. Rows with equal keys are added up.

@@ -172,6 +172,9 @@
 //	msgauth.maxDMARCLookups             96        DNS lookups of a message            -                     walks of at most 8 (RFC 9989 section 4.10), for author and 10 identifiers
 //	msgauth.maxARCLookups               102       DNS lookups of a message            -                     two for each of 50 sets
 //	msgauth.maxIPRevLookups             24        DNS lookups of a message            -                     a PTR and the addresses of 10 names
+//	msgauth.maxWholeHeaders             16777216  octets                              -                     headers of messages whose keys are waited for after the reply
+//	msgauth.maxWholeTime                2s        time                                -                     results are waited for after the reply, for DMARC reports
+//	msgauth.maxWholes                   256       messages at a time                  -                     each has results that are waited for after the reply
 //	msgauth.maxReserve                  2s        time                                -                     the part of dns.message_budget that is reserved for alignment
 //	mtaconf.maxDuration                 999h0m0s  time                                -                     sums of times must not overflow
 //	mtaconf.maxFile                     4194304   octets of a sendmail.cf             -                     those of the m4 macros have 65,000
@@ -187,6 +190,7 @@
 //	received.maxReceived                16384     octets of a field                   -                     MTAs write under 1,000
 //	report.maxAhead                     10m0s     time                                -                     a stamp further ahead comes from a wrong clock
 //	report.maxObservation               2048      octets                              -                     a queue holds thousands of observations
+//	report.maxSubject                   1024      octets of a Subject                 -                     two domain names and the words of RFC 9990 §3.5.2
 //	report.maxSignatures                10        signatures of a row                 -                     as many as are verified by default; RFC 9990 §3.1.3 allows 100
 //	replay.maxAnswers                   1000000   DNS answers                         -                     of a snapshot, which is in memory
 //	replay.maxDomains                   100000    author domains                      -                     each has a row; the rest share one
@@ -221,7 +225,7 @@
 //	resolver/upstream.maxAge            2s        time                                -                     a UDP socket, with its random port, gets no further query when it is older
 //	resolver/upstream.maxIdle           64        UDP sockets                         -                     kept without a query; they count as open sockets
 //	resolver/upstream.maxUses           8         queries of a UDP socket             -                     one after the other; then the port changes
-//	resolver/upstream.MaxInflight       512       sockets                             -                     a query continues after its message has ended
+//	resolver/upstream.MaxInflight       544       sockets                             -                     a query continues after its message has ended
 //	resolver/upstream.maxFailures       5         answers missing or useless          -                     after these, the server is asked only after the other servers
 //	resolver/upstream.maxPipelined      64        queries on a TLS connection         -                     servers close connections with more
 //	resolver/upstream.maxProbePause     30s       time                                -                     between two probes of a server that is down

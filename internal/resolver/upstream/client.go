@@ -34,7 +34,7 @@ const (
 	// MaxInflight bounds the number of open sockets, including idle ones. (The socket of a probe is
 	// not counted.) The number of milter sessions does not bound the number of sockets, because a
 	// query may go on after its message has ended.
-	MaxInflight = 512
+	MaxInflight = 544
 	// maxRestarts bounds the questions of one lookup. A lookup asks a further question if an alias
 	// chain goes on outside the answer.
 	maxRestarts = 4
