@@ -20,9 +20,6 @@ import (
 	"sekimori/internal/report"
 )
 
-// ErrUnknown is the error of Options.Known for a token that is wrong or too old.
-var ErrUnknown = errors.New("bounce: unknown token")
-
 // Kind says what a message to the bounce address was.
 type Kind string
 
@@ -38,12 +35,14 @@ const (
 type Options struct {
 	// Local is the local part of the bounce address before its "+", such as "dmarc-bounce".
 	Local string
-	// Known returns the delivery that a token belongs to, or ErrUnknown. With another error the MTA
-	// is told to try again later.
+	// Known returns the delivery that a token belongs to, or report.ErrUnknown if the token is wrong or
+	// old. With another error the MTA is told to try again later.
 	Known func(ctx context.Context, token string) (delivery int64, err error)
-	// Failed is told that a delivery failed. If it returns an error, the MTA is told to try again later. It may
-	// be called more than once for a delivery.
-	Failed func(ctx context.Context, delivery int64, f Failure) error
+	// Failed is told that a delivery failed, with the enhanced status code (RFC 3463), such as "5.1.1",
+	// and the reply of the mail server that refused the mail, or another text. The reply is printable
+	// ASCII in one line of at most maxReply octets. Both may be empty. Errors are those of Known. Failed
+	// may be called more than once for a delivery.
+	Failed func(ctx context.Context, delivery int64, status, reply string) error
 	// Count is told about every message; nil: nobody counts.
 	Count func(Kind)
 	// Log is told of panics. nil: nobody is.
@@ -116,22 +115,15 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	ctx, cancel := context.WithTimeout(s.ctx, maxSilence)
 	defer cancel()
 	delivery, err := s.lookUp(ctx, to)
-	switch {
-	case errors.Is(err, ErrUnknown):
-		s.Count(KindUnknown)
-		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "No such address"}
-	case err != nil:
-		return errLater()
-	}
 	s.delivery = delivery
-	return nil
+	return s.reply(err)
 }
 
 func (s *session) lookUp(ctx context.Context, to string) (int64, error) {
 	at := strings.LastIndexByte(to, '@')
 	token, ok := report.BounceTokenOf(s.Local, to[:max(at, 0)])
 	if !ok {
-		return 0, ErrUnknown
+		return 0, report.ErrUnknown
 	}
 	return s.Known(ctx, token)
 }
@@ -154,11 +146,11 @@ func (s *session) Data(r io.Reader) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, maxSilence)
 	defer cancel()
-	if err := s.Failed(ctx, s.delivery, f); err != nil {
-		return errLater()
+	err = s.Failed(ctx, s.delivery, f.status, f.reply)
+	if err == nil {
+		s.Count(KindFailed)
 	}
-	s.Count(KindFailed)
-	return nil
+	return s.reply(err)
 }
 
 // Reset implements smtp.Session.
@@ -170,6 +162,14 @@ func (s *session) Reset() {
 // Logout implements smtp.Session.
 func (s *session) Logout() error { return nil }
 
-func errLater() error {
+// reply returns what the MTA is told about an error of Known or Failed.
+func (s *session) reply(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, report.ErrUnknown):
+		s.Count(KindUnknown)
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "No such address"}
+	}
 	return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "Try again later"}
 }

@@ -25,7 +25,7 @@ var secret = []byte("0123456789abcdef")
 // desk has what a server of bounces was told.
 type desk struct {
 	mu     sync.Mutex
-	failed map[int64][]Failure
+	failed map[int64][]failure
 	counts map[Kind]int
 	asked  int // how often a token was looked at
 	broken atomic.Bool
@@ -43,16 +43,19 @@ func (d *desk) options() Options {
 			id, ok := report.ParseBounceToken(secret, token)
 			switch {
 			case !ok || id >= 1000: // 1000 and above are too old
-				return 0, fmt.Errorf("parse: %w", ErrUnknown)
+				return 0, fmt.Errorf("parse: %w", report.ErrUnknown)
 			case d.broken.Load():
 				return 0, errors.New("the store is away")
 			}
 			return id, nil
 		},
-		Failed: func(_ context.Context, delivery int64, f Failure) error {
+		Failed: func(_ context.Context, delivery int64, status, reply string) error {
 			if d.wait != nil {
 				close(d.called)
 				<-d.wait
+			}
+			if delivery == 12 { // was deleted between RCPT and the end of the message
+				return report.ErrUnknown
 			}
 			if delivery == 13 {
 				return errors.New("the store is away")
@@ -62,7 +65,7 @@ func (d *desk) options() Options {
 			}
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			d.failed[delivery] = append(d.failed[delivery], f)
+			d.failed[delivery] = append(d.failed[delivery], failure{status, reply})
 			return nil
 		},
 		Count: func(k Kind) {
@@ -83,7 +86,7 @@ func (d *desk) count(k Kind) int {
 // socket, and a function that waits until Serve has returned.
 func start(t testing.TB, ctx context.Context, d *desk) (path string, wait func()) {
 	t.Helper()
-	d.failed, d.counts = map[int64][]Failure{}, map[Kind]int{}
+	d.failed, d.counts = map[int64][]failure{}, map[Kind]int{}
 	path = filepath.Join(t.TempDir(), "lmtp")
 	ln, err := net.Listen("unix", path)
 	if err != nil {
@@ -164,6 +167,7 @@ func TestServe(t *testing.T) {
 		{"dmarc-bounce+@dmarc.isp.example", "postfix", 550, KindUnknown},
 		{"postmaster@dmarc.isp.example", "postfix", 550, KindUnknown},
 		{"a+" + report.BounceToken(secret, 7) + "@dmarc.isp.example", "postfix", 550, KindUnknown},
+		{address(12), "postfix", 550, KindUnknown},
 		{address(13), "postfix", 451, ""},
 		{address(10), "postfix", 0, KindFailed}, // the connection is still good
 	} {
@@ -187,7 +191,7 @@ func TestServe(t *testing.T) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.failed) != 3 || len(d.failed[7]) != 1 || d.failed[7][0].Status != "5.1.1" || d.failed[8][0].Status != "5.1.10" {
+	if len(d.failed) != 3 || len(d.failed[7]) != 1 || d.failed[7][0].status != "5.1.1" || d.failed[8][0].status != "5.1.10" {
 		t.Errorf("%+v", d.failed)
 	}
 }
@@ -235,9 +239,6 @@ func TestForgedBounces(t *testing.T) {
 		t.Errorf("%d refused, failed %v", d.count(KindUnknown), d.failed)
 	}
 	t.Logf("%.0f forged bounces a second, client included", conns*each/took.Seconds())
-	if rate := conns * each / took.Seconds(); rate < 1000 {
-		t.Errorf("only %.0f a second", rate)
-	}
 }
 
 // BenchmarkForged is what a forged bounce costs, with the client.

@@ -30,22 +30,17 @@ const (
 	maxReply = 500
 )
 
-// Failure is what a delivery status notification says about a mail that could not be delivered.
-type Failure struct {
-	// Status is the enhanced status code (RFC 3463), such as "5.1.1"; "" if there was none.
-	Status string
-	// Reply is the reply of the mail server that refused the mail, or another text. It is printable
-	// ASCII in one line, and has at most maxReply octets. It may be empty.
-	Reply string
-}
+// failure is what a delivery status notification says about a mail that could not be delivered, in the
+// forms of Options.Failed.
+type failure struct{ status, reply string }
 
 // read reads a message to its end, and returns the first failure that its delivery status reports. It returns
 // false if the message reports none.
-func read(r io.Reader) (Failure, bool, error) {
+func read(r io.Reader) (failure, bool, error) {
 	s := scanner{r: bufio.NewReaderSize(io.LimitReader(r, maxScanned), maxLine)}
 	status, err := s.deliveryStatus()
 	if err != nil {
-		return Failure{}, false, err
+		return failure{}, false, err
 	}
 	f, failed := parseStatus(status)
 	return f, failed, nil
@@ -201,28 +196,28 @@ func (s *scanner) content(encoding string) []byte {
 }
 
 // parseStatus returns the first recipient in a delivery status (RFC 3464 §2.3) to whom the mail could not be delivered.
-func parseStatus(text []byte) (Failure, bool) {
+func parseStatus(text []byte) (failure, bool) {
 	for group := range bytes.SplitSeq(text, []byte("\n\n")) {
 		fields := recipientFields(string(group))
 		if action, _, _ := strings.Cut(fields["Action"], "("); !strings.EqualFold(strings.TrimSpace(action), "failed") {
 			continue
 		}
-		f := Failure{Status: statusCode(fields["Status"])}
+		f := failure{status: statusCode(fields["Status"])}
 		kind, text, ok := strings.Cut(fields["Diagnostic-Code"], ";")
 		if !ok {
 			kind, text = "", fields["Diagnostic-Code"]
 		}
 		text = strings.Join(strings.Fields(text), " ")
 		// Some MTAs (Exim) write 5.0.0 whatever the reply was.
-		if strings.EqualFold(strings.TrimSpace(kind), "smtp") && (f.Status == "" || strings.HasSuffix(f.Status, ".0.0")) {
-			if told := replyStatus(text); told != "" && (f.Status == "" || told[0] == f.Status[0]) {
-				f.Status = told
+		if strings.EqualFold(strings.TrimSpace(kind), "smtp") && (f.status == "" || strings.HasSuffix(f.status, ".0.0")) {
+			if told := replyStatus(text); told != "" && (f.status == "" || told[0] == f.status[0]) {
+				f.status = told
 			}
 		}
-		f.Reply = printable.Marked(text, maxReply)
+		f.reply = printable.Marked(text, maxReply)
 		return f, true
 	}
-	return Failure{}, false
+	return failure{}, false
 }
 
 // recipientFields returns the fields of a group that are read, unfolded, by their names in canonical form.

@@ -16,7 +16,7 @@ import (
 
 // TestSamples has notifications in the shapes that MTAs give them.
 func TestSamples(t *testing.T) {
-	want := map[string]Failure{
+	want := map[string]failure{
 		"postfix":         {"5.1.1", "550 5.1.1 <rua@shop.example>: Recipient address rejected: User unknown in virtual mailbox table"},
 		"postfix-expired": {"4.4.1", "connect to mail.shop.example[192.0.2.25]:25: Connection timed out"},
 		"sendmail":        {"5.2.1", "550 5.2.1 The email account that you tried to reach is disabled"},
@@ -61,28 +61,28 @@ func TestStatus(t *testing.T) {
 	long := strings.Repeat("x", 600)
 	for _, tc := range []struct {
 		name, status string
-		want         Failure
+		want         failure
 		failed       bool
 	}{
-		{"no action", head + "Status: 5.1.1", Failure{}, false},
-		{"an action of our own", head + "Action: failed-not", Failure{}, false},
-		{"no status", head + "Action: failed", Failure{}, true},
-		{"status without groups", "Action: failed\r\nStatus: 5.1.1", Failure{Status: "5.1.1"}, true},
-		{"the first of two fields", head + "Action: delayed\r\nAction: failed", Failure{}, false},
-		{"folded", head + "Action:\r\n failed\r\nStatus:\r\n\t5.1.2", Failure{Status: "5.1.2"}, true},
-		{"a success", head + "Action: failed\r\nStatus: 2.0.0", Failure{}, true},
-		{"a text", head + "Action: failed\r\nStatus: five", Failure{}, true},
-		{"four numbers", head + "Action: failed\r\nStatus: 5.1.1.1", Failure{}, true},
-		{"a number too long", head + "Action: failed\r\nStatus: 5.1.1000", Failure{}, true},
-		{"a number with zero", head + "Action: failed\r\nStatus: 5.1.01", Failure{}, true},
-		{"status from the reply", head + "Action: failed\r\nDiagnostic-Code: smtp; 550 5.1.1 x", Failure{"5.1.1", "550 5.1.1 x"}, true},
-		{"a better status in the reply", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 5.1.2 x", Failure{"5.1.2", "550 5.1.2 x"}, true},
-		{"a reply of another class", head + "Action: failed\r\nStatus: 4.0.0\r\nDiagnostic-Code: smtp; 550 5.1.2 x", Failure{"4.0.0", "550 5.1.2 x"}, true},
-		{"a status later in the reply", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 see 5.1.2 x", Failure{"5.0.0", "550 see 5.1.2 x"}, true},
-		{"not a reply", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: X-Unix; 550 5.1.2 x", Failure{"5.0.0", "550 5.1.2 x"}, true},
-		{"no type", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: 550 5.1.2 x", Failure{"5.0.0", "550 5.1.2 x"}, true},
-		{"controls", head + "Action: failed\r\nDiagnostic-Code: smtp; a\x00\x1b[31m\xffb\tc", Failure{"", "a??[31m?b c"}, true},
-		{"a long reply", head + "Action: failed\r\nDiagnostic-Code: smtp; " + long, Failure{"", long[:497] + "..."}, true},
+		{"no action", head + "Status: 5.1.1", failure{}, false},
+		{"an action of our own", head + "Action: failed-not", failure{}, false},
+		{"no status", head + "Action: failed", failure{}, true},
+		{"status without groups", "Action: failed\r\nStatus: 5.1.1", failure{status: "5.1.1"}, true},
+		{"the first of two fields", head + "Action: delayed\r\nAction: failed", failure{}, false},
+		{"folded", head + "Action:\r\n failed\r\nStatus:\r\n\t5.1.2", failure{status: "5.1.2"}, true},
+		{"a success", head + "Action: failed\r\nStatus: 2.0.0", failure{}, true},
+		{"a text", head + "Action: failed\r\nStatus: five", failure{}, true},
+		{"four numbers", head + "Action: failed\r\nStatus: 5.1.1.1", failure{}, true},
+		{"a number too long", head + "Action: failed\r\nStatus: 5.1.1000", failure{}, true},
+		{"a number with zero", head + "Action: failed\r\nStatus: 5.1.01", failure{}, true},
+		{"status from the reply", head + "Action: failed\r\nDiagnostic-Code: smtp; 550 5.1.1 x", failure{"5.1.1", "550 5.1.1 x"}, true},
+		{"a better status in the reply", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 5.1.2 x", failure{"5.1.2", "550 5.1.2 x"}, true},
+		{"a reply of another class", head + "Action: failed\r\nStatus: 4.0.0\r\nDiagnostic-Code: smtp; 550 5.1.2 x", failure{"4.0.0", "550 5.1.2 x"}, true},
+		{"a status later in the reply", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 see 5.1.2 x", failure{"5.0.0", "550 see 5.1.2 x"}, true},
+		{"not a reply", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: X-Unix; 550 5.1.2 x", failure{"5.0.0", "550 5.1.2 x"}, true},
+		{"no type", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: 550 5.1.2 x", failure{"5.0.0", "550 5.1.2 x"}, true},
+		{"controls", head + "Action: failed\r\nDiagnostic-Code: smtp; a\x00\x1b[31m\xffb\tc", failure{"", "a??[31m?b c"}, true},
+		{"a long reply", head + "Action: failed\r\nDiagnostic-Code: smtp; " + long, failure{"", long[:497] + "..."}, true},
 	} {
 		f, failed, err := read(strings.NewReader(notification(tc.status)))
 		if f != tc.want || failed != tc.failed || err != nil {
@@ -157,7 +157,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !failed && got != (Failure{}) || !printable.IsPlain(got.Reply) || len(got.Reply) > maxReply || got.Status != "" && statusCode(got.Status) != got.Status {
+		if !failed && got != (failure{}) || !printable.IsPlain(got.reply) || len(got.reply) > maxReply || got.status != "" && statusCode(got.status) != got.status {
 			t.Errorf("%+v, %v", got, failed)
 		}
 		if failed && !bytes.Contains(bytes.ToLower(text), []byte("delivery-status")) {

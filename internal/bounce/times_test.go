@@ -42,7 +42,7 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "test", Net: "unix"
 func inTime(t *testing.T, f func(t *testing.T, conn net.Conn, in *bufio.Reader, stop func())) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d := &desk{failed: map[int64][]Failure{}, counts: map[Kind]int{}}
+		d := &desk{failed: map[int64][]failure{}, counts: map[Kind]int{}}
 		ln := &pipes{make(chan net.Conn), make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan struct{})

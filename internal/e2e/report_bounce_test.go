@@ -93,14 +93,17 @@ func TestReportSubmission(t *testing.T) {
 	}
 }
 
+// echo is what was told about a delivery that failed.
+type echo struct{ status, reply string }
+
 // ledger is what the server of bounces was told.
 type ledger struct {
 	mu     sync.Mutex
-	failed map[int64]bounce.Failure
+	failed map[int64]echo
 	count  map[bounce.Kind]int
 }
 
-func (l *ledger) known(id int64) (bounce.Failure, bool) {
+func (l *ledger) known(id int64) (echo, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f, ok := l.failed[id]
@@ -116,7 +119,7 @@ func (l *ledger) counted(k bounce.Kind) int {
 // serveBounces serves bounces at the path until the test ends.
 func serveBounces(t *testing.T, path string, secret []byte) *ledger {
 	t.Helper()
-	l := &ledger{failed: map[int64]bounce.Failure{}, count: map[bounce.Kind]int{}}
+	l := &ledger{failed: map[int64]echo{}, count: map[bounce.Kind]int{}}
 	ln, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -132,14 +135,14 @@ func serveBounces(t *testing.T, path string, secret []byte) *ledger {
 			Known: func(_ context.Context, token string) (int64, error) {
 				id, ok := report.ParseBounceToken(secret, token)
 				if !ok {
-					return 0, bounce.ErrUnknown
+					return 0, report.ErrUnknown
 				}
 				return id, nil
 			},
-			Failed: func(_ context.Context, id int64, f bounce.Failure) error {
+			Failed: func(_ context.Context, id int64, status, reply string) error {
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.failed[id] = f
+				l.failed[id] = echo{status, reply}
 				return nil
 			},
 			Count: func(k bounce.Kind) {
@@ -175,7 +178,7 @@ func TestReportBounces(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	eventually(t, "the bounce", func() bool { _, ok := l.known(7); return ok })
-	if f, _ := l.known(7); f.Status != "5.1.1" || !strings.HasPrefix(f.Reply, "550 5.1.1 <refused@shop.test>: Recipient address rejected: nobody here") {
+	if f, _ := l.known(7); f.status != "5.1.1" || !strings.HasPrefix(f.reply, "550 5.1.1 <refused@shop.test>: Recipient address rejected: nobody here") {
 		t.Errorf("%+v", f)
 	}
 
