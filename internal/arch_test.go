@@ -113,6 +113,8 @@ var floors = map[string]floor{
 	"internal/explain": parts,
 	"internal/console": parts,
 
+	"internal/dispatch": parts,
+
 	"internal/resolver/upstream": parts,
 	"internal/resolver/dnswire":  evaluators,
 
@@ -189,6 +191,8 @@ var sameFloor = map[string][]string{
 
 	"internal/report":             {"internal/msgauth", "internal/policy"}, // an Observation is made from an Evaluation and a Verdict
 	"internal/report/destination": {"internal/report"},                     // it decides on a Job
+
+	"internal/dispatch": {"internal/submit"}, // it hands the mails with reports to package submit
 
 	// Package status shows the counts of packages topology, resolver and telemetry; its tests also use
 	// judge and upstream.

@@ -74,6 +74,10 @@
 //	console.maxRows                     100       decisions of a page                 -                     for more, a person searches
 //	console.maxSamples                  1441      samples                             -                     one a minute: a day of the chart of verdicts
 //	console.maxSearchBytes              512       octets                              -                     of a search; a domain name has 253
+//	dispatch.maxHorizon                 12h0m0s   time                                -                     for which a report is put off because of others to the same destination
+//	dispatch.maxHosts                   10000     destination domains                 -                     whose pace is remembered; strangers choose their names
+//	dispatch.maxPatience                5s        time                                -                     for which a report waits for its turn before it is put off
+//	dispatch.maxWorkers                 16        reports at a time                   -                     a slow destination holds one of them
 //	dkim.MaxRSABits                     8192      bits                                -                     the cost of a key grows with the square of its length
 //	dkim.defaultMaxSignatures           10        signatures verified                 dkim.max_signatures   RFC 6376 §6.1 allows a limit
 //	dkim.defaultSkew                    5m0s      time                                dkim.clock_skew       clocks of hosts differ

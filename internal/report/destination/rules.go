@@ -45,7 +45,7 @@ func (c *decider) loop() (RuleState, string) {
 }
 
 func (c *decider) notEstablished() (RuleState, string) {
-	today, s := report.Day(c.now.Unix()/86400), c.facts.Seen
+	today, s := report.DayOf(c.now), c.facts.Seen
 	if entry := matching(c.settings.Always, c.facts.Job.Policy.Domain, ""); entry != "" {
 		return RulePassed, fmt.Sprintf("established: the list always has %s", entry)
 	}
@@ -200,4 +200,4 @@ func name(s string) dns.Name {
 }
 
 // date returns a day as 2026-11-29.
-func date(d report.Day) string { return time.Unix(int64(d)*86400, 0).UTC().Format(time.DateOnly) }
+func date(d report.Day) string { return d.Time().Format(time.DateOnly) }
