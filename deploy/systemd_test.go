@@ -18,14 +18,16 @@ import (
 const (
 	serviceUnit = "systemd/sekimori.service"
 	socketUnit  = "systemd/sekimori.socket"
+	bounceUnit  = "systemd/sekimori-bounces.socket"
 	// installed is the path of the program in the units.
 	installed = "/usr/bin/sekimori"
 )
 
 // unitFiles are the units of this directory and the drop-in files for them.
 var unitFiles = []string{
-	serviceUnit, "systemd/sekimori.service.d/loopback.conf",
+	serviceUnit, "systemd/sekimori.service.d/loopback.conf", "systemd/sekimori.service.d/postgresql.conf",
 	socketUnit, "systemd/sekimori.socket.d/postfix.conf",
+	bounceUnit, "systemd/sekimori-bounces.socket.d/postfix.conf",
 	"systemd/sekimori-held.service", "systemd/sekimori-held.timer",
 }
 
@@ -50,13 +52,13 @@ func installUnits(t *testing.T, names ...string) string {
 func TestSystemdKnowsEveryKey(t *testing.T) {
 	need(t, "systemd-analyze", "systemd")
 	for name, files := range map[string][]string{
-		"as shipped":    {serviceUnit, socketUnit, "systemd/sekimori-held.service", "systemd/sekimori-held.timer"},
+		"as shipped":    {serviceUnit, socketUnit, bounceUnit, "systemd/sekimori-held.service", "systemd/sekimori-held.timer"},
 		"with drop-ins": unitFiles,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := installUnits(t, files...)
 			stdout, stderr := run(t, dir, "systemd-analyze", "verify", "--man=no", "./sekimori.service", "./sekimori.socket",
-				"./sekimori-held.service", "./sekimori-held.timer")
+				"./sekimori-bounces.socket", "./sekimori-held.service", "./sekimori-held.timer")
 			for _, line := range strings.Split(stdout+stderr, "\n") {
 				if strings.Contains(line, "sekimori") { // other lines are about units of this machine
 					t.Error(line)
@@ -103,6 +105,31 @@ func TestUnitAgreesWithDaemon(t *testing.T) {
 		if !strings.Contains(text, `listen: ["systemd:milter"]`) {
 			t.Error("the configuration that goes with the socket unit is not told")
 		}
+	}
+}
+
+// TestBounceSocket checks that the daemon gets the socket for bounces under the name that the
+// documentation gives, and that Postfix finds it where the drop-in's comment says.
+func TestBounceSocket(t *testing.T) {
+	socket, dropIn := readFile(t, bounceUnit), readFile(t, "systemd/sekimori-bounces.socket.d/postfix.conf")
+	for key, want := range map[string]string{"FileDescriptorName": "bounces", "Service": "sekimori.service", "SocketMode": "0660"} {
+		if got := setting(socket, key); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s=%s, want %s", key, got, want)
+		}
+	}
+	path, ok := strings.CutPrefix(strings.Join(setting(dropIn, "ListenStream"), ""), "/var/spool/postfix/")
+	if transport := "lmtp:unix:" + path; !ok || !strings.Contains(dropIn, transport) {
+		t.Errorf("the line of transport_maps does not name %s", transport)
+	}
+	if !strings.Contains(socket, `bounces: "systemd:bounces"`) {
+		t.Error("the configuration that goes with the unit is not told")
+	}
+	service := readFile(t, serviceUnit)
+	if !slices.Contains(setting(service, "After"), "sekimori-bounces.socket") {
+		t.Error("the daemon may start before its socket")
+	}
+	if got := setting(service, "Requires"); !slices.Equal(got, []string{"sekimori.socket"}) {
+		t.Errorf("Requires=%s would start the socket for bounces on every host", got)
 	}
 }
 

@@ -63,7 +63,12 @@ The handbook (README.md and the pages beside it), and examples for Postfix, Send
 Read where dns.servers is empty, and again when it changes.
 
 = /var/lib/sekimori
-The only directory that the unit lets the daemon write to. It keeps nothing there today.
+The only directory, besides a /tmp of its own, that the unit lets the daemon write to. Without a store (store.url) nothing is kept there. With
+one, sekimori.db has the counts for DMARC reports, and spool has what a PostgreSQL server could not take yet.
+
+= /run/sekimori/bounces.sock
+The socket at which the MTA delivers bounces of DMARC reports. The package's sekimori-bounces.socket holds it; it is not enabled by the
+package.
 
 # SIGNALS
 = SIGTERM, SIGINT

@@ -22,4 +22,4 @@ command -v systemctl >/dev/null 2>&1 || exit 0
 now=
 [ ! -d /run/systemd/system ] || now=--now
 # shellcheck disable=SC2086 # nothing or one word
-systemctl disable $now sekimori.service sekimori.socket sekimori-held.timer
+systemctl disable $now sekimori.service sekimori.socket sekimori-bounces.socket sekimori-held.timer
