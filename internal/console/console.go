@@ -1,5 +1,5 @@
 // Package console makes the web pages on the admin address. They show what the daemon is
-// doing, its last decisions with the reasons, and the configuration in effect. The pages
+// doing, its last decisions with the reasons, the DMARC reports, and the configuration in effect. The pages
 // change nothing in the daemon.
 //
 // Every page, with its charts, is made on the server and works without JavaScript.
@@ -74,7 +74,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"overview", "decisions", "decision", "overrides", "config", "problem"} {
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "config", "problem"} {
 		page, err := layout.Clone()
 		if err == nil {
 			page, err = page.ParseFS(pages, "pages/"+name+".html")
@@ -94,6 +94,7 @@ func (c *Console) Handlers() map[string]http.Handler {
 		"/decisions": c.page("decisions", "Decisions", c.decisions),
 		"/decision":  c.page("decision", "Decision", c.decision),
 		"/overrides": c.page("overrides", "Overrides", c.overrides),
+		"/reports":   c.page("reports", "Reports", c.reports),
 		"/config":    c.page("config", "Configuration", c.config),
 		"/":          c.missing(),
 	}

@@ -40,6 +40,7 @@ type bench struct {
 	refused bool // whether the daemon refused the last reload
 	rules   []policy.Rule
 	config  Running
+	reports *status.Reports
 }
 
 func newBench(t *testing.T) *bench {
@@ -58,7 +59,8 @@ func newBench(t *testing.T) *bench {
 				Running: func() (policy.Mode, status.Config) {
 					return policy.Monitor, status.Config{Hash: "abc", Loaded: start, LastReloadOK: !b.refused}
 				},
-				Limits: func() status.Limits { return status.Limits{MaxSessions: 10, Recipients: 7} },
+				Reports: func() *status.Reports { return b.reports },
+				Limits:  func() status.Limits { return status.Limits{MaxSessions: 10, Recipients: 7} },
 			})
 		},
 		Decisions: func() *recent.Ring { return b.ring },
@@ -122,7 +124,7 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 // the answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
-	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/config", "/nowhere",
+	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/config", "/nowhere",
 		"/console.css", "/console.js", "/console.svg"} {
 		h := b.get(t, path).Header()
 		for key, want := range map[string]string{

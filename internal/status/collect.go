@@ -35,6 +35,7 @@ type Options struct {
 	DNS        func() resolver.Counts
 	LogDropped func() int       // returns the number of records that the log has lost
 	Topology   *topology.Watch  // may be nil
+	Reports    func() *Reports  // returns nil if the daemon has no store
 	Now        func() time.Time // nil means time.Now
 }
 
@@ -67,6 +68,7 @@ func Collect(o Options) *Status {
 	s.Rules, s.Shadow = rules(m.RuleHits), shadow(m.Shadow)
 	s.DNS = dnsHealth(call(o.DNS))
 	s.DNS.BudgetExceeded = m.BudgetExceeded
+	s.Reports = call(o.Reports)
 	s.Topology, s.MTALacks = problems(o.Topology)
 	s.Trouble = troubles(&m, call(o.LogDropped), o.Topology)
 	return s

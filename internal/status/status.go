@@ -54,6 +54,8 @@ type Status struct {
 	// Shadow counts messages by two verdicts: the verdict of the policy in effect, and the
 	// verdict of the candidate policy (the settings below "shadow" in the configuration).
 	Shadow []Series `json:"shadow"`
+	// Reports is missing if the daemon has no store.
+	Reports *Reports `json:"reports,omitempty"`
 }
 
 // Config is the configuration in effect.

@@ -1,0 +1,36 @@
+package report
+
+import "time"
+
+// Summary says how the jobs of a store stand. Its size does not depend on how many jobs there are.
+type Summary struct {
+	// Standings has a line for each window, state and outcome: the newest window first, then by state
+	// and outcome.
+	Standings []Standing
+	// Largest has the jobs with the most rows of the newest windows, the largest first.
+	Largest []Job
+	// Oldest is the earliest SendAt of the jobs that are not done, or zero if there are none.
+	Oldest time.Time
+	// FirstDay is the first day of which a sighting is kept, or 0 if there is none.
+	FirstDay Day
+	// Suppressed is how many destinations get no mail now.
+	Suppressed int64
+}
+
+// The bounds of a Summary.
+const (
+	MaxStandings = 1000 // lines; 40 windows in every state
+	MaxLargest   = 20   // jobs
+)
+
+// Standing counts the jobs of a window that have the same state and outcome.
+type Standing struct {
+	Window   Window
+	State    State
+	Outcome  Word // "" unless the job is done
+	Jobs     int64
+	Rows     int64
+	Messages int64
+	Late     int64
+	Lost     int64
+}
