@@ -75,6 +75,10 @@ var floors = map[string]floor{
 
 	"internal/testkit/nameserver": words,
 
+	// Package identity says whether report mail would pass DMARC.
+	"internal/report/identity": facts,
+	"internal/reporting":       programs,
+
 	"internal/spf":   evaluators,
 	"internal/dkim":  evaluators,
 	"internal/dmarc": evaluators,

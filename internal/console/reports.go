@@ -12,8 +12,8 @@ const (
 	// overdue is how long after its time a report is late enough to be marked. The alert about
 	// reports that are not sent begins at the same age.
 	overdue = 26 * time.Hour
-	// maxWindowRows is the number of windows in the table. The status can have more.
-	maxWindowRows = 31
+	// windowRows is the number of windows in the table. The status can have more.
+	windowRows = 31
 )
 
 // reports is the data of the page about DMARC reports.
@@ -38,7 +38,7 @@ func (c *Console) reports(_ *http.Request, s *status.Status) (any, *problem) {
 		return reports{}, nil
 	}
 	r := reports{Reports: s.Reports, Outcomes: shares(s.Reports.Outcomes, reportClass)}
-	for _, w := range s.Reports.Windows[:min(len(s.Reports.Windows), maxWindowRows)] {
+	for _, w := range s.Reports.Windows[:min(len(s.Reports.Windows), windowRows)] {
 		r.Rows = append(r.Rows, windowRow{w, shares(w.Outcomes, reportClass), w.End.Sub(w.Begin) < 24*time.Hour-time.Second})
 	}
 	if s.Reports.Oldest != nil {

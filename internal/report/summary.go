@@ -19,8 +19,8 @@ type Summary struct {
 
 // The bounds of a Summary.
 const (
-	MaxStandings = 1000 // lines; 40 windows in every state
-	MaxLargest   = 20   // jobs
+	SummaryStandings = 1000 // lines; 40 windows in every state
+	SummaryLargest   = 20   // jobs
 )
 
 // Standing counts the jobs of a window that have the same state and outcome.

@@ -1,0 +1,85 @@
+package identity
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dns/zone"
+)
+
+const good = `
+dmarc.isp.example TXT "v=spf1 ip4:192.0.2.25 -all"
+_dmarc.dmarc.isp.example TXT "v=DMARC1; p=reject; adkim=s; aspf=s"
+dmarc.isp.example MX 10 mx.isp.example.
+`
+
+func TestCheck(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public) + "\"\n"
+	ours := Options{Domain: "dmarc.isp.example", Bounce: "dmarc-bounce", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.25")}}
+	for _, tt := range []struct {
+		name, zone       string
+		change           func(*Options)
+		aligned, unknown bool
+		want             []string // "subject grade text"
+	}{
+		{"all is well", good + key, func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false, []string{
+			"dmarc good", "spf good SPF passes for 192.0.2.25, by ip4:192.0.2.25", "dkim good the key", "bounces good"}},
+		{"SPF alone", good, func(*Options) {}, true, false, []string{"dkim warning"}},
+		{"no DMARC", strings.ReplaceAll(good, "_dmarc", "_other"), func(*Options) {}, false, false, []string{"dmarc fault", "spf good"}},
+		{"asks for reports", strings.ReplaceAll(good, "p=reject", "p=reject; rua=mailto:a@isp.example"), func(*Options) {}, true, false,
+			[]string{"dmarc warning the record of dmarc.isp.example asks for reports"}},
+		{"one address of two", good, func(o *Options) { o.Addresses = append(o.Addresses, netip.MustParseAddr("2001:db8::1")) }, false, false,
+			[]string{"spf good SPF passes for 192.0.2.25", "spf fault SPF does not pass for 2001:db8::1: fail by -all"}},
+		{"one address of two, and DKIM", good + key, func(o *Options) {
+			o.Addresses = append(o.Addresses, netip.MustParseAddr("2001:db8::1"))
+			o.Selector, o.Signs, o.Public = "s1", true, public
+		}, true, false, []string{"spf fault", "dkim good"}},
+		{"no SPF", strings.ReplaceAll(good, "v=spf1", "v=none"), func(*Options) {}, false, false, []string{"spf fault dmarc.isp.example has no SPF record"}},
+		{"broken SPF", strings.ReplaceAll(good, "ip4:192.0.2.25", "ip9:x"), func(*Options) {}, false, false, []string{"spf fault the SPF record of dmarc.isp.example cannot be used"}},
+		{"no address", good, func(o *Options) { o.Addresses = nil }, false, false, []string{"spf warning"}},
+		{"another key", good + key, func(o *Options) { o.Selector, o.Signs, o.Public, o.Addresses = "s1", true, other, nil }, false, false,
+			[]string{"dkim fault the key at s1._domainkey.dmarc.isp.example is another"}},
+		{"no key", good, func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false, []string{"dkim fault there is no usable key"}},
+		{"unreadable key file", good + key, func(o *Options) { o.Selector, o.Signs = "s1", true }, true, false, []string{"dkim warning there is a key at", "can"}},
+		{"the MTA signs", good + key, func(o *Options) { o.Selector = "s1" }, true, false, []string{"dkim warning there is a key at"}},
+		{"nowhere to bounce to", strings.ReplaceAll(good, " MX 10 mx", " TXT mx"), func(*Options) {}, true, false, []string{"bounces fault"}},
+		{"no DNS", "! dmarc.isp.example * timeout\n! _dmarc.dmarc.isp.example * timeout\n", func(*Options) {}, false, true,
+			[]string{"dmarc fault the DMARC record of dmarc.isp.example cannot be looked up", "spf fault", "bounces warning"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			z, err := zone.Parse(tt.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := ours
+			tt.change(&o)
+			r := Check(t.Context(), z, o)
+			var all strings.Builder
+			for _, f := range r.Findings {
+				all.WriteString(string(f.Subject) + " " + string(f.Grade) + " " + f.Text + "\n")
+				if (f.Do == "") != (f.Grade == Good) {
+					t.Errorf("what to do: %+v", f)
+				}
+			}
+			if r.Aligned != tt.aligned || r.Unknown != tt.unknown {
+				t.Errorf("aligned %t, unknown %t:\n%s", r.Aligned, r.Unknown, &all)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(all.String(), want) {
+					t.Errorf("lacks %q:\n%s", want, &all)
+				}
+			}
+		})
+	}
+}
