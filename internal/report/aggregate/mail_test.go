@@ -109,3 +109,12 @@ func TestWriteMailRefuses(t *testing.T) {
 		}
 	}
 }
+
+// compress writes a text as gzip.
+func compress(w io.Writer, text string) error {
+	z := gzip.NewWriter(w)
+	if _, err := io.WriteString(z, text); err != nil {
+		return err
+	}
+	return z.Close()
+}

@@ -142,8 +142,8 @@ func TestObserveRefuses(t *testing.T) {
 }
 
 func TestCodes(t *testing.T) {
-	a, b := newRedactor([]byte("k1"), nil, ""), newRedactor([]byte("k2"), nil, "")
-	if a.code("anna") != a.code("anna") || a.code("anna") == a.code("bob") || a.code("anna") == b.code("anna") {
+	a, again, b := newRedactor([]byte("k1"), nil, ""), newRedactor([]byte("k1"), nil, "other.example"), newRedactor([]byte("k2"), nil, "")
+	if a.code("anna") != again.code("anna") || a.code("anna") == a.code("bob") || a.code("anna") == b.code("anna") {
 		t.Error("a code must depend on the key and the local part, and on nothing else")
 	}
 	if got := newRedactor(nil, nil, "").code("anna"); got != "redacted" {

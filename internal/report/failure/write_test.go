@@ -229,9 +229,11 @@ json.dump({"type": m.get_content_type(), "report": m.get_param("report-type"), "
 	for why, i := range map[string]Incident{"usual": i, "hostile": evil} {
 		cmd := exec.Command(python, "-c", script)
 		cmd.Stdin = bytes.NewReader(letter(t, i))
+		var complaints bytes.Buffer
+		cmd.Stderr = &complaints
 		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("%s: %v %s", why, err, err.(*exec.ExitError).Stderr)
+			t.Fatalf("%s: %v %s", why, err, complaints.Bytes())
 		}
 		var got struct {
 			Type, Report   string
