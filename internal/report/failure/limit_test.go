@@ -128,6 +128,9 @@ func TestLimiterClock(t *testing.T) {
 	if _, ok := l.Add(noon.Add(-24*time.Hour), about("shop.example", 1)); ok {
 		t.Error("a clock that was set back gives a second report")
 	}
+	if due := l.Due(noon.Add(-22 * time.Hour)); len(due) != 0 {
+		t.Errorf("two hours later, on the day to which the clock was set back: %v", due)
+	}
 	if due := l.Due(noon.Add(-12 * time.Hour)); len(due) != 1 { // a new day of the clock as it is now
 		t.Errorf("the day after: %v", due)
 	}
@@ -136,5 +139,22 @@ func TestLimiterClock(t *testing.T) {
 	l.Add(noon, about("shop.example", 1))
 	if due := l.Due(noon.Add(time.Hour)); len(due) != 1 {
 		t.Errorf("an hour after the clock was mended: %v", due)
+	}
+}
+
+func TestLimiterPerDomain(t *testing.T) {
+	l := NewLimiter(2, 1000)
+	sent := 0
+	start := noon.Truncate(24 * time.Hour)
+	for hour := range 24 {
+		if _, ok := l.Add(start.Add(time.Duration(hour)*time.Hour), about("shop.example", hour)); ok {
+			sent++
+		}
+	}
+	if sent != 2 {
+		t.Errorf("%d reports in a day, want 2", sent)
+	}
+	if due := l.Due(start.Add(24 * time.Hour)); len(due) != 1 || due[0].Incidents != 22 {
+		t.Errorf("on the next day: %v", due)
 	}
 }

@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -224,4 +225,21 @@ func TestBounds(t *testing.T) {
 		t.Errorf("SPF record of %d octets", len(i.SPF.Text))
 	}
 	parse(t, letter(t, i)) // checks the length of lines
+}
+
+func TestSubject(t *testing.T) {
+	r := newRedactor([]byte("k"), []string{"anna@isp.example"}, "shop.example")
+	for _, c := range []struct{ why, in, want string }{
+		{"plain", " Hello", "Hello"},
+		{"encoded", " =?utf-8?Q?F=C3=BCr_anna?=", "=?utf-8?b?" + base64.StdEncoding.EncodeToString([]byte("Für "+r.code("anna"))) + "?="},
+		{"an address in an encoded word", " =?utf-8?B?YW5uYUBpc3AuZXhhbXBsZQ==?=", r.code(r.code("anna")) + "@isp.example"},
+		{"encoded twice", " =?utf-8?Q?=3D=3Futf-8=3FQ=3Fanna=3F=3D?=", ""},
+		{"an unknown charset", " =?x-secret?Q?anna?=", ""},
+		{"a word that does not end", " =?utf-8?Q?ann=61", ""},
+		{"a link", " HTTPS://evil.example", "hxxpS://evil.example"},
+	} {
+		if got := r.subject(c.in); got != c.want {
+			t.Errorf("%s: %q, want %q", c.why, got, c.want)
+		}
+	}
 }
