@@ -109,7 +109,7 @@ func disposition(v *policy.Verdict) Disposition {
 	switch {
 	case v.Applied == policy.Reject:
 		return Reject
-	case v.Applied == policy.Quarantine, v.Action == policy.Quarantine && v.Enforced:
+	case v.Action == policy.Quarantine && v.Enforced:
 		return Quarantine
 	}
 	return None

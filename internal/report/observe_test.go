@@ -217,6 +217,7 @@ func TestObservationIsBounded(t *testing.T) {
 		{"many short ones", func(i int) dns.Name { return dns.Name(fmt.Sprintf("d%02d.example", i)) }, 64, maxSignatures},
 		{"at the limit", func(i int) dns.Name { return dns.Name(fmt.Sprintf("d%02d.example", i)) }, maxSignatures, maxSignatures},
 		{"long names", long, 64, 1},
+		{"names of 64 octets", func(i int) dns.Name { return dns.Name(fmt.Sprintf("%02d.%s.example", i, strings.Repeat("x", 53))) }, 64, 4},
 	} {
 		o, ok := observe(t, dmarc.ResultFail, "p=none; sp=x; np=x; adkim=x; aspf=x; t=x; fo=x; psd=x; ruf=x", func(e *msgauth.Evaluation) {
 			if tt.want != maxSignatures {
@@ -240,6 +241,33 @@ func TestObservationIsBounded(t *testing.T) {
 	}
 	if n := unsafe.Sizeof(DKIMResult{}); n != signatureOctets {
 		t.Errorf("a signature without strings has %d octets", n)
+	}
+}
+
+// TestSignaturesThatFit checks, for names of all lengths, that a row has as many signatures as fit.
+func TestSignaturesThatFit(t *testing.T) {
+	name := func(length, i int) dns.Name {
+		return dns.Name(fmt.Sprintf("%02d%s.example", i, strings.Repeat("x", length-len("00.example"))))
+	}
+	for length := 20; length <= 253; length++ {
+		o, ok := observe(t, dmarc.ResultFail, "p=none; fo=d:s; t=x", func(e *msgauth.Evaluation) {
+			e.DMARC.AuthorDomain, e.DMARC.PolicyDomain, e.MailFrom.Domain = name(length, 1), name(length-1, 2), name(length-2, 3)
+			for i := range maxSignatures {
+				e.DKIM = append(e.DKIM, dkim.Signature{Result: dkim.Fail, Domain: name(length, i), Selector: "sel"})
+			}
+		})
+		// The domain of MAIL FROM stands there twice.
+		texts := length + length - 1 + 2*(length-2) + len("d:s") + len("t")
+		fit := min(maxSignatures, (maxObservation-fixedOctets-texts)/(signatureOctets+length+len("sel")))
+		if !ok || len(o.Row.AuthDKIM) != fit {
+			t.Errorf("names of %d octets: %d signatures, want %d", length, len(o.Row.AuthDKIM), fit)
+		}
+		if n := octets(reflect.ValueOf(o)); n > maxObservation {
+			t.Errorf("names of %d octets: the observation has %d", length, n)
+		}
+	}
+	if o, _ := observe(t, dmarc.ResultFail, "p=none", func(*msgauth.Evaluation) {}); o.Row.AuthDKIM != nil {
+		t.Error("no signatures are an empty list, and not nil as a store reads them")
 	}
 }
 

@@ -37,7 +37,7 @@ func reasons(d *dmarc.Evaluation, v *policy.Verdict, done Disposition) (all []Re
 	if d.Result == dmarc.ResultPass || done == Disposition(d.PolicyPublished) && !undecided {
 		return nil
 	}
-	if d.Testing && d.Disposition != d.PolicyPublished {
+	if d.Disposition != d.PolicyPublished { // only t=y makes them different
 		all = append(all, Reason{string(policy.OverrideTestMode), commentTest})
 	}
 	if done == Disposition(d.Disposition) && !undecided {
