@@ -117,7 +117,8 @@ var floors = map[string]floor{
 	"internal/explain": parts,
 	"internal/console": parts,
 
-	"internal/dispatch": parts,
+	"internal/dispatch":          parts,
+	"internal/dispatch/failures": parts,
 
 	"internal/resolver/upstream": parts,
 	"internal/resolver/dnswire":  evaluators,
@@ -196,7 +197,8 @@ var sameFloor = map[string][]string{
 	"internal/report":             {"internal/msgauth", "internal/policy"}, // an Observation is made from an Evaluation and a Verdict
 	"internal/report/destination": {"internal/report"},                     // it decides on a Job
 
-	"internal/dispatch": {"internal/submit"}, // it hands the mails with reports to package submit
+	"internal/dispatch":          {"internal/submit", "internal/store/sqlite"}, // it hands the mails with reports to package submit; its tests use a real store
+	"internal/dispatch/failures": {"internal/dispatch", "internal/submit"},
 
 	// Package status shows the counts of packages topology, resolver and telemetry; its tests also use
 	// judge and upstream.

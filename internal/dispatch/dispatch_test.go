@@ -2,10 +2,12 @@ package dispatch
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"sekimori/internal/report"
+	"sekimori/internal/store/sqlite"
 	"sekimori/internal/submit"
 )
 
@@ -370,6 +373,12 @@ func TestNoServer(t *testing.T) {
 		}
 		if j := w.job(report.Filter{}); j.Outcome != report.WithheldUndeliverable {
 			t.Errorf("job %+v", j)
+		}
+		time.Sleep(23 * time.Hour)
+		w.add(yesterday(), "shop.example")
+		w.run(time.Hour, w.dispatcher("a"))
+		if again, err := w.store.Suppression(t.Context(), "@shop.example"); err != nil || again != s {
+			t.Errorf("the entry changed from %+v to %+v, %v", s, again, err)
 		}
 	})
 }
@@ -736,6 +745,139 @@ func TestSign(t *testing.T) {
 		w.run(time.Hour, d)
 		if all := w.mta.taken(); len(all) != 1 || all[0].text != "DKIM-Signature: v=1\r\n"+signed.String() {
 			t.Errorf("%+v, signed %q", all, signed.String())
+		}
+	})
+}
+
+// TestSigner signs a real mail, and one that cannot be read.
+func TestSigner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, key, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer := Signer("dmarc.isp.example", "s1", key)
+		w := newWorld(t, domainZone("shop.example", "mailto:rua@shop.example"))
+		w.add(yesterday(), "shop.example")
+		o := w.options("a")
+		o.Sign = signer
+		d, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.run(time.Hour, d)
+		all := w.mta.taken()
+		if len(all) != 1 || !strings.HasPrefix(all[0].text, "DKIM-Signature: ") || !strings.Contains(all[0].text, "d=dmarc.isp.example;") {
+			t.Errorf("%+v", all)
+		}
+		if _, err := signer(func(io.Writer) error { return errBroken }); !errors.Is(err, errBroken) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestOnSQLite plays four days on a real store: a report to two destinations, of which one refuses it
+// twice; bounces; the end of the suppression; and what is kept.
+func TestOnSQLite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sekimori.db")
+	synctest.Test(t, func(t *testing.T) {
+		s, err := sqlite.Open(t.Context(), path, sqlite.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		w := newWorldOn(t, domainZone("shop.example", "mailto:Rua@shop.example,mailto:b@in.shop.example")+"in.shop.example MX 10 mx.shop.example\n", s)
+		w.mta.answer = func(_ context.Context, to string) (submit.Result, error) {
+			if to == "Rua@shop.example" && len(w.mta.tried()) < 4 {
+				return submit.Result{Kind: submit.Refused, Code: 552, Enhanced: "5.2.2", Reply: "552 5.2.2 mailbox full"}, nil
+			}
+			return submit.Result{}, nil
+		}
+		e := NewEcho(s, nil)
+		for day := range 4 {
+			window := yesterday()
+			w.add(window, "shop.example")
+			w.run(time.Hour, w.dispatcher("a"), w.dispatcher("b"))
+			j := w.job(report.Filter{Window: window.Begin})
+			all := w.deliveries(j)
+			word := report.Refused
+			if day >= 2 {
+				word = report.WithheldSuppressed
+			}
+			if j.Outcome != report.Sent || all["Rua@shop.example"].Word != word || all["b@in.shop.example"].Word != report.Sent {
+				t.Errorf("day %d: %+v, %+v", day, j, all)
+			}
+			if day == 0 {
+				id := all["b@in.shop.example"].ID
+				if err := e.Failed(t.Context(), id, "5.2.2", "552 5.2.2 full"); err != nil {
+					t.Error(err)
+				}
+			}
+			time.Sleep(23 * time.Hour)
+		}
+		x, err := s.Suppression(t.Context(), "rua@shop.example")
+		if err != nil || x.Strikes != 2 || !x.Suppressed(time.Now()) {
+			t.Errorf("%+v, %v", x, err)
+		}
+		if x, err = s.Suppression(t.Context(), "b@in.shop.example"); err != nil || x.Strikes != 1 || x.Sent.IsZero() {
+			t.Errorf("%+v, %v", x, err)
+		}
+		if n := len(w.mta.taken()); n != 4 {
+			t.Errorf("%d mails", n)
+		}
+		time.Sleep(5 * 24 * time.Hour)
+		w.run(time.Minute, w.dispatcher("a"))
+		if _, err = s.Suppression(t.Context(), "b@in.shop.example"); !errors.Is(err, report.ErrUnknown) {
+			t.Errorf("the strike is not forgotten: %v", err)
+		}
+		if left, err := s.Jobs(t.Context(), report.Filter{}); err != nil || len(left) != 0 {
+			t.Errorf("%d jobs left after a week, %v", len(left), err)
+		}
+	})
+}
+
+// TestOwnTimes checks that a destination that failed is not tried earlier because another one is.
+func TestOwnTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, domainZone("shop.example", "mailto:a@shop.example,mailto:b@in.shop.example")+"! in.shop.example MX timeout")
+		w.add(yesterday(), "shop.example")
+		w.mta.answer = func(context.Context, string) (submit.Result, error) {
+			return submit.Result{Kind: submit.Temporary, Code: 450, Reply: "450 later"}, nil
+		}
+		w.run(3*time.Hour, w.dispatcher("a"))
+		all := w.mta.tried()
+		for i, least := range []time.Duration{0, 15 * time.Minute, time.Hour} {
+			if i >= len(all) || i > 0 && all[i].at.Sub(all[i-1].at) < least {
+				t.Fatalf("tried %d times: %+v", len(all), all)
+			}
+		}
+		if len(all) != 3 {
+			t.Errorf("tried %d times", len(all))
+		}
+	})
+}
+
+// TestTakenAfterTheLease has an MTA that takes the mail when the lease is lost already. Nobody sends the
+// report again, because it is written down all the same.
+func TestTakenAfterTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, domainZone("shop.example", "mailto:rua@shop.example"))
+		w.add(yesterday(), "shop.example")
+		deaf := &faulty{Store: w.store}
+		o := w.options("a")
+		o.Store = deaf
+		w.mta.after = func(string) {
+			deaf.broken.Store(true)
+			time.Sleep(2 * leaseTime)
+			deaf.broken.Store(false)
+		}
+		a, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.run(2*time.Hour, a)
+		if n := len(w.mta.taken()); n != 1 || w.job(report.Filter{}).Outcome != report.Sent {
+			t.Errorf("%d mails, %+v", n, w.job(report.Filter{}))
 		}
 	})
 }

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sekimori/internal/report"
@@ -47,7 +48,8 @@ func (d *Dispatcher) forget(ctx context.Context) error {
 			n++
 		}
 		if s.Forgotten(now) {
-			if err := d.o.Store.Unsuppress(ctx, s.Target); err != nil {
+			err := d.o.Store.Unsuppress(ctx, s.Target)
+			if err != nil && !errors.Is(err, report.ErrUnknown) { // unknown: another daemon was faster
 				return err
 			}
 		}

@@ -191,6 +191,9 @@ func (m *memory) Suppress(_ context.Context, s report.Suppression) error {
 func (m *memory) Unsuppress(_ context.Context, target string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if _, ok := m.suppression[target]; !ok {
+		return report.ErrUnknown
+	}
 	delete(m.suppression, target)
 	return nil
 }

@@ -123,7 +123,11 @@ type world struct {
 
 func newWorld(t *testing.T, zoneText string) *world {
 	t.Helper()
-	s := &memory{rows: map[int64][]report.Row{}, suppression: map[string]report.Suppression{}}
+	return newWorldOn(t, zoneText, &memory{rows: map[int64][]report.Row{}, suppression: map[string]report.Suppression{}})
+}
+
+func newWorldOn(t *testing.T, zoneText string, s report.Store) *world {
+	t.Helper()
 	return &world{t: t, store: s, zone: nameserver.Zone(t, zoneText), mta: &mta{}, count: map[string]int{}}
 }
 

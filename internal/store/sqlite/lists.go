@@ -62,12 +62,12 @@ func (d *DB) SetDelivery(ctx context.Context, x report.Delivery) (id int64, err 
 	return id, err
 }
 
-const suppressionColumns = "SELECT target, since, until, strikes, reason, by, window_begin FROM suppression"
+const suppressionColumns = "SELECT target, since, until, strikes, reason, by, window_begin, sent FROM suppression"
 
 func scanSuppression(row scanner) (x report.Suppression, err error) {
-	var since, until int64
-	err = row.Scan(&x.Target, &since, &until, &x.Strikes, &x.Reason, &x.By, &x.Window)
-	x.Since, x.Until = at(since), at(until)
+	var since, until, sent int64
+	err = row.Scan(&x.Target, &since, &until, &x.Strikes, &x.Reason, &x.By, &x.Window, &sent)
+	x.Since, x.Until, x.Sent = at(since), at(until), at(sent)
 	return x, err
 }
 
@@ -91,8 +91,8 @@ func (d *DB) Suppression(ctx context.Context, target string) (x report.Suppressi
 
 // Suppress implements [report.Store].
 func (d *DB) Suppress(ctx context.Context, x report.Suppression) error {
-	return d.change(ctx, report.ErrUnknown, "INSERT OR REPLACE INTO suppression (target, since, until, strikes, reason, by, window_begin) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		x.Target, micro(x.Since), micro(x.Until), x.Strikes, x.Reason, x.By, x.Window)
+	return d.change(ctx, report.ErrUnknown, "INSERT OR REPLACE INTO suppression (target, since, until, strikes, reason, by, window_begin, sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		x.Target, micro(x.Since), micro(x.Until), x.Strikes, x.Reason, x.By, x.Window, micro(x.Sent))
 }
 
 // Unsuppress implements [report.Store].

@@ -105,7 +105,7 @@ func testSuppressions(t *testing.T, s report.Store) {
 	_, err := s.Suppression(ctx, "rua@shop.example")
 	wants(t, "unknown suppression", err, report.ErrUnknown)
 	wants(t, "Unsuppress of an unknown target", s.Unsuppress(ctx, "rua@shop.example"), report.ErrUnknown)
-	b := report.Suppression{Target: "rua@shop.example", Since: Noon(), Strikes: 1, Reason: "550 5.7.1 no", By: "refusal", Window: Day(0).Begin}
+	b := report.Suppression{Target: "rua@shop.example", Since: Noon(), Strikes: 1, Reason: "550 5.7.1 no", By: "refusal", Window: Day(0).Begin, Sent: Noon().Add(time.Hour)}
 	a := report.Suppression{Target: "@shop.example", Since: Noon(), Until: Noon().AddDate(0, 0, 30), Reason: "asked by phone", By: "operator"}
 	ok(t, s.Suppress(ctx, b))
 	ok(t, s.Suppress(ctx, a))

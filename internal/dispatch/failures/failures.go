@@ -1,0 +1,291 @@
+// Package failures sends failure reports (RFC 9991) on single messages. It takes incidents without
+// ever blocking, asks for each whether its domain is established and who agreed to get such reports,
+// and merges what is too much. A failure report is worth little after a while, so nothing is kept in
+// the store and nothing is tried again.
+package failures
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sekimori/internal/dispatch"
+	"sekimori/internal/dns"
+	"sekimori/internal/policy"
+	"sekimori/internal/printable"
+	"sekimori/internal/report"
+	"sekimori/internal/report/destination"
+	"sekimori/internal/report/failure"
+	"sekimori/internal/submit"
+)
+
+const (
+	// maxQueued is the number of incidents that wait. Each has a few KiB.
+	maxQueued = 1000
+	// maxKnown is the number of domains whose answer is remembered, and maxKnownTime for how long.
+	maxKnown     = 10000
+	maxKnownTime = time.Hour
+	// maxAddresses is the number of reports whose bounces are recognized: those of several days.
+	maxAddresses = 5000
+	// dueTime is how often merged incidents are looked at.
+	dueTime = 5 * time.Minute
+	// maxDecide and maxSubmit are the times for the lookups and for handing a mail to the MTA.
+	maxDecide = 30 * time.Second
+	maxSubmit = 2 * time.Minute
+)
+
+// Options says which failure reports are sent, and how.
+type Options struct {
+	Store    report.Store
+	Resolver dns.Resolver
+	Submit   dispatch.Submitter
+	Identity dispatch.Identity
+	Settings destination.Settings // with Send for failure reports
+	Domains  []policy.Pattern     // the policy domains that get failure reports; empty means all
+	// PerDomain and Total are the most reports a day.
+	PerDomain, Total int
+	Sign             func(mail func(io.Writer) error) (string, error) // as in dispatch.Options
+	Now              func() time.Time                                 // nil is time.Now
+	Log              *slog.Logger                                     // nil discards
+	// Sent and Withheld are called as in dispatch.Events. They may be nil.
+	Sent, Withheld func(report.Word)
+}
+
+// Sender sends failure reports. Its methods are safe for concurrent use.
+type Sender struct {
+	o       Options
+	queue   chan failure.Incident
+	limiter *failure.Limiter      // used by Run only
+	known   map[dns.Name]decision // used by Run only
+
+	mu        sync.Mutex
+	addresses map[int64]string // by delivery
+	order     []int64          // the keys of addresses, the oldest first
+	next      int64
+	dropped   int64
+}
+
+// decision is what was decided about a domain.
+type decision struct {
+	word report.Word // "" if it gets reports
+	at   time.Time
+}
+
+// New returns a Sender. The options must be complete, as for dispatch.New.
+func New(o Options) (*Sender, error) {
+	if o.Store == nil || o.Resolver == nil || o.Submit == nil || o.Identity.Domain == "" {
+		return nil, errors.New("failures: store, resolver, submitter and identity are needed")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Sent == nil {
+		o.Sent = func(report.Word) {}
+	}
+	if o.Withheld == nil {
+		o.Withheld = func(report.Word) {}
+	}
+	id := o.Identity
+	o.Settings.Own = append(slices.Clone(o.Settings.Own), id.From+"@"+string(id.Domain), id.Bounce+"@"+string(id.Domain))
+	return &Sender{o: o, queue: make(chan failure.Incident, maxQueued), limiter: failure.NewLimiter(o.PerDomain, o.Total),
+		known: map[dns.Name]decision{}, addresses: map[int64]string{}, next: firstDelivery()}, nil
+}
+
+// firstDelivery returns a random id. The processes of a farm must not use the same ids: a bounce may
+// come to another one than the one that sent the report.
+func firstDelivery() int64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return dispatch.FirstFailure + int64(binary.BigEndian.Uint64(b[:])>>3)
+}
+
+// Offer takes an incident, or drops it if too many wait. It never blocks.
+func (s *Sender) Offer(i failure.Incident) {
+	select {
+	case s.queue <- i:
+	default:
+		s.mu.Lock()
+		s.dropped++
+		s.mu.Unlock()
+	}
+}
+
+// Dropped returns how many incidents were dropped because too many waited.
+func (s *Sender) Dropped() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dropped
+}
+
+// Run sends reports until ctx ends. What waits then is dropped.
+func (s *Sender) Run(ctx context.Context) {
+	due := time.NewTicker(dueTime)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case i := <-s.queue:
+			if !s.wanted(ctx, i.PolicyDomain) {
+				continue
+			}
+			if r, ok := s.limiter.Add(s.o.Now(), i); ok {
+				s.send(ctx, r)
+			}
+		case <-due.C:
+			for _, r := range s.limiter.Due(s.o.Now()) {
+				s.send(ctx, r)
+			}
+		}
+	}
+}
+
+// wanted reports whether the domain gets failure reports, as far as that was found out within
+// maxKnownTime. It is asked before the limiter, because otherwise domains that get no report would use
+// up the reports of the day.
+func (s *Sender) wanted(ctx context.Context, domain dns.Name) bool {
+	if len(s.o.Domains) > 0 && !slices.ContainsFunc(s.o.Domains, func(p policy.Pattern) bool { return p.Matches(domain) }) {
+		return false
+	}
+	now := s.o.Now()
+	if d, ok := s.known[domain]; ok && now.Sub(d.at).Abs() < maxKnownTime {
+		return d.word == ""
+	}
+	d, ok := s.decide(ctx, domain)
+	if !ok {
+		return false
+	}
+	if len(s.known) >= maxKnown {
+		clear(s.known)
+	}
+	s.known[domain] = decision{d.Word, now}
+	if d.Word != "" && d.Word != report.Waiting {
+		s.o.Withheld(d.Word)
+	}
+	return d.Word == ""
+}
+
+// decide applies the rules for aggregate reports to a domain, with ruf in place of rua.
+func (s *Sender) decide(ctx context.Context, domain dns.Name) (destination.Decision, bool) {
+	ctx, cancel := context.WithTimeout(ctx, maxDecide)
+	defer cancel()
+	now := s.o.Now().UTC()
+	seen, err := s.o.Store.Seen(ctx, domain, report.DayOf(now))
+	if err == nil {
+		job := report.Job{Policy: report.Policy{Domain: domain}, Messages: 1, Causes: 1}
+		var d destination.Decision
+		if d, err = destination.Decide(ctx, s.o.Resolver, s.o.Settings,
+			destination.Facts{Kind: destination.Failure, Job: job, Seen: seen, Suppression: s.o.Store.Suppression}, now); err == nil {
+			return d, true
+		}
+	}
+	s.o.Log.Warn("a failure report is dropped", "domain", domain, "error", err)
+	return destination.Decision{}, false
+}
+
+// send sends one report to every destination of the record as it is now.
+func (s *Sender) send(ctx context.Context, r failure.Ready) {
+	d, ok := s.decide(ctx, r.Incident.PolicyDomain)
+	if !ok || d.Word != "" {
+		return
+	}
+	secret, err := s.o.Store.Secret(ctx)
+	if err != nil {
+		s.o.Log.Warn("a failure report is dropped", "domain", r.Incident.PolicyDomain, "error", err)
+		return
+	}
+	for _, x := range d.Destinations {
+		if x.Word != "" {
+			continue
+		}
+		if err := s.submit(ctx, r, x.Address, secret); err != nil {
+			s.o.Log.Warn("a failure report was not sent", "domain", r.Incident.PolicyDomain, "error", err)
+		}
+	}
+}
+
+func (s *Sender) submit(ctx context.Context, r failure.Ready, to string, secret []byte) error {
+	// A transaction that has begun may end after the daemon was told to stop.
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxSubmit)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		drained := time.AfterFunc(dispatch.DefaultDrain, cancel)
+		<-work.Done()
+		drained.Stop()
+	})()
+	id, now := s.o.Identity, s.o.Now().UTC()
+	var mail bytes.Buffer // a few KiB
+	err := failure.Write(&mail, &failure.Mail{
+		Incident: r.Incident, Incidents: r.Incidents, MessageID: strings.ToLower(rand.Text()) + "@" + string(id.Domain),
+		FromName: id.Organization + " DMARC reports", From: id.From + "@" + string(id.Domain), To: to, Date: now,
+		UserAgent: strings.ReplaceAll(id.Generator, " ", "/"), Organization: id.Organization, Contact: id.Contact,
+	})
+	if err != nil {
+		return err
+	}
+	write := func(w io.Writer) error {
+		_, err := w.Write(mail.Bytes())
+		return err
+	}
+	signature := ""
+	if s.o.Sign != nil {
+		if signature, err = s.o.Sign(write); err != nil {
+			return err
+		}
+	}
+	delivery := s.remember(to)
+	result, err := s.o.Submit.Submit(work, submit.Envelope{
+		From: report.BounceLocal(id.Bounce, report.BounceToken(secret, delivery)) + "@" + string(id.Domain), To: to,
+		Size: int64(len(signature) + mail.Len()), SMTPUTF8: !printable.IsASCII(to),
+	}, func(w io.Writer) error {
+		if _, err := io.WriteString(w, signature); err != nil {
+			return err
+		}
+		return write(w)
+	})
+	if err != nil {
+		return err
+	}
+	switch result.Kind {
+	case submit.Sent:
+		s.o.Sent(report.Sent)
+	case submit.Refused:
+		s.o.Sent(report.Refused)
+	default:
+		s.o.Sent(report.Failed)
+	}
+	return dispatch.Learn(work, s.o.Store, to, result, now.Truncate(24*time.Hour).Unix(), now)
+}
+
+// remember gives a mail a delivery id, so that its bounce is recognized.
+func (s *Sender) remember(address string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	s.addresses[s.next] = address
+	s.order = append(s.order, s.next)
+	if len(s.order) > maxAddresses {
+		delete(s.addresses, s.order[0])
+		s.order = s.order[1:]
+	}
+	return s.next
+}
+
+// Address returns the address of a report that this process sent. It is what dispatch.Echo asks for.
+func (s *Sender) Address(delivery int64) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.addresses[delivery]
+	return a, ok
+}

@@ -1,0 +1,354 @@
+package failures
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dispatch"
+	"sekimori/internal/dns"
+	"sekimori/internal/policy"
+	"sekimori/internal/report"
+	"sekimori/internal/report/destination"
+	"sekimori/internal/report/failure"
+	"sekimori/internal/submit"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// store is the part of a store that failure reports use.
+type store struct {
+	report.Store
+	entries map[string]report.Suppression
+	seen    report.Seen
+}
+
+func (s *store) Secret(context.Context) ([]byte, error) { return []byte("secret"), nil }
+func (s *store) Seen(context.Context, dns.Name, report.Day) (report.Seen, error) {
+	return s.seen, nil
+}
+func (s *store) Suppress(_ context.Context, x report.Suppression) error {
+	s.entries[x.Target] = x
+	return nil
+}
+func (s *store) Suppression(_ context.Context, target string) (report.Suppression, error) {
+	if x, ok := s.entries[target]; ok {
+		return x, nil
+	}
+	return report.Suppression{}, report.ErrUnknown
+}
+
+type mail struct{ from, to, text string }
+
+type mta struct {
+	mu     sync.Mutex
+	taken  []mail
+	hang   bool
+	result submit.Result
+}
+
+func (m *mta) mails() []mail {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.taken)
+}
+
+func (m *mta) Submit(ctx context.Context, e submit.Envelope, body func(io.Writer) error) (submit.Result, error) {
+	if m.hang {
+		<-ctx.Done()
+		return submit.Result{Kind: submit.Temporary}, ctx.Err()
+	}
+	var b bytes.Buffer
+	if err := body(&b); err != nil {
+		return submit.Result{}, err
+	}
+	if int64(b.Len()) != e.Size {
+		return submit.Result{}, fmt.Errorf("SIZE=%d for %d octets", e.Size, b.Len())
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taken = append(m.taken, mail{e.From, e.To, b.String()})
+	return m.result, nil
+}
+
+func incident(domain dns.Name) failure.Incident {
+	return failure.Incident{PolicyDomain: domain, Reported: domain, Source: netip.MustParseAddr("192.0.2.1"), Arrival: time.Now(), Results: "mx.isp.example; dmarc=fail",
+		NotAligned: []string{"dkim", "spf"}, Delivery: "reject"}
+}
+
+const zone = `
+_dmarc.shop.example TXT "v=DMARC1; p=reject; rua=mailto:rua@shop.example; ruf=mailto:ruf@shop.example,mailto:x@esp.example"
+shop.example MX 10 mx.shop.example
+_dmarc.tld.example TXT "v=DMARC1; p=reject; psd=y; ruf=mailto:ruf@tld.example"
+tld.example MX 10 mx.tld.example
+_dmarc.quiet.example TXT "v=DMARC1; p=reject; rua=mailto:rua@quiet.example"
+`
+
+type world struct {
+	store    *store
+	mta      *mta
+	count    map[string]int
+	sender   *Sender
+	stop     context.CancelFunc
+	finished chan struct{}
+}
+
+// start starts a sender in the bubble of the test.
+func start(t *testing.T, change func(*Options, *store)) *world {
+	w := &world{store: &store{entries: map[string]report.Suppression{}, seen: report.Seen{PassDays: 9, FirstPass: 1}},
+		mta: &mta{result: submit.Result{Kind: submit.Sent}}, count: map[string]int{}, finished: make(chan struct{})}
+	o := Options{
+		Store: w.store, Resolver: nameserver.Zone(t, zone), Submit: w.mta, PerDomain: 10, Total: 1000, Settings: destination.Settings{Send: true},
+		Identity: dispatch.Identity{Organization: "Example ISP", Domain: "dmarc.isp.example", From: "noreply", Bounce: "dmarc-bounce", Contact: "postmaster@isp.example", Generator: "sekimori 1.2.3"},
+		Sent:     func(x report.Word) { w.count["sent "+string(x)]++ },
+		Withheld: func(x report.Word) { w.count["withheld "+string(x)]++ },
+	}
+	if change != nil {
+		change(&o, w.store)
+	}
+	var err error
+	if w.sender, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(t.Context())
+	go func() {
+		defer close(w.finished)
+		w.sender.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		w.stop()
+		<-w.finished
+	})
+	return w
+}
+
+func TestSend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, nil)
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if len(w.mta.mails()) != 1 || w.mta.mails()[0].to != "ruf@shop.example" {
+			t.Fatalf("%+v", w.mta.mails())
+		}
+		m := w.mta.mails()[0]
+		for _, want := range []string{"report-type=feedback-report", "Auth-Failure: dmarc\r\n", "Incidents: 1\r\n", "To: <ruf@shop.example>\r\n", "User-Agent: sekimori/1.2.3\r\n"} {
+			if !strings.Contains(m.text, want) {
+				t.Errorf("no %q in %s", want, m.text)
+			}
+		}
+		// The bounce is recognized, and strikes the address.
+		local, _, _ := strings.Cut(m.from, "@")
+		token, _ := report.BounceTokenOf("dmarc-bounce", local)
+		e := dispatch.NewEcho(w.store, nil)
+		if _, err := e.Known(t.Context(), token); err == nil {
+			t.Error("known to a process without failure reports")
+		}
+		e.Failures = w.sender.Address
+		id, err := e.Known(t.Context(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Failed(t.Context(), id, "5.1.1", "550 5.1.1 no such user"); err != nil || !w.store.entries["ruf@shop.example"].Suppressed(time.Now()) {
+			t.Errorf("%v, %+v", err, w.store.entries)
+		}
+		time.Sleep(2 * time.Hour)
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if len(w.mta.mails()) != 1 {
+			t.Error("sent although the address is suppressed")
+		}
+		if want := map[string]int{"sent sent": 1, "withheld suppressed": 1}; !reflect.DeepEqual(w.count, want) {
+			t.Errorf("counted %v, want %v", w.count, want)
+		}
+	})
+}
+
+func TestWithheld(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		domain dns.Name
+		change func(*Options, *store)
+		want   map[string]int
+	}{
+		{"not established", "shop.example", func(_ *Options, s *store) { s.seen = report.Seen{} }, map[string]int{"withheld not_established": 1}},
+		{"a public suffix", "tld.example", nil, map[string]int{"withheld not_requested": 1}},
+		{"no ruf", "quiet.example", nil, map[string]int{"withheld not_requested": 1}},
+		{"off", "shop.example", func(o *Options, _ *store) { o.Settings.Send = false }, map[string]int{"withheld off": 1}},
+		{"not one of the domains", "shop.example", func(o *Options, _ *store) { o.Domains = []policy.Pattern{"a.example", ".shop.example"} }, map[string]int{}},
+		{"no reports today", "shop.example", func(o *Options, _ *store) { o.Total = 0 }, map[string]int{}},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, c.change)
+				for range 5 { // the answer is remembered
+					w.sender.Offer(incident(c.domain))
+				}
+				synctest.Wait()
+				if len(w.mta.mails()) != 0 || !reflect.DeepEqual(w.count, c.want) {
+					t.Errorf("%d mails, counted %v", len(w.mta.mails()), w.count)
+				}
+			})
+		})
+	}
+}
+
+// TestMerge checks that a wave becomes one report at once and one an hour.
+func TestMerge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, func(o *Options, _ *store) { o.Domains = []policy.Pattern{"shop.example"} })
+		for range 10 {
+			w.sender.Offer(incident("shop.example"))
+		}
+		synctest.Wait()
+		if len(w.mta.mails()) != 1 {
+			t.Fatalf("%d mails at once", len(w.mta.mails()))
+		}
+		time.Sleep(time.Hour + dueTime)
+		synctest.Wait()
+		if len(w.mta.mails()) != 2 || !strings.Contains(w.mta.mails()[1].text, "Incidents: 9\r\n") {
+			t.Errorf("%d mails after an hour", len(w.mta.mails()))
+		}
+	})
+}
+
+// TestUnwantedDomainsCostNoReports checks that domains that get no report do not use up those of the day.
+func TestUnwantedDomainsCostNoReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, func(o *Options, _ *store) { o.Total = 1 })
+		for i := range 100 {
+			w.sender.Offer(incident(dns.Name(fmt.Sprintf("forged%d.example", i))))
+		}
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if len(w.mta.mails()) != 1 {
+			t.Errorf("%d mails", len(w.mta.mails()))
+		}
+	})
+}
+
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, nil)
+		w.mta.result = submit.Result{Kind: submit.Refused, Code: 550, Enhanced: "5.1.1", Reply: "550 5.1.1 no such user"}
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if s := w.store.entries["ruf@shop.example"]; !s.Suppressed(time.Now()) || w.count["sent refused"] != 1 {
+			t.Errorf("%+v, %v", s, w.count)
+		}
+	})
+}
+
+// TestOfferNeverBlocks fills the queue of a sender that does not run.
+func TestOfferNeverBlocks(t *testing.T) {
+	s, err := New(Options{Store: &store{}, Resolver: nameserver.Zone(t, ""), Submit: &mta{}, Identity: dispatch.Identity{Domain: "isp.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 * maxQueued {
+		s.Offer(incident("shop.example"))
+	}
+	if s.Dropped() != 2*maxQueued {
+		t.Errorf("%d dropped", s.Dropped())
+	}
+}
+
+// TestBounds checks that the memory does not grow with what strangers make up.
+func TestBounds(t *testing.T) {
+	s, err := New(Options{Store: &store{}, Resolver: nameserver.Zone(t, ""), Submit: &mta{}, Identity: dispatch.Identity{Domain: "isp.example"}, Settings: destination.Settings{Send: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxKnown + 10 {
+		s.wanted(t.Context(), dns.Name(fmt.Sprintf("d%d.example", i)))
+	}
+	if len(s.known) > maxKnown {
+		t.Errorf("%d domains remembered", len(s.known))
+	}
+	first := s.remember("a@b.example")
+	for range maxAddresses {
+		s.remember("c@d.example")
+	}
+	if _, ok := s.Address(first); ok || len(s.addresses) != maxAddresses || len(s.order) != maxAddresses {
+		t.Errorf("%d addresses remembered", len(s.addresses))
+	}
+}
+
+// TestKnownTime checks that a domain that was not established is asked about again after an hour.
+func TestKnownTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, func(_ *Options, s *store) { s.seen = report.Seen{} })
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		w.store.seen = report.Seen{PassDays: 9, FirstPass: 1}
+		time.Sleep(maxKnownTime - time.Second)
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if n := len(w.mta.mails()); n != 0 {
+			t.Errorf("%d mails within the hour", n)
+		}
+		time.Sleep(time.Second)
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if n := len(w.mta.mails()); n != 1 {
+			t.Errorf("%d mails after the hour", n)
+		}
+	})
+}
+
+// slow is a resolver that never answers.
+type slow struct{ dns.LookupOnly }
+
+func (slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	<-ctx.Done()
+	return dns.Answer{}, dns.OutOfTime(slow{}, ctx.Err(), name, typ)
+}
+
+func TestSlowDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, func(o *Options, _ *store) { o.Resolver = slow{} })
+		begin := time.Now()
+		if w.sender.wanted(t.Context(), "shop.example") || time.Since(begin) != maxDecide {
+			t.Errorf("decided after %v", time.Since(begin))
+		}
+	})
+}
+
+// TestSlowMTA checks how long an MTA that does not answer can hold up the other reports, and the stop.
+func TestSlowMTA(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, nil)
+			w.mta.hang = true
+			begin := time.Now()
+			w.sender.Offer(incident("shop.example"))
+			synctest.Wait()
+			want := maxSubmit
+			if stop {
+				want = dispatch.DefaultDrain
+			} else {
+				time.Sleep(maxSubmit)
+				synctest.Wait()
+			}
+			w.stop()
+			<-w.finished
+			if long := time.Since(begin); long != want {
+				t.Errorf("stop %v: ended after %v, want %v", stop, long, want)
+			}
+		})
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	if _, err := New(Options{}); err == nil {
+		t.Error("accepted")
+	}
+}
