@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"sekimori/internal/dns"
@@ -104,7 +105,11 @@ func (d *Dispatcher) finished(r *run, o report.Outcome) {
 			d.o.Events.Withheld(w)
 		}
 	}
-	d.o.Log.Info("a report is done", "domain", r.job.Policy.Domain, "report_id", r.job.ReportID, "outcome", o.Word, "reason", o.Reason)
+	level := slog.LevelDebug // a withheld report is in the metrics and in the list of reports
+	if final(o.Word) {
+		level = slog.LevelInfo
+	}
+	d.o.Log.Log(r.work, level, "a report is done", "domain", r.job.Policy.Domain, "report_id", r.job.ReportID, "outcome", o.Word, "reason", o.Reason)
 }
 
 // keepLease renews the lease until the work ends. If the lease is lost, or could not be renewed until
