@@ -107,6 +107,7 @@ var floors = map[string]floor{
 	"internal/consent":   parts,
 	"internal/telemetry": parts,
 	"internal/recent":    parts,
+	"internal/collect":   parts,
 	"internal/status":    parts,
 	"internal/submit":    parts,
 	"internal/bounce":    parts,
@@ -207,6 +208,7 @@ var sameFloor = map[string][]string{
 	// recent kept.
 	"internal/explain": {"internal/judge", "internal/label", "internal/recent"},
 	"internal/recent":  {"internal/judge"}, // it keeps Decisions of package judge
+	"internal/collect": {"internal/judge"}, // it counts Decisions of package judge
 	// Package filter translates milter events into a Case and edits into milter replies, and tells
 	// package topology what it sees.
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -227,8 +226,8 @@ func (k *checker) reportMail(m ReportMail) {
 	if (m.User == "") != (m.PasswordFile == "") {
 		k.add(path+"user", "user and password_file are set together, or neither")
 	}
-	if m.User != "" && m.TLS != TLSRequired && !loopback(m.Server) {
-		k.add(path+"tls", "a password is sent only over TLS to a server with a valid certificate; write tls: required")
+	if m.User != "" && m.TLS == TLSNone {
+		k.add(path+"tls", "a password is sent only over TLS; write tls: required")
 	}
 	k.localPart(path+"from", m.From)
 	k.localPart(path+"bounce", m.Bounce)
@@ -313,13 +312,4 @@ func dotAtom(s string) bool {
 		}
 	}
 	return true
-}
-
-// loopback reports whether HOST:PORT is on this host.
-func loopback(server string) bool {
-	host, _, _ := strings.Cut(server, ":")
-	if at, err := netip.ParseAddrPort(server); err == nil {
-		return at.Addr().IsLoopback()
-	}
-	return host == "localhost"
 }

@@ -45,7 +45,7 @@ func TestGoodInput(t *testing.T) {
 		"report: {aggregate: {never: [%s]}}":               {"a.example", ".a.example", "'@a.example'", "a@a.example"},
 		"report: {mail: {bounces: %s}}":                    {"''", "'unix:/run/x'", "'inet:127.0.0.1:24'", "{address: 'unix:/x', group: postfix}"},
 		"report: {mail: {tls: %s}}":                        {"opportunistic", "required", "none"},
-		"report: {mail: {server: 'localhost:25', user: u, password_file: /x, tls: %s}}": {"opportunistic", "required", "none"},
+		"report: {mail: {server: 'localhost:25', user: u, password_file: /x, tls: %s}}": {"opportunistic", "required"},
 		"listen: ['%s']": {"inet:127.0.0.1:0", "inet:8891@127.0.0.1", "inet6:[::1]:8891", "inet6:8891@[::1]",
 			"inet::8891", "unix:/run/x", "local:/run/x", "systemd:", "systemd:milter"},
 		"listen: [{address: 'unix:/x', %s}]": {"mode: 0660", "mode: 0o660", "mode: '0660'", "group: postfix", "group: 113",

@@ -1,0 +1,217 @@
+// Package collect counts messages for DMARC reports. It takes what every message tells
+// (report.Observation) from a bounded queue, adds up equal rows, and writes them to the store in
+// batches. A message never waits: if the queue is full, its observation is dropped and counted.
+//
+//	Decided -> queue -> one goroutine adds up -> one goroutine writes -> store
+//	                                                     |  store away
+//	                                                     v
+//	                                                   spool -> a third goroutine drains it -> store
+//
+// Only PostgreSQL has a spool. Without one, rows stay in memory while the store fails, up to a limit.
+package collect
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
+	"sekimori/internal/judge"
+	"sekimori/internal/mailaddr"
+	"sekimori/internal/policy"
+	"sekimori/internal/report"
+)
+
+const (
+	// maxQueue is the number of observations that wait to be added up: three seconds of 5,000
+	// messages a second.
+	maxQueue = 16384
+	// maxQueueOctets is their size. Senders choose how long an observation is.
+	maxQueueOctets = 16 << 20
+	// maxWritten is how many domains of one message's recipients are remembered as written to.
+	maxWritten = 20
+)
+
+// Settings are what a reload of the configuration can change.
+type Settings struct {
+	Interval     time.Duration // length of a window; a divisor of 24 h
+	Spread       time.Duration
+	Organization string
+	MaxRows      int64 // of a job
+	EnvelopeTo   bool
+	// Correspondents says that the domains to which authenticated users write are remembered.
+	Correspondents bool
+	Domain         dns.Name // of our report mail, or ""
+}
+
+// Options are what a Collector needs.
+type Options struct {
+	// Store returns the store, or nil as long as it is not open. It must not block.
+	Store func() report.Store
+	// Spool takes batches while the store fails. It may be nil.
+	Spool *Spool
+	// Every is the time between two writes.
+	Every time.Duration
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Collector is a filter.Observer. Its methods may be called by several goroutines at a time.
+type Collector struct {
+	o        Options
+	settings atomic.Pointer[Settings]
+	counts   Counts
+
+	queue  chan observed
+	octets atomic.Int64 // of the observations in the queue
+	// closing guards closed. Decided holds it shared while it sends, so that nothing is sent after
+	// Stop has closed the queue.
+	closing sync.RWMutex
+	closed  bool
+
+	batches                chan report.Batch // to the writer; taken one at a time
+	idle                   chan struct{}     // from the writer, after each batch
+	busy                   atomic.Bool       // the writer has a batch
+	writing                atomic.Int64      // rows of that batch
+	stop                   context.Context   // ends when the writers must give up
+	giveUp                 context.CancelFunc
+	adder, writer, drainer sync.WaitGroup
+}
+
+// observed is an element of the queue. Either obs or wrote is set.
+type observed struct {
+	obs    *report.Observation
+	wrote  []dns.Name // domains to which a user of ours wrote
+	octets int64
+}
+
+// New returns a Collector that runs in the background until Stop.
+func New(o Options, s Settings) *Collector {
+	c := &Collector{o: o, queue: make(chan observed, maxQueue), batches: make(chan report.Batch), idle: make(chan struct{}, 1)}
+	c.stop, c.giveUp = context.WithCancel(context.Background())
+	c.Set(s)
+	c.adder.Go(c.add)
+	c.writer.Go(c.write)
+	if o.Spool != nil {
+		c.drainer.Go(c.drain)
+	}
+	return c
+}
+
+// Set changes the settings. What is in the queue is added up by the new settings.
+func (c *Collector) Set(s Settings) { c.settings.Store(&s) }
+
+// Counts returns what has been counted since the start.
+func (c *Collector) Counts() *Counts { return &c.counts }
+
+// Decided takes the observation of a message. It never blocks, and starts no goroutine.
+func (c *Collector) Decided(d *judge.Decision, _ time.Duration) {
+	s := c.settings.Load()
+	if d.Evaluation == nil {
+		if s.Correspondents && d.Skipped == policy.ReasonAuthenticated {
+			c.wrote(d, s)
+		}
+		return
+	}
+	obs, ok := report.Observe(d.Evaluation, d.Verdict, report.Options{EnvelopeTo: s.EnvelopeTo})
+	if ok {
+		c.put(observed{obs: &obs, octets: size(&obs)})
+	}
+}
+
+// wrote takes the domains of the recipients of a user's message. Neither bounces nor our report mail
+// count: a report must not establish the domain that it is sent to.
+func (c *Collector) wrote(d *judge.Decision, s *Settings) {
+	from, err := mailaddr.ParsePath(d.Envelope.MailFrom)
+	if err != nil || from.Domain == "" || s.Domain != "" && from.Domain == s.Domain {
+		return
+	}
+	var to []dns.Name
+	for _, r := range d.Envelope.Recipients {
+		path, err := mailaddr.ParsePath(r)
+		if err != nil || path.Domain == "" {
+			continue
+		}
+		to = append(to, dns.Name(strings.Clone(string(path.Domain))))
+		if owner := suffix.Owner(path.Domain); owner != "" && owner != path.Domain {
+			to = append(to, dns.Name(strings.Clone(string(owner)))) // whose policy a subdomain has
+		}
+		if len(to) >= maxWritten {
+			break
+		}
+	}
+	if len(to) > 0 {
+		c.put(observed{wrote: to, octets: maxWritten * 64})
+	}
+}
+
+func (c *Collector) put(o observed) {
+	c.closing.RLock()
+	defer c.closing.RUnlock()
+	if c.closed || c.octets.Add(o.octets) > maxQueueOctets {
+		c.refuse(o, !c.closed)
+		return
+	}
+	select {
+	case c.queue <- o:
+		if o.obs != nil {
+			c.counts.Queued.Add(1)
+		}
+	default:
+		c.refuse(o, true)
+	}
+}
+
+// refuse counts an observation that does not fit. A user's correspondents are not counted: nothing is
+// wrong in a report without them.
+func (c *Collector) refuse(o observed, taken bool) {
+	if taken {
+		c.octets.Add(-o.octets)
+	}
+	if o.obs != nil {
+		c.counts.Dropped.Add(1)
+		c.counts.LostQueue.Add(1)
+	}
+}
+
+// Stop takes no more observations, writes what is there, and ends. When ctx ends, what could not be
+// written is counted as lost. With a spool, what the store does not take is in the spool then.
+func (c *Collector) Stop(ctx context.Context) {
+	c.closing.Lock()
+	stopped := c.closed
+	c.closed = true
+	if !stopped {
+		close(c.queue)
+	}
+	c.closing.Unlock()
+	if stopped {
+		return
+	}
+	free := context.AfterFunc(ctx, c.giveUp)
+	defer free()
+	c.adder.Wait()
+	c.writer.Wait()
+	c.giveUp() // ends the drain; what it has under way stays in the spool
+	c.drainer.Wait()
+}
+
+// fixedOctets is about what an observation takes without its strings.
+const fixedOctets = 700
+
+// size returns about how much memory an observation takes, in octets.
+func size(o *report.Observation) int64 {
+	return fixedOctets + int64(len(o.Policy.Domain)+len(o.Policy.FO)+len(o.Policy.Invalid)) + textSize(&o.Row)
+}
+
+// textSize returns the octets of what differs in length between rows.
+func textSize(r *report.Row) int64 {
+	n := len(r.HeaderFrom) + len(r.EnvelopeFrom) + len(r.EnvelopeTo) + len(r.AuthSPF.Domain) + 32*len(r.Reasons)
+	for i := range r.AuthDKIM {
+		n += 64 + len(r.AuthDKIM[i].Domain) + len(r.AuthDKIM[i].Selector)
+	}
+	return int64(n)
+}
