@@ -132,7 +132,7 @@ func TestDashboardIsWhole(t *testing.T) {
 			t.Errorf("panel %q: wants a description, a query and the chosen data source", p.Title)
 		}
 	}
-	if want := "Is it well? What is it deciding? Who is being spoofed?"; strings.Join(rows, " ") != want {
+	if want := "Is it well? What is it deciding? Who is being spoofed? Do reports go out?"; strings.Join(rows, " ") != want {
 		t.Errorf("rows %q, want %q", rows, want)
 	}
 }
@@ -299,6 +299,10 @@ var drawn = map[string]string{
 	"SekimoriMemoryNearLimit":   "How near the limits",
 	"SekimoriHoldingMany":       "Put on hold within an hour",
 	"SekimoriRejectsRising":     "Rejects, and a week before",
+
+	"SekimoriReportsPending":     "The report that waits longest",
+	"SekimoriReportSpoolFilling": "How full the spool is",
+	"SekimoriReportBounces":      "Bounces of a day",
 }
 
 // TestDashboardDrawsThresholds checks that each panel in drawn has a line at the threshold of the

@@ -212,9 +212,9 @@ var sameFloor = map[string][]string{
 	// Package filter translates milter events into a Case and edits into milter replies, and tells
 	// package topology what it sees.
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},
-	// Package telemetry counts and logs Decisions and what package topology noticed; its tests make a
-	// Decision with edits.
-	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label"},
+	// Package telemetry counts and logs Decisions, what package topology noticed and what package collect
+	// counted; its tests make a Decision with edits.
+	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},

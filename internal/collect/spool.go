@@ -245,3 +245,6 @@ func (s *Spool) Full() bool {
 
 // Close lets another daemon open the spool.
 func (s *Spool) Close() error { return s.lock.Close() }
+
+// Limit returns the largest size of all files together.
+func (s *Spool) Limit() int64 { return s.size }
