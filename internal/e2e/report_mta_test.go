@@ -81,6 +81,23 @@ func (p *own) log(t *testing.T) string {
 	return string(text)
 }
 
+// documentedLines returns the lines of an example in deploy/docs/reports.md, from the line that begins with first, for the domain of the
+// tests.
+func documentedLines(t *testing.T, first string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../deploy/docs/reports.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const indent = "    "
+	_, rest, ok := strings.Cut(string(page), "\n"+indent+first)
+	if !ok {
+		t.Fatalf("no example that begins with %s", first)
+	}
+	text, _, _ := strings.Cut(rest, "\n\n")
+	return strings.ReplaceAll(first+strings.ReplaceAll(text, "\n"+indent, "\n")+"\n", "dmarc.isp.example", reportDomain)
+}
+
 // inbox is where the instance delivers mail of the domain readerDomain.
 func (p *own) inbox() *inbox { return newInbox(filepath.Join(p.dir, "mail", "inbox")) }
 
@@ -139,18 +156,10 @@ func startReader(t *testing.T) *own {
 	return startOwn(t, "mx."+readerDomain, readerCF, "")
 }
 
-// operatorCF makes a Postfix the operator's, as deploy/docs/reports.md describes it: reports come in, mail for
-// readerDomain goes to another Postfix, and bounces go to the daemon.
+// operatorCF makes a Postfix the operator's, together with the lines of deploy/docs/reports.md: reports come in, bounces go
+// to the daemon, and all other mail goes to the reader.
 const operatorCF = `
-recipient_delimiter = +
-relay_domains = ` + reportDomain + `
-relay_recipient_maps = inline:{{dmarc-bounce@` + reportDomain + ` = ok}}
-transport_maps = inline:{
-  {` + readerDomain + ` = smtp:[READERHOST]:READERPORT},
-  {dmarc-bounce@` + reportDomain + ` = lmtp:unix:sekimori/bounces.sock}}
-smtpd_restriction_classes = only_bounces
-only_bounces = check_sender_access inline:{{<> = permit}}, reject
-smtpd_recipient_restrictions = check_recipient_access inline:{{dmarc-bounce@` + reportDomain + ` = only_bounces}}
+relayhost = [READERHOST]:READERPORT
 smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
 `
 
@@ -159,7 +168,7 @@ func startOperator(t *testing.T, reader *own) (p *own, encrypted, login, bounces
 	t.Helper()
 	encrypted, login = loopback.Address(t), loopback.Address(t)
 	host, port, _ := net.SplitHostPort(reader.smtp)
-	main := strings.NewReplacer("READERHOST", host, "READERPORT", port).Replace(operatorCF)
+	main := strings.NewReplacer("READERHOST", host, "READERPORT", port).Replace(operatorCF) + documentedLines(t, "recipient_delimiter = +")
 	p = startOwn(t, "mx.isp.test", main, encrypted+" inet n - n - - smtpd -o smtpd_tls_security_level=may\n"+
 		login+" inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_type=dovecot -o smtpd_sasl_path=DIR/auth"+
 		" -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")

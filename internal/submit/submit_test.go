@@ -253,6 +253,7 @@ func TestEnvelope(t *testing.T) {
 		func(e *submit.Envelope) { e.To = "a@b.test\r\nRCPT TO:<c@d.test" },
 		func(e *submit.Envelope) { e.To = "a@b.test> NOTIFY=NEVER" },
 		func(e *submit.Envelope) { e.To = "a b@b.test" },
+		func(e *submit.Envelope) { e.To = "a<b@b.test" },
 		func(e *submit.Envelope) { e.From = "\x00@b.test" },
 		func(e *submit.Envelope) { e.From = "\xff@b.test" },
 		func(e *submit.Envelope) { e.To = "ü@b.test" },
