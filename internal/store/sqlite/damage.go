@@ -62,9 +62,11 @@ func explain(path string, err error) error {
 // read all pages now would make the start of the daemon wait for the disk.
 func (d *DB) whole(ctx context.Context) error {
 	var busy, inLog, copied int64
-	// First all pages must be in the file itself. A reader beside us can prevent that.
-	if err := d.w.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &inLog, &copied); err != nil {
+	// First all pages must be in the file itself. A reader beside us can prevent that, and a full disk.
+	if err := d.w.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &inLog, &copied); damaged(err) || ctx.Err() != nil {
 		return err
+	} else if err != nil || busy != 0 {
+		return nil
 	}
 	var pages, size int64
 	if err := d.w.QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
@@ -77,7 +79,7 @@ func (d *DB) whole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if busy == 0 && info.Size() < pages*size {
+	if info.Size() < pages*size {
 		return fmt.Errorf("%w: it has %d octets instead of %d", errDamaged, info.Size(), pages*size)
 	}
 	return nil

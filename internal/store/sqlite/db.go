@@ -84,20 +84,13 @@ func OpenBeside(ctx context.Context, path string) (*DB, error) {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	d := &DB{path: path}
-	if err := d.connect(ctx); err != nil {
+	if err := d.connect(ctx, func(found int) error {
+		if found < len(migrations) {
+			return errors.New("it is from an older version of sekimori; the daemon of this version converts it when it starts")
+		}
+		return nil
+	}); err != nil {
 		return nil, err
-	}
-	found, err := schemaOf(ctx, d.r)
-	switch {
-	case err != nil:
-	case found < len(migrations):
-		err = fmt.Errorf("sqlite: %s is from an older version of sekimori; the daemon of this version converts it when it starts", path)
-	case found > len(migrations):
-		err = newer(path, found)
-	}
-	if err != nil {
-		d.disconnect()
-		return nil, explain(path, err)
 	}
 	return d, nil
 }
@@ -119,12 +112,12 @@ func (d *DB) open(ctx context.Context) error {
 			return fmt.Errorf("sqlite: others may read the database: %w", err)
 		}
 	}
-	if err := d.connect(ctx); err != nil {
+	if err := d.connect(ctx, func(int) error { return nil }); err != nil {
 		return err
 	}
 	err = d.whole(ctx)
 	if err == nil {
-		err = migrate(ctx, d.w, d.path)
+		err = migrate(ctx, d.w, migrations)
 	}
 	if err != nil {
 		d.disconnect()
@@ -133,36 +126,49 @@ func (d *DB) open(ctx context.Context) error {
 	return nil
 }
 
-// connect opens the two pools.
-func (d *DB) connect(ctx context.Context) error {
+// connect opens the two pools. In between it looks at the schema: the file of another program, or of
+// another version, stays as it is.
+func (d *DB) connect(ctx context.Context, suits func(schema int) error) error {
 	pool := func(connections int, parameters string) (*sql.DB, error) {
 		// mode=rw, because the file exists: it was made with the right permissions. "immediate" makes a
 		// transaction wait for other writers at its beginning, where waiting cannot fail.
 		dsn := fmt.Sprintf("file:%s?mode=rw&_txlock=immediate&_dqs=0&_pragma=busy_timeout(%d)%s", (&url.URL{Path: d.path}).EscapedPath(), busy.Milliseconds(), parameters)
 		connector, err := sqlite.NewConnector(dsn)
 		if err != nil {
-			return nil, fmt.Errorf("sqlite: %w", err)
+			return nil, err
 		}
 		db := sql.OpenDB(connector)
 		db.SetMaxOpenConns(connections)
 		db.SetMaxIdleConns(connections)
-		if err := db.PingContext(ctx); err != nil {
-			db.Close()
-			return nil, explain(d.path, err)
-		}
 		return db, nil
 	}
-	var err error
-	// A power failure may take the last transactions with synchronous=NORMAL, but never damages the
-	// file. The WAL is copied into the file every 16 MiB, and cut to 64 MiB.
-	if d.w, err = pool(1, "&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(4000)"+
-		"&_pragma=journal_size_limit(67108864)"); err != nil {
-		return err
-	}
-	if d.r, err = pool(readers, "&_pragma=cache_size(-4096)&_pragma=query_only(1)"); err != nil {
+	err := func() (err error) {
+		if d.r, err = pool(readers, "&_pragma=cache_size(-4096)&_pragma=query_only(1)"); err != nil {
+			return err
+		}
+		found, err := schemaOf(ctx, d.r)
+		if err != nil {
+			return err
+		}
+		if found > len(migrations) {
+			return newer(found, len(migrations))
+		}
+		if err := suits(found); err != nil {
+			return err
+		}
+		// A power failure may take the last transactions with synchronous=NORMAL, but never damages the
+		// file. The WAL is copied into the file every 16 MiB, and cut to 64 MiB.
+		if d.w, err = pool(1, "&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=cache_size(-16384)&_pragma=wal_autocheckpoint(4000)"+
+			"&_pragma=journal_size_limit(67108864)"); err != nil {
+			return err
+		}
+		return d.w.PingContext(ctx)
+	}()
+	if err != nil {
 		d.disconnect()
+		return explain(d.path, err)
 	}
-	return err
+	return nil
 }
 
 // disconnect closes both pools.

@@ -83,12 +83,12 @@ func schemaOf(ctx context.Context, q querier) (int, error) {
 	return version, err
 }
 
-func newer(path string, found int) error {
-	return fmt.Errorf("sqlite: %s has schema %d, which is from a newer version of sekimori; this version knows schemas up to %d", path, found, len(migrations))
+func newer(found, known int) error {
+	return fmt.Errorf("it has schema %d, which is from a newer version of sekimori; this version knows schemas up to %d", found, known)
 }
 
-// migrate brings the schema up to date in one transaction.
-func migrate(ctx context.Context, db *sql.DB, path string) error {
+// migrate applies the migrations that the database lacks, in one transaction.
+func migrate(ctx context.Context, db *sql.DB, migrations []string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func migrate(ctx context.Context, db *sql.DB, path string) error {
 	case err != nil:
 		return err
 	case found > len(migrations):
-		return newer(path, found)
+		return newer(found, len(migrations))
 	case found == len(migrations):
 		return nil
 	case found == 0:
