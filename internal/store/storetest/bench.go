@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func benchmarkAdd(b *testing.B, s report.Store, fresh bool) {
 		return Batch("", tallies...)
 	}
 	known := batch(0)
-	n := 0
+	n, spent := 0, time.Duration(0)
 	for b.Loop() {
 		next := known
 		if fresh {
@@ -39,12 +40,24 @@ func benchmarkAdd(b *testing.B, s report.Store, fresh bool) {
 			b.StartTimer()
 		}
 		next.ID = fmt.Sprint(n)
+		begin := processor(b)
 		if err := s.Add(b.Context(), Noon(), next); err != nil {
 			b.Fatal(err)
 		}
+		spent += processor(b) - begin
 		n++
 	}
 	b.ReportMetric(float64(n*size*domains)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(n*size*domains)/spent.Seconds(), "rows/cpu-s") // of this process; the same on a busy machine
+}
+
+// processor returns the CPU time of this process.
+func processor(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // benchmarkClaim claims and finishes jobs, of which 100,000 wait.
@@ -89,7 +102,7 @@ func benchmarkMillion(b *testing.B, s report.Store) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	before, peak := memory(b), int64(0)
+	before, peak, begun := memory(b), int64(0), processor(b)
 	for b.Loop() {
 		n := 0
 		for _, err := range s.Rows(b.Context(), all[0].ID) {
@@ -105,6 +118,7 @@ func benchmarkMillion(b *testing.B, s report.Store) {
 		}
 	}
 	b.ReportMetric(float64(number*b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(number*b.N)/(processor(b)-begun).Seconds(), "rows/cpu-s")
 	b.ReportMetric(float64(number)/added.Seconds(), "added/s")
 	b.ReportMetric(float64(peak)/(1<<20), "MiB")
 	if peak > 64<<20 {
