@@ -55,7 +55,7 @@ configuration that cannot be read.`,
 				var s status.Status
 				return &s, client.Get(ctx, app.StatusPath, nil, &s)
 			}
-			return report(cmd, doctor.Run(cmd.Context(), o), asJSON)
+			return printFindings(cmd, doctor.Run(cmd.Context(), o), asJSON)
 		},
 	}
 	at.add(cmd)
@@ -80,8 +80,8 @@ func existing(paths ...string) error {
 	return nil
 }
 
-// report prints r. The returned error has the exit code 1 if r has findings.
-func report(cmd *cobra.Command, r *doctor.Report, asJSON bool) error {
+// printFindings prints r. The returned error has the exit code 1 if r has findings.
+func printFindings(cmd *cobra.Command, r *doctor.Report, asJSON bool) error {
 	var err error
 	if asJSON {
 		err = writeJSON(cmd.OutOrStdout(), r)

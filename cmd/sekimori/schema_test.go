@@ -23,6 +23,7 @@ import (
 	"sekimori/internal/probe"
 	"sekimori/internal/recent"
 	"sekimori/internal/replay"
+	"sekimori/internal/reporting"
 	"sekimori/internal/status"
 	"sekimori/internal/trait"
 )
@@ -43,6 +44,11 @@ var documents = []struct {
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
 	{"sekimori held --json", reflect.TypeFor[holdqueue.List]()},
+	{"sekimori report list --json", reflect.TypeFor[reporting.List]()},
+	{"sekimori report show --json", reflect.TypeFor[reporting.Shown]()},
+	{"sekimori report send --json", reflect.TypeFor[reporting.Sent]()},
+	{"sekimori report suppress list --json", reflect.TypeFor[reporting.Suppressions]()},
+	{"sekimori report check --json", reflect.TypeFor[reporting.Check]()},
 	{"verdict", reflect.TypeFor[policy.Verdict]()},
 	{"evaluation", reflect.TypeFor[msgauth.Evaluation]()},
 }
