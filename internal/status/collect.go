@@ -35,7 +35,7 @@ type Options struct {
 	DNS        func() resolver.Counts
 	LogDropped func() int       // returns the number of records that the log has lost
 	Topology   *topology.Watch  // may be nil
-	Reports    func() *Reports  // returns nil if the daemon has no store
+	Reports    func() *Reports  // returns nil if the daemon has no store, or has not read it yet
 	Now        func() time.Time // nil means time.Now
 }
 

@@ -143,10 +143,10 @@ func (r *Reports) Withheld() map[string]int64 {
 	return out
 }
 
-// lines writes the lines about reports. r may be nil: the daemon has no store.
+// lines writes the lines about reports. r is nil if the daemon has no store, or has not read it yet.
 func (r *Reports) lines(line func(label, format string, args ...any)) {
 	if r == nil {
-		line("reports", "no store; nothing is kept")
+		line("reports", "no store (store.url), or it was not read yet")
 		return
 	}
 	sending := "sending"

@@ -85,7 +85,7 @@ func TestReportLines(t *testing.T) {
 		r    *Reports
 		want []string
 	}{
-		{"no store", nil, []string{"reports        no store; nothing is kept\n"}},
+		{"no store", nil, []string{"reports        no store (store.url), or it was not read yet\n"}},
 		{"new", SummarizeReports(report.Summary{FirstDay: report.Day(midnight.Unix() / 86400)}, nil, false, midnight), []string{
 			"only collecting, report.aggregate.send is false; 0 waiting with 0 rows; first reports on 2026-12-05, when", "last reports   none yet\n",
 			"withheld       none; 0 destinations"}},

@@ -54,7 +54,7 @@ type Status struct {
 	// Shadow counts messages by two verdicts: the verdict of the policy in effect, and the
 	// verdict of the candidate policy (the settings below "shadow" in the configuration).
 	Shadow []Series `json:"shadow"`
-	// Reports is missing if the daemon has no store.
+	// Reports is missing if the daemon has no store, or has not read it yet.
 	Reports *Reports `json:"reports,omitempty"`
 }
 
