@@ -137,7 +137,7 @@ func (a *adder) find(p *place, policy report.Policy, id int64, w report.Window) 
 	if err != nil {
 		return false, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err has the error
 	number := 0
 	var newest place
 	var newestOpen bool

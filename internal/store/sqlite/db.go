@@ -175,7 +175,7 @@ func (d *DB) connect(ctx context.Context, suits func(schema int) error) error {
 func (d *DB) disconnect() {
 	for _, db := range []*sql.DB{d.r, d.w} {
 		if db != nil {
-			db.Close()
+			_ = db.Close() // what was committed is stored
 		}
 	}
 	d.w, d.r = nil, nil

@@ -59,7 +59,7 @@ func expireJobs(ctx context.Context, tx *sql.Tx, now time.Time, keep time.Durati
 	if err != nil {
 		return false, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err has the error
 	var jobs []int64
 	for rows.Next() {
 		var id int64

@@ -152,7 +152,7 @@ func readPage(ctx context.Context, q *sql.DB, page []report.Row, job int64, afte
 	if err != nil {
 		return page, after, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err has the error
 	var key, detail sql.RawBytes
 	var n int64
 	for rows.Next() {
@@ -217,7 +217,7 @@ func collect[T any](ctx context.Context, q *sql.DB, scan func(scanner) (T, error
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err has the error
 	for rows.Next() {
 		x, err := scan(rows)
 		if err != nil {

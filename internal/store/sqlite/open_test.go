@@ -250,6 +250,9 @@ func TestDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
+			if cut := name == "half" || name == "no last page" || name == "within a page"; cut && told == 0 {
+				t.Error("a file that was cut is not noticed at the start")
+			}
 			for tries := 0; told == 0 && tries < 3; tries++ { // use it until it is noticed
 				if err := use(t.Context(), d); err != nil {
 					t.Log("noticed in use: ", err)

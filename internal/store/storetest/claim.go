@@ -167,14 +167,16 @@ func testRows(t *testing.T, s report.Store) {
 	j := onlyJob(t, s, report.Filter{Domain: "shop.example"})
 	for _, stop := range []int{1, number - 1} {
 		n := 0
-		for range s.Rows(t.Context(), j.ID) {
+		for _, err := range s.Rows(t.Context(), j.ID) {
+			ok(t, err)
 			if n++; n == stop {
 				break
 			}
 		}
 	}
 	for range 100 { // what an early end leaves open would run out
-		for range s.Rows(t.Context(), j.ID) {
+		for _, err := range s.Rows(t.Context(), j.ID) {
+			ok(t, err)
 			break
 		}
 	}

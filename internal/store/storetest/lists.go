@@ -166,7 +166,7 @@ func testExpire(t *testing.T, s report.Store) {
 		Tally(Policy("b.example"), Day(0), Rows(0, 20)), Tally(Policy("c.example"), Day(0), Rows(0, 10)), Tally(Policy("d.example"), Day(0), Rows(0, 3))))
 	now := closed(Day(0))
 	a, b := claim(t, s, now, "x"), claim(t, s, now, "x")
-	for _, j := range []report.Job{a, b} {
+	for _, j := range []report.Job{b, a} { // the job that goes has the last id
 		_, err := s.SetDelivery(ctx, report.Delivery{Job: j.ID, Address: "rua@shop.example"})
 		ok(t, err)
 	}
