@@ -112,6 +112,7 @@ var floors = map[string]floor{
 	"internal/submit":    parts,
 	"internal/bounce":    parts,
 
+	"internal/store/postgres":  parts,
 	"internal/store/sqlite":    parts,
 	"internal/store/storetest": parts, // for tests only
 
@@ -161,7 +162,8 @@ var floors = map[string]floor{
 // obvious.
 var sameFloor = map[string][]string{
 	// The tests of a store run the suite for all stores.
-	"internal/store/sqlite": {"internal/store/storetest"},
+	"internal/store/postgres": {"internal/store/storetest"},
+	"internal/store/sqlite":   {"internal/store/storetest"},
 
 	// Packages dns, authres, smtp, taglist, term and milter use package printable to make text from
 	// strangers safe to print, or to ask whether text is ASCII.

@@ -283,6 +283,7 @@
 //	spf.maxMacros                       128        macros of a term                        -                     the client chooses the text that each copies
 //	taglist.MaxLen                      1048576    octets                                  -                     a header field is shorter
 //	taglist.MaxTags                     128        tags                                    -                     the registries have about fifteen
+//	store/postgres.maxName              253        octets of a domain                      -                     a domain name has no more, and an index takes 2,700
 //	submit.maxAddress                   254        octets of an address                    -                     RFC 5321 §4.5.3.1.3, without its angle brackets
 //	submit.maxID                        100        octets of an envelope id                -                     RFC 3461 §4.4
 //	submit.maxPassword                  4096       octets of a password file               -                     it may be the wrong file
