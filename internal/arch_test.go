@@ -209,8 +209,8 @@ var sameFloor = map[string][]string{
 	// Package explain explains a Decision with its edits, and reads the Decisions that package
 	// recent kept.
 	"internal/explain": {"internal/judge", "internal/label", "internal/recent"},
-	"internal/recent":  {"internal/judge"}, // it keeps Decisions of package judge
-	"internal/collect": {"internal/judge"}, // it counts Decisions of package judge
+	"internal/recent":  {"internal/judge"},                   // it keeps Decisions of package judge
+	"internal/collect": {"internal/judge", "internal/label"}, // it counts Decisions of package judge
 	// Package filter translates milter events into a Case and edits into milter replies, and tells
 	// package topology what it sees.
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},

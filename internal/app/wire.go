@@ -98,11 +98,13 @@ func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), e
 // newJudge makes the judge of a configuration. This judge does not ask for the consent of
 // recipients until askRecipients is called.
 func newJudge(cfg *config.Config, v *msgauth.Verifier, rules policy.Config, shadow *policy.Config) *judge.Judge {
-	return &judge.Judge{
+	j := &judge.Judge{
 		Verifier: v, Policy: rules, Shadow: shadow, Label: labels(cfg),
 		Trusted: cfg.Trusted.Contains, TrustAuthenticated: cfg.Trusted.Authenticated, Relays: relays(cfg.Trusted.Relays),
 		MaxFields: cfg.Limits.HeaderFields, MaxHeaderBytes: int(cfg.Limits.HeaderBytes),
 	}
+	forReports(j, cfg)
+	return j
 }
 
 func relays(list []config.Relay) (out []judge.Relay) {

@@ -22,6 +22,7 @@ import (
 	"sekimori/internal/dns/suffix"
 	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/report"
 )
@@ -32,6 +33,9 @@ const (
 	maxQueue = 16384
 	// maxQueueOctets is their size. Senders choose how long an observation is.
 	maxQueueOctets = 16 << 20
+	// maxUnfinished is how many messages wait for results that come after their reply, as many as in
+	// package msgauth.
+	maxUnfinished = 256
 	// maxWritten is how many domains of one message's recipients are remembered as written to.
 	maxWritten = 20
 )
@@ -66,20 +70,22 @@ type Collector struct {
 	settings atomic.Pointer[Settings]
 	counts   Counts
 
-	queue  chan observed
-	octets atomic.Int64 // of the observations in the queue
-	// closing guards closed. Decided holds it shared while it sends, so that nothing is sent after
-	// Stop has closed the queue.
+	unfinished chan *judge.Decision // messages with a Whole
+	queue      chan observed
+	octets     atomic.Int64 // of the observations in the queue
+	// closing guards closed and ended. Who sends to a channel holds it shared, so that nothing is sent
+	// after Stop has closed the channel.
 	closing sync.RWMutex
-	closed  bool
+	closed  bool // unfinished is
+	ended   bool // the queue is
 
-	batches                chan report.Batch // to the writer; taken one at a time
-	idle                   chan struct{}     // from the writer, after each batch
-	busy                   atomic.Bool       // the writer has a batch
-	writing                atomic.Int64      // rows of that batch
-	stop                   context.Context   // ends when the writers must give up
-	giveUp                 context.CancelFunc
-	adder, writer, drainer sync.WaitGroup
+	batches                        chan report.Batch // to the writer; taken one at a time
+	idle                           chan struct{}     // from the writer, after each batch
+	busy                           atomic.Bool       // the writer has a batch
+	writing                        atomic.Int64      // rows of that batch
+	stop                           context.Context   // ends when the writers must give up
+	giveUp                         context.CancelFunc
+	waiter, adder, writer, drainer sync.WaitGroup
 }
 
 // observed is an element of the queue. Either obs or wrote is set.
@@ -91,9 +97,10 @@ type observed struct {
 
 // New returns a Collector that runs in the background until Stop.
 func New(o Options, s Settings) *Collector {
-	c := &Collector{o: o, queue: make(chan observed, maxQueue), batches: make(chan report.Batch), idle: make(chan struct{}, 1)}
+	c := &Collector{o: o, unfinished: make(chan *judge.Decision, maxUnfinished), queue: make(chan observed, maxQueue), batches: make(chan report.Batch), idle: make(chan struct{}, 1)}
 	c.stop, c.giveUp = context.WithCancel(context.Background())
 	c.Set(s)
+	c.waiter.Go(c.await)
 	c.adder.Go(c.add)
 	c.writer.Go(c.write)
 	if o.Spool != nil {
@@ -117,9 +124,47 @@ func (c *Collector) Decided(d *judge.Decision, _ time.Duration) {
 		}
 		return
 	}
-	obs, ok := report.Observe(d.Evaluation, d.Verdict, report.Options{EnvelopeTo: s.EnvelopeTo})
-	if ok {
-		c.put(observed{obs: &obs, octets: size(&obs)})
+	if d.Whole == nil || !c.later(d) {
+		c.observe(d, d.Evaluation)
+	}
+}
+
+// observe takes the observation of a message with this Evaluation.
+func (c *Collector) observe(d *judge.Decision, e *msgauth.Evaluation) {
+	obs, ok := report.Observe(e, d.Verdict, report.Options{
+		EnvelopeTo: c.settings.Load().EnvelopeTo, AboutReports: d.AboutReports, Spam: d.Spam,
+	})
+	if !ok {
+		return
+	}
+	if obs.Incomplete {
+		c.counts.Incomplete.Add(1)
+	}
+	c.put(observed{obs: &obs, octets: size(&obs)})
+}
+
+// later hands a message to await. It returns false if no more messages can wait; the row then says of
+// the missing results that nobody waited for them.
+func (c *Collector) later(d *judge.Decision) bool {
+	c.closing.RLock()
+	defer c.closing.RUnlock()
+	if c.closed {
+		return false
+	}
+	select {
+	case c.unfinished <- d:
+		return true
+	default:
+		return false
+	}
+}
+
+// await observes the messages whose results come after their reply. All of them are waited for at the
+// same time in package msgauth, for 2 s at most, so it does not matter that they are taken here one
+// after the other.
+func (c *Collector) await() {
+	for d := range c.unfinished {
+		c.observe(d, d.Whole.Wait(c.stop))
 	}
 }
 
@@ -152,8 +197,8 @@ func (c *Collector) wrote(d *judge.Decision, s *Settings) {
 func (c *Collector) put(o observed) {
 	c.closing.RLock()
 	defer c.closing.RUnlock()
-	if c.closed || c.octets.Add(o.octets) > maxQueueOctets {
-		c.refuse(o, !c.closed)
+	if c.ended || c.octets.Add(o.octets) > maxQueueOctets {
+		c.refuse(o, !c.ended)
 		return
 	}
 	select {
@@ -185,7 +230,7 @@ func (c *Collector) Stop(ctx context.Context) {
 	stopped := c.closed
 	c.closed = true
 	if !stopped {
-		close(c.queue)
+		close(c.unfinished)
 	}
 	c.closing.Unlock()
 	if stopped {
@@ -193,6 +238,11 @@ func (c *Collector) Stop(ctx context.Context) {
 	}
 	free := context.AfterFunc(ctx, c.giveUp)
 	defer free()
+	c.waiter.Wait()
+	c.closing.Lock()
+	c.ended = true
+	close(c.queue)
+	c.closing.Unlock()
 	c.adder.Wait()
 	c.writer.Wait()
 	c.giveUp() // ends the drain; what it has under way stays in the spool

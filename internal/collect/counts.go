@@ -5,6 +5,7 @@ import "sync/atomic"
 // Counts counts what became of the observations. Every field but the last two only grows.
 type Counts struct {
 	Queued, Dropped atomic.Int64 // observations that the queue took or refused
+	Incomplete      atomic.Int64 // observations with a result for which nobody waited
 	// Stored and Spooled count rows of batches that the store or the spool took. Rows of the spool are
 	// counted as stored when they are drained.
 	Stored, Spooled atomic.Int64

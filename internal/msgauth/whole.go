@@ -38,6 +38,11 @@ type Whole struct {
 func (w *Whole) Wait(ctx context.Context) *Evaluation {
 	select {
 	case <-w.done:
+		return w.whole // even if ctx has ended
+	default:
+	}
+	select {
+	case <-w.done:
 		return w.whole
 	case <-ctx.Done():
 		return w.shown

@@ -108,6 +108,7 @@ func RegisterCollect(reg prometheus.Registerer, c *collect.Counts, spool *collec
 	const ofObservations = "Messages that count in a DMARC report, by whether the queue took them."
 	counter(observations, ofObservations, "result", "queued", c.Queued.Load)
 	counter(observations, ofObservations, "result", "dropped", c.Dropped.Load)
+	counter("report_observations_incomplete_total", "Messages whose row lacks a result, because it was not waited for long enough.", "", "", c.Incomplete.Load)
 	const ofRows = "Rows of DMARC reports by where they went; dropped counts messages without a row."
 	counter(rows, ofRows, "result", "stored", c.Stored.Load)
 	counter(rows, ofRows, "result", "spooled", c.Spooled.Load)

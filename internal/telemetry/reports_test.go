@@ -57,6 +57,7 @@ func TestReports(t *testing.T) {
 	var counts collect.Counts
 	RegisterCollect(reg, &counts, nil)
 	counts.Queued.Add(5)
+	counts.Incomplete.Add(6)
 	counts.LostQueue.Add(1)
 	counts.LostCap.Add(2)
 	counts.Late.Add(4)
@@ -73,6 +74,7 @@ func TestReports(t *testing.T) {
 		want   float64
 	}{
 		{"report_observations_total", map[string]string{"result": "queued"}, 5},
+		{"report_observations_incomplete_total", nil, 6},
 		{"report_rows_total", map[string]string{"result": "dropped"}, 3},
 		{"report_rows_lost_total", map[string]string{"reason": "queue"}, 1},
 		{"report_rows_lost_total", map[string]string{"reason": "cap"}, 2},

@@ -40,6 +40,7 @@
 //	bounce.maxType                      4096       octets of Content-Type                  -                     as long as a line that is read
 //	bounce.maxWrite                     10s        time                                    -                     for an MTA that does not read
 //	collect.maxIdentities               4          policies of a domain and window         -                     one more than the store keeps apart; a domain could change its record all the time
+//	collect.maxUnfinished               256        messages at a time                      -                     as many as package msgauth waits for after their reply
 //	collect.maxQueue                    16384      observations                            -                     three seconds of 5,000 messages a second; beyond it, they are dropped and counted
 //	collect.maxQueueOctets              16777216   octets                                  -                     of the observations in the queue; senders choose how long they are
 //	collect.maxSightings                100000     domains of a day                        -                     forgers name domains without end
