@@ -113,6 +113,7 @@ var floors = map[string]floor{
 	"internal/bounce":    parts,
 
 	"internal/store/postgres":  parts,
+	"internal/store":           parts,
 	"internal/store/sqlite":    parts,
 	"internal/store/storetest": parts, // for tests only
 
@@ -161,6 +162,8 @@ var floors = map[string]floor{
 // sameFloor lists the imports that are allowed within one floor, with the reason where it is not
 // obvious.
 var sameFloor = map[string][]string{
+	// Package store chooses between the two.
+	"internal/store": {"internal/store/postgres", "internal/store/sqlite"},
 	// The tests of a store run the suite for all stores.
 	"internal/store/postgres": {"internal/store/storetest"},
 	"internal/store/sqlite":   {"internal/store/storetest"},
