@@ -42,6 +42,8 @@ type App struct {
 	topology   *topology.Watch
 	unknown    *telemetry.UnknownClients
 	dnsMetrics *resolver.Metrics
+	reports    *telemetry.Reports
+	kept       storeParts
 	filter     *filter.Filter
 	server     *milter.Server
 	console    *console.Console
@@ -64,6 +66,8 @@ type App struct {
 	current  *generation
 	sockets  []*socket
 	admin    *admin.Server // nil if the admin address is off
+	bounces  *bounces      // nil if bounces are not heard
+	stopBy   time.Time     // when Stop must have ended; zero before Stop
 	started  bool
 	stopping bool
 	reload   Reloading // the outcome of the last reload
@@ -83,6 +87,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	}{
 		{"log", func() (func() error, error) { return a.openLog(cfg.Log) }},
 		{"metrics", func() (func() error, error) { return nil, a.registerMetrics() }},
+		{"store", func() (func() error, error) { return a.openStore(cfg) }},
 		{"console", func() (_ func() error, err error) { a.console, err = a.newConsole(); return nil, err }},
 		{"former configurations", func() (func() error, error) { return always(a.retiring.Wait), nil }},
 		{"configuration", func() (func() error, error) { return a.beginWith(cfg) }},
@@ -124,6 +129,7 @@ func (a *App) registerMetrics() (err error) {
 	telemetry.RegisterTopology(a.o.Registry, a.topology)
 	a.unknown = &telemetry.UnknownClients{Log: a.log}
 	a.logOut.CountDropped(a.o.Registry)
+	a.reports = telemetry.NewReports(a.o.Registry)
 	a.dnsMetrics, err = resolver.NewMetrics(a.o.Registry)
 	return err
 }
@@ -149,6 +155,9 @@ func (a *App) beginWith(cfg *config.Config) (undo func() error, err error) {
 
 // closeAll closes everything that was opened for the configuration in effect.
 func (a *App) closeAll() {
+	if a.bounces != nil {
+		a.undo(step{"bounces " + a.bounces.at.Address, a.bounces.close})
+	}
 	if a.admin != nil {
 		a.undo(adminStep(a.admin))
 	}
@@ -235,6 +244,10 @@ func (a *App) Start() {
 	for _, s := range a.sockets {
 		a.serve(s)
 	}
+	a.current.sender.start()
+	if a.bounces != nil {
+		a.bounces.served.start()
+	}
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
@@ -266,6 +279,8 @@ func (a *App) Stop(ctx context.Context) {
 	if !a.stopping {
 		a.stopping = true // from now on no reload takes effect
 		close(a.stopped)
+		a.stopBy, _ = ctx.Deadline()
+		a.current.sender.end() // it ends the reports under way while sessions end
 	}
 	a.mu.Unlock()
 	a.ready.Store(false)

@@ -27,6 +27,7 @@ type generation struct {
 	advice   []string
 	recent   *recent.Ring // the recent decisions; nil if none are remembered
 	options  filter.Options
+	sender   *background // of reports; nil without a store
 	// steps has an entry for everything that build opened. The steps are undone when the last
 	// message of the generation has ended, or at once if the generation never comes into effect.
 	steps []step
@@ -83,11 +84,16 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	g.recent = newRecent(cfg, old)
 	g.options = filter.Options{
 		Judge: newJudge(cfg, verifier, g.rules, shadow), Topology: a.topology,
-		Observers: append(g.observers(a.metrics, logger), a.unknown), ProbeObservers: g.probeObservers(a.metrics, logger),
+		Observers: append(g.observers(a.metrics, logger), a.observersForAll()...), ProbeObservers: g.probeObservers(a.metrics, logger),
 		Retired: func() { a.retiring.Go(func() { a.unwind(&g.steps) }) },
 	}
 	reading("policy.recipients.file " + cfg.Policy.Recipients.File)
 	err = a.begin(&g.steps, "recipients' consent", func() (undo func() error, err error) { return g.openRecipients(a.metrics, logger) })
+	if err != nil {
+		return nil, err
+	}
+	reading("the files of report.mail")
+	err = a.begin(&g.steps, "sender of reports", func() (undo func() error, err error) { return a.openSender(g, logger) })
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +133,15 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 	return out
 }
 
+// observersForAll returns the observers that all generations share.
+func (a *App) observersForAll() []filter.Observer {
+	out := []filter.Observer{a.unknown}
+	if a.kept.rows != nil {
+		out = append(out, a.kept.rows)
+	}
+	return out
+}
+
 // probeObservers returns the observers of the messages of "sekimori probe": one series and the log.
 func (g *generation) probeObservers(metrics *telemetry.Metrics, log *slog.Logger) []filter.Observer {
 	private := g.cfg.Log.Privacy == config.PrivacyLocalParts
@@ -153,7 +168,8 @@ type change struct {
 	opened     []*socket // those elements of sockets that are newly opened
 	admin      *admin.Server
 	newAdmin   bool
-	steps      []step // what prepare opened
+	bounces    *bounces // nil if bounces are not heard
+	steps      []step   // what prepare opened
 }
 
 // prepare binds the addresses of g. The running daemon does not change. On error prepare closes g
@@ -169,6 +185,9 @@ func (a *App) prepare(g *generation) (_ *change, err error) {
 		return nil, err
 	}
 	if err := a.openAdmin(c, cfg.Admin); err != nil {
+		return nil, err
+	}
+	if err := a.openBounces(c, cfg); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -212,7 +231,11 @@ func (a *App) commit(c *change) {
 		a.o.MemoryAllotted(allotted(cfg))
 	}
 	if a.current != nil {
+		a.current.sender.end()
 		a.filter.Swap(c.generation.options)
+	}
+	if a.kept.rows != nil {
+		a.kept.rows.Set(collectSettings(cfg))
 	}
 	l := limits(cfg)
 	a.metrics.LimitsLoaded(l.MaxSessions, l.Memory)
@@ -252,6 +275,7 @@ func (a *App) commit(c *change) {
 			a.retiring.Go(func() { a.undo(adminStep(old)) })
 		}
 	}
+	a.commitReports(c)
 	a.metrics.RulesLoaded(c.generation.rules.Rules)
 	if c.generation.warnings != nil {
 		a.log.Warn("useless rules", "error", c.generation.warnings)

@@ -191,6 +191,13 @@ func NeedsRestart(running, next *config.Config) []string {
 			out = append(out, "listen "+l.Address+": mode and group are set when the socket is made")
 		}
 	}
+	if running.Store != next.Store {
+		out = append(out, "store: what was counted is written to the store that was open at the start")
+	}
+	if b := next.Report.Mail.Bounces.Address; next.Report.Sends() && strings.HasPrefix(b, "systemd:") && running.Report.Sends() &&
+		(running.Report.Mail.Bounces.Address != b || running.Report.Mail.Bounce != next.Report.Mail.Bounce) {
+		out = append(out, "report.mail.bounces "+b+": systemd passes its sockets at the start only")
+	}
 	if next.Admin.Listen != "" && next.Admin.Listen == running.Admin.Listen && next.Admin.WebConfig != running.Admin.WebConfig {
 		out = append(out, "admin.web_config: the address is in use; what is in the file may change at any time")
 	}

@@ -45,6 +45,7 @@ func TestFailedStepUndoesTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Listen = []config.Listener{{Address: "unix:" + path}, {Address: "inet:127.0.0.1:0"}}
+	cfg.Store.URL = "sqlite:" + filepath.Join(t.TempDir(), "store.db")
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -66,15 +67,15 @@ func TestFailedStepUndoesTheOthers(t *testing.T) {
 	a.Start()
 	a.Stop(t.Context())
 	want := []string{
-		"log", "metrics", "console", "former configurations", "configuration", "DNS resolver", "recipients' consent",
-		"listen unix:" + path, "listen inet:127.0.0.1:0", "admin address",
+		"log", "metrics", "store", "console", "former configurations", "configuration", "DNS resolver", "recipients' consent",
+		"sender of reports", "listen unix:" + path, "listen inet:127.0.0.1:0", "admin address",
 	}
 	if !slices.Equal(all.begun, want) {
 		t.Fatalf("steps %q, want %q", all.begun, want)
 	}
 	end := []string{
 		"watch over sockets", "console", "configuration", "admin address", "listen inet:127.0.0.1:0", "listen unix:" + path,
-		"recipients' consent", "DNS resolver", "former configurations", "log",
+		"sender of reports", "recipients' consent", "DNS resolver", "former configurations", "store", "log",
 	}
 	if !slices.Equal(all.undone, end) {
 		t.Errorf("at the end %q, want %q", all.undone, end)

@@ -2,13 +2,11 @@ package app
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"sekimori/internal/config"
 	"sekimori/internal/consent"
 	"sekimori/internal/dkim"
-	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
@@ -27,20 +25,13 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 			MaxSignatures: cfg.DKIM.MaxSignatures, MinRSABits: cfg.DKIM.MinRSABits,
 			BodyLength: cfg.DKIM.BodyLength, Skew: skew(cfg.DKIM.ClockSkew),
 		},
-		DMARC: dmarc.Options{Method: cfg.DMARC.OrganizationalDomain},
 	}
 	// If the authserv-id is not a host name, o.Receiver stays empty, and the SPF macro %{r} is
 	// "unknown".
 	o.Receiver, _ = dns.ParseHostname(cfg.ServID())
-	if o.DMARC.Method == dmarc.PSL {
-		file, err := os.Open(cfg.DMARC.PSLFile)
-		if err != nil {
-			return nil, fmt.Errorf("app: dmarc.psl_file: %w", err)
-		}
-		defer file.Close()
-		if o.DMARC.PSL, err = dmarc.LoadPSL(file); err != nil {
-			return nil, fmt.Errorf("app: dmarc.psl_file %s: %w", cfg.DMARC.PSLFile, err)
-		}
+	var err error
+	if o.DMARC, err = discoveryOptions(cfg); err != nil {
+		return nil, err
 	}
 	return msgauth.NewVerifier(r, o), nil
 }

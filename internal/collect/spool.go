@@ -22,7 +22,7 @@ const (
 
 // maxSpoolFile is the size of the largest file that is read, in octets. A batch has at most flushRows
 // rows and maxSightings sightings.
-const maxSpoolFile = 96 << 20
+const maxSpoolFile = 64 << 20
 
 var (
 	errFull = errors.New("collect: the spool is full")

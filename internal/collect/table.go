@@ -22,7 +22,10 @@ const (
 	// keeps apart, so that the store still sees that there were more, and the report says so.
 	maxIdentities = report.MaxPolicies + 1
 	// maxSightings bounds what is remembered about domains of one day.
-	maxSightings = 100_000
+	maxSightings = 50_000
+
+	// maxIDs is how many identities of policies are remembered.
+	maxIDs = 4096
 
 	rowOctets   = 400 // about what a row takes in the table without its text
 	groupOctets = 600 // and what a group takes
@@ -32,6 +35,7 @@ const (
 type table struct {
 	groups map[groupKey]*group
 	newest map[domainWindow]newest
+	ids    map[report.Policy]report.PolicyID
 	rows   int
 	octets int64
 	// seen has the sightings that are due, and told those that an earlier batch of the day has.
@@ -63,7 +67,7 @@ type group struct {
 }
 
 func newTable() *table {
-	return &table{groups: map[groupKey]*group{}, newest: map[domainWindow]newest{},
+	return &table{groups: map[groupKey]*group{}, newest: map[domainWindow]newest{}, ids: map[report.Policy]report.PolicyID{},
 		seen: map[report.Sighting]struct{}{}, told: map[report.Sighting]struct{}{}}
 }
 
@@ -90,7 +94,7 @@ func (t *table) add(o *report.Observation, now time.Time, s *Settings) (ok, late
 		kind = report.SeenPass
 	}
 	t.sight(report.Sighting{Domain: g.tally.Policy.Domain, Day: report.DayOf(time.Unix(window.Begin, 0)), Kind: kind})
-	if !t.count(g, o.Row) {
+	if !t.count(g, &o.Row) {
 		g.tally.Lost++
 		return false, late
 	}
@@ -99,7 +103,7 @@ func (t *table) add(o *report.Observation, now time.Time, s *Settings) (ok, late
 
 // group returns the group that the observation belongs to, or nil if there is no room for a new one.
 func (t *table) group(o *report.Observation, w report.Window, s *Settings) *group {
-	key := groupKey{o.Policy.ID(), w.Begin}
+	key := groupKey{t.id(o.Policy), w.Begin}
 	if g := t.groups[key]; g != nil {
 		return g
 	}
@@ -120,27 +124,46 @@ func (t *table) group(o *report.Observation, w report.Window, s *Settings) *grou
 
 // count adds a row to its group. When memory runs out, new rows are first reduced, so that many of a
 // forger become one, and then refused. Rows that are known go on counting.
-func (t *table) count(g *group, r report.Row) bool {
-	if known := g.rows[r.Key()]; known != nil {
+func (t *table) count(g *group, r *report.Row) bool {
+	key := r.Key()
+	if known := g.rows[key]; known != nil {
 		known.Count += r.Count
 		return true
 	}
+	row := new(report.Row)
+	*row = *r
 	if t.octets > maxTableOctets/10*9 {
-		r = r.Reduced()
-		if known := g.rows[r.Key()]; known != nil {
+		*row = r.Reduced()
+		key = row.Key()
+		if known := g.rows[key]; known != nil {
 			known.Count += r.Count
 			return true
 		}
 	}
-	n := rowOctets + textSize(&r)
+	n := rowOctets + textSize(row)
 	if t.octets+n > maxTableOctets {
 		return false
 	}
-	g.rows[r.Key()] = &r
+	g.rows[key] = row
 	g.octets += n
 	t.octets += n
 	t.rows++
 	return true
+}
+
+// id returns the identity of a policy. It remembers the identities of the last policies, because to
+// compute one takes longer than all else that is done for a message.
+func (t *table) id(p report.Policy) report.PolicyID {
+	p.Invalid = ""
+	if id, ok := t.ids[p]; ok {
+		return id
+	}
+	if len(t.ids) >= maxIDs {
+		clear(t.ids)
+	}
+	id := p.ID()
+	t.ids[p] = id
+	return id
 }
 
 // sight notes that a domain was met, once a day.

@@ -21,6 +21,9 @@ func (s Store) On() bool { return s.URL != "" }
 // Embedded reports whether the store is a file of this host.
 func (s Store) Embedded() bool { return strings.HasPrefix(s.URL, sqliteScheme) }
 
+// Path returns the path of the file of an embedded store.
+func (s Store) Path() string { return strings.TrimPrefix(s.URL, sqliteScheme) }
+
 // Spool is the directory that takes what cannot be written while PostgreSQL is
 // away.
 type Spool struct {

@@ -28,6 +28,9 @@ type Reports struct {
 // The values of the label kind of report_bounces_total.
 var bounceKinds = []string{"failed", "other", "unknown_token"}
 
+// storeOps are the values of the label op of report_store_duration_seconds.
+var storeOps = []string{"add", "claim", "renew", "finish", "set_delivery", "expire"}
+
 // NewReports registers the series about what is sent and about the store.
 func NewReports(reg prometheus.Registerer) *Reports {
 	b := builder{reg}
@@ -50,6 +53,9 @@ func NewReports(reg prometheus.Registerer) *Reports {
 	}
 	for _, k := range bounceKinds {
 		r.bounces.with(k)
+	}
+	for _, op := range storeOps {
+		r.store.with(op)
 	}
 	r.up.Set(1)
 	r.aligned.Set(1)

@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"sekimori/internal/collect"
+	"sekimori/internal/config"
+	"sekimori/internal/report"
+	"sekimori/internal/store/postgres"
+	"sekimori/internal/store/sqlite"
+	"sekimori/internal/telemetry"
+)
+
+// How often rows are written: a crash of the host loses what is younger.
+const (
+	everySQLite   = 10 * time.Second
+	everyPostgres = 30 * time.Second
+)
+
+// leastFlush is the time for writing the last rows, if the sessions took all of drain_timeout, and
+// mostFlush if they took nothing of it.
+const (
+	leastFlush = 5 * time.Second
+	mostFlush  = time.Minute
+)
+
+// maxPasswordFile is the largest size of a file with a password, in octets.
+const maxPasswordFile = 4096
+
+// storeParts are the store and what writes to it. They live as long as the daemon: a reload changes
+// only their settings. All are nil without a store.
+type storeParts struct {
+	store report.Store
+	spool *collect.Spool
+	rows  *collect.Collector
+}
+
+// OpenStore opens the store of a configuration for the daemon. damaged is called if an SQLite file was
+// damaged and had to be set aside; it may be nil. PostgreSQL is not asked: the store connects when it
+// is used, and again whenever the connection was lost.
+func OpenStore(ctx context.Context, cfg config.Store, damaged func(aside string, cause error)) (report.Store, error) {
+	if cfg.Embedded() {
+		return sqlite.Open(ctx, cfg.Path(), sqlite.Options{Damaged: damaged})
+	}
+	password, err := password("store.password_file", cfg.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	return postgres.Open(ctx, cfg.URL, password)
+}
+
+// password reads the first line of a file. It returns "" if path is "".
+func password(key, path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	if err := config.Regular(path); err != nil {
+		return "", fmt.Errorf("app: %s: %w", key, err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("app: %s: %w", key, err)
+	}
+	line, _, _ := strings.Cut(string(data), "\n")
+	line = strings.TrimRight(line, "\r")
+	if len(data) > maxPasswordFile || line == "" {
+		return "", fmt.Errorf("app: %s: %s has no password in its first line", key, path)
+	}
+	return line, nil
+}
+
+// openStore opens the store and begins to count messages for reports. It does nothing if there is no
+// store.
+func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
+	if !cfg.Store.On() {
+		telemetry.RegisterCollect(a.o.Registry, &collect.Counts{}, nil)
+		return nil, nil
+	}
+	opened, err := OpenStore(context.Background(), cfg.Store, func(aside string, cause error) {
+		a.log.Error("the store was damaged; a new one was begun", "set_aside", aside, "error", cause)
+	})
+	if err != nil {
+		return nil, err
+	}
+	p, every := storeParts{store: a.reports.Store(opened)}, everySQLite
+	if !cfg.Store.Embedded() {
+		every = everyPostgres
+		if p.spool, err = collect.OpenSpool(cfg.Store.Spool.Dir, int64(cfg.Store.Spool.Size)); err != nil {
+			return nil, errors.Join(err, opened.Close())
+		}
+	}
+	p.rows = collect.New(collect.Options{
+		Store: func() report.Store { return p.store }, Spool: p.spool, Every: every, Now: a.o.Now, Log: a.log,
+	}, collectSettings(cfg))
+	telemetry.RegisterCollect(a.o.Registry, p.rows.Counts(), p.spool)
+	a.kept = p
+	return a.closeStore, nil
+}
+
+// closeStore writes the last rows and closes the store. All messages were decided by now.
+func (a *App) closeStore() error {
+	ctx, cancel := a.flushTime()
+	defer cancel()
+	a.kept.rows.Stop(ctx)
+	err := a.kept.store.Close()
+	if a.kept.spool != nil {
+		err = errors.Join(err, a.kept.spool.Close())
+	}
+	return err
+}
+
+// flushTime returns the context for writing the last rows: it ends with the time of Stop, but not too
+// early.
+func (a *App) flushTime() (context.Context, context.CancelFunc) {
+	a.mu.Lock()
+	left := min(a.stopBy.Sub(a.o.Now()), mostFlush)
+	a.mu.Unlock()
+	return context.WithTimeout(context.Background(), max(left, leastFlush))
+}
+
+func collectSettings(cfg *config.Config) collect.Settings {
+	r := &cfg.Report
+	return collect.Settings{
+		Interval: time.Duration(r.Aggregate.Interval), Spread: time.Duration(r.Aggregate.Spread), Organization: r.Organization,
+		MaxRows: int64(r.Aggregate.MaxRows), EnvelopeTo: r.Aggregate.EnvelopeTo, Correspondents: r.Aggregate.Correspondents,
+		Domain: dnsName(r.Domain),
+	}
+}
