@@ -224,6 +224,7 @@ var sameFloor = map[string][]string{
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},
 	// Package probe plays messages of package demo to a private daemon.
+	"internal/demo":  {"internal/reporting"}, // it shows the report about its messages
 	"internal/probe": {"internal/demo"},
 	// Package console shows what packages explain, recent and status know; its tests also use
 	// config, judge and telemetry.

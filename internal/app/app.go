@@ -23,6 +23,7 @@ import (
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
 	"sekimori/internal/resolver"
+	"sekimori/internal/status"
 	"sekimori/internal/telemetry"
 	"sekimori/internal/topology"
 )
@@ -44,6 +45,7 @@ type App struct {
 	dnsMetrics *resolver.Metrics
 	reports    *telemetry.Reports
 	kept       storeParts
+	standing   atomic.Pointer[status.Reports] // how the reports stand; nil before the store was read
 	filter     *filter.Filter
 	server     *milter.Server
 	console    *console.Console
@@ -238,6 +240,7 @@ func (a *App) Start() {
 	defer a.mu.Unlock()
 	a.started = true
 	a.runConsole()
+	a.watchReports()
 	if a.admin != nil {
 		a.admin.Start()
 	}

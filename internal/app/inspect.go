@@ -78,6 +78,7 @@ func (a *App) status() *status.Status {
 	return status.Collect(status.Options{
 		Version: a.o.Version, Revision: telemetry.Revision(), Started: a.began, Running: a.inEffect, Ready: a.Ready, Listen: a.listens,
 		Messages: a.metrics.Counts, DNS: a.dnsMetrics.Counts, LogDropped: a.logOut.Dropped, Topology: a.topology, Now: a.o.Now,
+		Reports: a.reportsStanding,
 		Limits: func() status.Limits {
 			c := a.generation().cfg
 			return status.Limits{

@@ -1,6 +1,7 @@
 // Package demo shows the daemon at work without a mail server or a network. It runs an
 // authoritative DNS server for a few domains, the daemon, and a milter client that sends the same
-// commands as Postfix. All three use loopback addresses.
+// commands as Postfix. All three use loopback addresses. At the end it shows the DMARC report that one
+// of the domains would get about the messages, from a store in a temporary file.
 package demo
 
 import (
@@ -9,7 +10,10 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +34,7 @@ const (
 	drainTime   = 5 * time.Second
 	clientPort  = 40025
 	loopbackAny = "127.0.0.1:0"
+	reported    = "bank.example" // the domain whose report is shown; its record has a rua
 )
 
 // Options say how the demonstration runs. Keep and JSON are flags of the command sekimori demo.
@@ -67,16 +72,22 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	daemon, dnsServer, err := start(z, o.Version)
+	dir, err := os.MkdirTemp("", "sekimori-demo-")
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	daemon, dnsServer, cfg, err := start(z, o.Version, filepath.Join(dir, "demo.db"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dnsServer.Close() }()
-	defer func() {
-		stop, cancel := context.WithTimeout(context.Background(), drainTime)
+	stop := sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
-		daemon.Stop(stop)
-	}()
+		daemon.Stop(ctx)
+	})
+	defer stop()
 	milterAddr := daemon.Addrs()[0].String()
 	if !o.JSON {
 		fmt.Fprintf(out, "daemon on %s, DNS on %s, metrics on http://%s/metrics\n\n", milterAddr, dnsServer.Addr(), daemon.AdminAddr())
@@ -95,6 +106,12 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if !o.JSON {
 		fmt.Fprintf(out, "%d messages: %d delivered, %d held, %d rejected, %d deferred.\n", len(mails),
 			count[delivered], count[held], count[rejected], count[deferred])
+		if !o.Keep {
+			stop() // the daemon writes its rows at the latest when it stops
+			if err := showReport(ctx, out, cfg, o.Version); err != nil {
+				return err
+			}
+		}
 		fmt.Fprintf(out, "Next: README.md puts the daemon behind Postfix or Sendmail; %q says why a stored message is decided as it is.\n",
 			"sekimori explain FILE.eml --ip ADDRESS")
 	}
@@ -137,10 +154,10 @@ func World(authServID string) (*zone.Zone, []Mail, error) {
 }
 
 // start starts the DNS server and the daemon.
-func start(z *zone.Zone, version string) (*app.App, *zone.Server, error) {
+func start(z *zone.Zone, version, database string) (*app.App, *zone.Server, *config.Config, error) {
 	server, err := zone.NewServer(z, loopbackAny)
 	if err != nil {
-		return nil, nil, fmt.Errorf("demo: DNS server: %w", err)
+		return nil, nil, nil, fmt.Errorf("demo: DNS server: %w", err)
 	}
 	cfg := config.Default()
 	cfg.Listen = []config.Listener{{Address: "inet:" + loopbackAny}}
@@ -149,13 +166,16 @@ func start(z *zone.Zone, version string) (*app.App, *zone.Server, error) {
 	cfg.DNS.Timeout = config.Duration(dnsTimeout)
 	cfg.DNS.MessageBudget = config.Duration(dnsBudget)
 	cfg.Admin.Listen = loopbackAny
+	cfg.Store.URL = "sqlite:" + database
+	cfg.Report.Organization, cfg.Report.Domain, cfg.Report.Contact = "Sekimori demo", "dmarc.sekimori.example", "postmaster@sekimori.example"
+	cfg.Report.Aggregate.Always = []config.Pattern{reported} // in real life, a domain must be known for a week
 	daemon, err := app.New(cfg, app.Options{Version: version, Log: io.Discard, Now: time.Now, Registry: prometheus.NewRegistry()})
 	if err != nil {
 		_ = server.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	daemon.Start()
-	return daemon, server, nil
+	return daemon, server, cfg, nil
 }
 
 // send sends one message in an SMTP session of its own.

@@ -60,6 +60,25 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestShowsReport checks that the demo ends with the report about its own messages: those whose author
+// is bank.example or below it.
+func TestShowsReport(t *testing.T) {
+	var out bytes.Buffer
+	if err := Run(t.Context(), &out, Options{Version: "v1"}); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	for _, want := range []string{"rows of 5 messages", "If it were true, it would go to dmarc@bank.example.", "the list always has bank.example",
+		"<org_name>Sekimori demo</org_name>", "<disposition>reject</disposition>", "<type>mailing_list</type>", "</feedback>"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "reader@mx.example") {
+		t.Error("a recipient is shown")
+	}
+}
+
 // TestKeep checks that with Keep the daemon and its metrics stay up until ctx ends.
 func TestKeep(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

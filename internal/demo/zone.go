@@ -27,6 +27,7 @@ bank.example               TXT "v=spf1 ip4:192.0.2.10 -all"
 _dmarc.bank.example        TXT "v=DMARC1; p=reject; np=reject; rua=mailto:dmarc@bank.example"
 s1._domainkey.bank.example TXT %s
 mail.bank.example          A   192.0.2.10
+bank.example               MX  10 mail.bank.example.
 10.2.0.192.in-addr.arpa    PTR mail.bank.example.
 
 ; news.example: two keys, the new one ed25519

@@ -119,6 +119,10 @@ func (m *memory) Rows(_ context.Context, job int64) iter.Seq2[report.Row, error]
 	}
 }
 
+func (m *memory) Summary(context.Context, time.Time) (report.Summary, error) {
+	return report.Summary{}, nil
+}
+
 func (m *memory) Jobs(_ context.Context, f report.Filter) ([]report.Job, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -186,6 +186,8 @@ type Store interface {
 	Rows(ctx context.Context, job int64) iter.Seq2[Row, error]
 	// Jobs returns jobs, the newest window first, then by domain.
 	Jobs(ctx context.Context, f Filter) ([]Job, error)
+	// Summary says how the jobs stand at a time, and how many destinations are suppressed then.
+	Summary(ctx context.Context, now time.Time) (Summary, error)
 
 	// Deliveries returns the deliveries of a job, in the order in which they were first stored.
 	// SetDelivery stores one and returns its id. There is at most one for each job and address: a

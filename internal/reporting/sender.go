@@ -17,6 +17,7 @@ import (
 	"sekimori/internal/report"
 	"sekimori/internal/report/destination"
 	"sekimori/internal/report/sign"
+	"sekimori/internal/store/postgres"
 	"sekimori/internal/store/sqlite"
 	"sekimori/internal/submit"
 )
@@ -42,7 +43,15 @@ func OpenStore(ctx context.Context, cfg *config.Config) (report.Store, error) {
 	if path := StoreFile(cfg); path != "" {
 		return sqlite.OpenBeside(ctx, path)
 	}
-	return nil, fmt.Errorf("%w: these commands read a store in an SQLite file; that of store.url is another", ErrUse)
+	password := ""
+	if file := cfg.Store.PasswordFile; file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reporting: store.password_file: %w", err)
+		}
+		password, _, _ = strings.Cut(string(text), "\n")
+	}
+	return postgres.Open(ctx, cfg.Store.URL, password)
 }
 
 // NewSender returns a Sender that decides and writes as the configured daemon does, as if sending were
@@ -87,7 +96,7 @@ func NewSender(cfg *config.Config, store report.Store, r dns.Resolver, version s
 			}
 			out, in := io.Pipe()
 			go func() { in.CloseWithError(mail(in)) }()
-			defer out.Close() // ends the goroutine if the signer stops early
+			defer func() { _ = out.Close() }() // ends the goroutine if the signer stops early
 			return sign.Signature(dns.Name(c.Domain), m.DKIM.Selector, key, out)
 		}
 	}

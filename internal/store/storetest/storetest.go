@@ -57,6 +57,7 @@ func Run(t *testing.T, open Open) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
+	t.Run("Summary", func(t *testing.T) { testSummary(t, open(t)) })
 	t.Run("Secret", func(t *testing.T) { testSecret(t, open(t), open(t)) })
 }
 
