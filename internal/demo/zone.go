@@ -38,6 +38,7 @@ ed._domainkey.news.example   TXT %s
 ; shop.example: p=quarantine; test.example: p=reject in test mode
 shop.example        TXT "v=spf1 a:mx.shop.example -all"
 mx.shop.example     A   192.0.2.20
+20.2.0.192.in-addr.arpa PTR mx.shop.example.
 _dmarc.shop.example TXT "v=DMARC1; p=quarantine"
 _dmarc.test.example TXT "v=DMARC1; p=reject; t=y"
 
@@ -46,6 +47,7 @@ _dmarc.hobby.example TXT "v=DMARC1; p=none"
 old.example          TXT "v=spf1 mx ~all"
 old.example          MX  10 mail.old.example.
 mail.old.example     A   192.0.2.40
+40.2.0.192.in-addr.arpa PTR mail.old.example.
 
 ; lists.example: a mailing list
 lists.example              TXT "v=spf1 ip4:198.51.100.7 -all"
