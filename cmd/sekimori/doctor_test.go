@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -23,13 +24,20 @@ func TestDoctor(t *testing.T) {
 		}
 		return path
 	}
+	milter, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer milter.Close()
+	listen := milter.Addr().String()
+	_, port, _ := net.SplitHostPort(listen)
 	const zone = "gmail.com MX 5 a.example\ngmail.com TXT \"v=spf1 -all\"\n"
 	dns := nameserver.Serve(t, zone, nameserver.Options{}).Addr()
-	cfg := write("sekimori.yaml", "mode: enforce\nlisten: [\"inet:127.0.0.1:8891\"]\ndns: {servers: [\""+dns+"\"]}\n")
-	healthy := write("sendmail.cf", "Xsekimori, S=inet:8891@127.0.0.1, F=T\nO Timeout.command=5m\nO InputMailFilters=sekimori\n")
-	open := write("open.cf", "Xsekimori, S=inet:8891@127.0.0.1\nO Timeout.command=5m\nO InputMailFilters=sekimori\n")
+	cfg := write("sekimori.yaml", "mode: enforce\nlisten: [\"inet:"+listen+"\"]\ndns: {servers: [\""+dns+"\"]}\n")
+	healthy := write("sendmail.cf", "Xsekimori, S=inet:"+port+"@127.0.0.1, F=T\nO Timeout.command=5m\nO InputMailFilters=sekimori\n")
+	open := write("open.cf", "Xsekimori, S=inet:"+port+"@127.0.0.1\nO Timeout.command=5m\nO InputMailFilters=sekimori\n")
 	running := httptest.NewServer(status.Handler(func() *status.Status {
-		return &status.Status{Mode: "enforce", Listen: []string{"inet:127.0.0.1:8891"}, Config: status.Config{LastReloadOK: true}}
+		return &status.Status{Mode: "enforce", Listen: []string{"inet:" + listen}, Config: status.Config{LastReloadOK: true}}
 	}))
 	defer running.Close()
 

@@ -69,7 +69,7 @@ func TestCommands(t *testing.T) {
 		{"mistyped value", []string{"config", "check", wrong}, 2, "", []string{wrong + ":1:16:", `"soon"`}},
 		{"a key that moved", []string{"config", "check", movedKey}, 2, "", []string{movedKey + ":1:10:", "store.url"}},
 		{"a password in the URL", []string{"config", "print", secret}, 2, "", []string{secret + ":1:14:", "store.password_file", "postgres://u:***@h/d"}},
-		{"a file it refers to is missing", []string{"config", "check", psl}, 1, "", []string{"/nonexistent/list"}},
+		{"a file it refers to is missing", []string{"config", "check", psl}, 2, "", []string{"/nonexistent/list"}},
 		{"serve with a bad configuration", []string{"serve", "--config", bad}, 2, "", []string{bad + ":3:3:"}},
 		{"serve without one", []string{"serve", "--config", "/nonexistent/c.yaml"}, 2, "", []string{"/nonexistent/c.yaml"}},
 		{"serve cannot start", []string{"serve", "--config", psl}, 1, "", []string{"/nonexistent/list"}},

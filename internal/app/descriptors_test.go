@@ -15,7 +15,7 @@ func TestDescriptors(t *testing.T) {
 		sessions int
 		short    bool
 	}{
-		{65536, 10_000, false}, {10_576, 10_000, false}, {10_575, 10_000, true}, {1024, 10_000, true}, {1024, 400, false}, {64, 1, true},
+		{65536, 10_000, false}, {10_608, 10_000, false}, {10_607, 10_000, true}, {1024, 10_000, true}, {1024, 400, false}, {64, 1, true},
 	} {
 		if got := shortOfDescriptors(tt.limit, tt.sessions); (got != "") != tt.short || tt.short && !strings.Contains(got, "LimitNOFILE") {
 			t.Errorf("%d for %d sessions: %q", tt.limit, tt.sessions, got)
