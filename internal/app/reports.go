@@ -11,16 +11,21 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"sekimori/internal/bounce"
 	"sekimori/internal/config"
 	"sekimori/internal/dispatch"
+	"sekimori/internal/dispatch/failures"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/judge"
 	"sekimori/internal/milter/sockets"
+	"sekimori/internal/policy"
 	"sekimori/internal/report"
 	"sekimori/internal/report/destination"
+	"sekimori/internal/report/failure"
 	"sekimori/internal/report/sign"
 	"sekimori/internal/submit"
 )
@@ -38,20 +43,28 @@ type SenderOptions struct {
 // NewSender makes the sender of reports of a configuration. With report.aggregate.send: false it closes
 // the windows and forgets what is old, and sends nothing. It reads the files of report.mail.
 func NewSender(cfg *config.Config, o SenderOptions) (*dispatch.Dispatcher, error) {
+	all, err := dispatchOptions(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return dispatch.New(all)
+}
+
+func dispatchOptions(cfg *config.Config, o SenderOptions) (all dispatch.Options, err error) {
 	r := &cfg.Report
 	discovery, err := discoveryOptions(cfg)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	mta, err := submit.New(submit.Options{
 		Server: r.Mail.Server, TLS: submit.TLS(r.Mail.TLS), User: r.Mail.User, PasswordFile: r.Mail.PasswordFile, HELO: config.HostName(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("app: report.mail: %w", err)
+		return all, fmt.Errorf("app: report.mail: %w", err)
 	}
 	signs, err := signatures(r)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	a := &r.Aggregate
 	settings := destination.Settings{
@@ -66,11 +79,11 @@ func NewSender(cfg *config.Config, o SenderOptions) (*dispatch.Dispatcher, error
 	for _, zone := range a.DNSBL {
 		settings.DNSBL = append(settings.DNSBL, dns.Name(zone))
 	}
-	return dispatch.New(dispatch.Options{
+	return dispatch.Options{
 		Store: o.Store, Resolver: o.Resolver, Submit: mta, Identity: identityOf(r, o.Version), Settings: settings, Sign: signs,
 		Owner: config.HostName() + "/" + rand.Text(), Rate: float64(a.Rate), RatePerHost: float64(a.RatePerHost), Keep: time.Duration(r.Keep),
 		Now: o.Now, Log: o.Log, Events: o.Events,
-	})
+	}, nil
 }
 
 // unset stands for what need not be configured as long as nothing is sent.
@@ -191,15 +204,79 @@ func (a *App) openSender(g *generation, log *slog.Logger) (undo func() error, er
 		return nil, nil
 	}
 	r := a.reports
-	d, err := NewSender(g.cfg, SenderOptions{
+	o, err := dispatchOptions(g.cfg, SenderOptions{
 		Store: a.kept.store, Resolver: g.resolver, Version: a.o.Version, Now: a.o.Now, Log: log,
 		Events: dispatch.Events{Sent: r.Sent, Withheld: r.Withheld, Built: r.Built, Suppressed: r.Suppressed},
 	})
 	if err != nil {
 		return nil, err
 	}
-	g.sender = newBackground(d.Run)
+	d, err := dispatch.New(o)
+	if err != nil {
+		return nil, err
+	}
+	run := d.Run
+	if g.cfg.Report.Failure.Send {
+		if g.failures, err = a.newFailures(g, o); err != nil {
+			return nil, err
+		}
+		run = func(ctx context.Context) {
+			var both sync.WaitGroup
+			both.Go(func() { g.failures.Run(ctx) })
+			both.Go(func() { d.Run(ctx) })
+			both.Wait()
+		}
+	}
+	g.sender = newBackground(run)
 	return always(g.sender.stop), nil
+}
+
+// secretTime is how long a start or a reload waits for the secret of the store. Without it, the codes
+// of local parts in failure reports say nothing at all.
+const secretTime = 2 * time.Second
+
+// newFailures makes the sender of failure reports, and lets the judge observe what they say.
+func (a *App) newFailures(g *generation, o dispatch.Options) (*failures.Sender, error) {
+	f := &g.cfg.Report.Failure
+	o.Settings.Send = true
+	var domains []policy.Pattern
+	for _, p := range f.Domains {
+		domains = append(domains, policy.Pattern(p))
+	}
+	s, err := failures.New(failures.Options{
+		Store: o.Store, Resolver: o.Resolver, Submit: o.Submit, Identity: o.Identity, Settings: o.Settings, Domains: domains,
+		PerDomain: f.PerDomain, Total: f.Total, Sign: o.Sign, Now: o.Now, Log: o.Log, Sent: o.Events.Sent, Withheld: o.Events.Withheld,
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), secretTime)
+	defer cancel()
+	key, err := a.kept.store.Secret(ctx)
+	if err != nil {
+		a.log.Warn("failure reports do not tell senders apart until the next reload", "error", err)
+	}
+	g.options.Judge.Failures = &failure.Options{Key: key, AuthServID: g.cfg.ServID(), Subject: f.Subject}
+	g.options.Observers = append(g.options.Observers, incidents{s})
+	return s, nil
+}
+
+// incidents is an observer that hands the messages that failed to the sender of failure reports.
+type incidents struct{ to *failures.Sender }
+
+// Decided does not block: if too many incidents wait, the sender drops this one.
+func (i incidents) Decided(d *judge.Decision, _ time.Duration) {
+	if d.Incident != nil {
+		i.to.Offer(*d.Incident)
+	}
+}
+
+// failureAddress returns to whom the present generation sent a failure report.
+func (a *App) failureAddress(delivery int64) (string, bool) {
+	if f := a.generation().failures; f != nil {
+		return f.Address(delivery)
+	}
+	return "", false
 }
 
 // bounces are the listeners for bounces with the server behind them.
@@ -247,6 +324,7 @@ func (a *App) openBounces(c *change, cfg *config.Config) error {
 // serveBounces serves until ctx ends.
 func (a *App) serveBounces(ctx context.Context, b *bounces) {
 	echo := dispatch.NewEcho(a.kept.store, a.o.Now)
+	echo.Failures = a.failureAddress
 	o := bounce.Options{
 		Local: b.local, Log: a.log, Count: func(k bounce.Kind) { a.reports.Bounced(string(k)) },
 		Known: echo.Known, Failed: echo.Failed,

@@ -7,6 +7,7 @@ import (
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/report/failure"
 )
 
 // Case is a message that is still being received and has no decision yet. The caller must
@@ -210,6 +211,11 @@ func (c *Case) Finish(ctx context.Context) Decision {
 		}
 		if j.Whole && agreed.Reportable() {
 			d.Whole = c.check.Whole(d.Evaluation)
+		}
+		if j.Failures != nil {
+			if incident, ok := failure.Observe(d.Evaluation, d.Verdict, c.header, d.AboutReports, *j.Failures); ok {
+				d.Incident = &incident
+			}
 		}
 		d.Edits = w.Edits(&j.Label, c.connection.self(), c.header, d.Evaluation, &d.Verdict)
 	}

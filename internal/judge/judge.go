@@ -15,6 +15,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/report"
+	"sekimori/internal/report/failure"
 )
 
 // Judge holds the settings of one generation, that is, of one load of the configuration.
@@ -48,6 +49,8 @@ type Judge struct {
 	// Both are for DMARC reports. Without them, Marks is nil and Whole false.
 	Marks *report.Marks
 	Whole bool
+	// Failures says what a failure report may tell of a message. It is nil if none are sent.
+	Failures *failure.Options
 	// MaxFields and MaxHeaderBytes limit the header of a stored message. For a message that
 	// comes by milter, package milter has already checked these limits.
 	MaxFields, MaxHeaderBytes int
@@ -80,6 +83,8 @@ type Decision struct {
 	// the reply did not wait for them. It is nil if nothing is missing that a DMARC report
 	// shows, or if Judge.Whole is false.
 	Whole *msgauth.Whole
+	// Incident is what a failure report says about the message. It is nil if there may be none.
+	Incident *failure.Incident
 }
 
 // Comparison has the verdict of the policy in effect and the verdict of a candidate policy,
