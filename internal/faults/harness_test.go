@@ -81,6 +81,7 @@ type daemon struct {
 	log    *logs.Buffer
 	milter string
 	admin  string
+	ended  bool // stop or kill was called
 }
 
 // settings are the parameters of a test daemon.
@@ -133,8 +134,20 @@ func startWith(t *testing.T, s settings) *daemon {
 	return d
 }
 
-// stop stops the daemon and checks that it exited with 0 and did not panic.
+// kill ends the daemon by SIGKILL.
+func (d *daemon) kill() {
+	d.ended = true
+	_ = d.cmd.Process.Kill()
+	_ = d.cmd.Wait() // it was killed
+}
+
+// stop stops the daemon and checks that it exited with 0 and did not panic. Calling it again does
+// nothing.
 func (d *daemon) stop() {
+	if d.ended {
+		return
+	}
+	d.ended = true
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
 	err := d.cmd.Wait()
