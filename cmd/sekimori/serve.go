@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -95,7 +96,7 @@ func newDaemon(cfg *config.Config, log io.Writer, allot func(int64)) (*app.App, 
 	}
 	return app.New(cfg, app.Options{
 		Version: version, PID: os.Getpid(), Log: log, Now: time.Now, Registry: prometheus.NewRegistry(),
-		Sockets: passed, Supervisor: systemd{}, MemoryAllotted: allot, OpenFiles: openFiles,
+		Sockets: passed, Supervisor: systemd{}, MemoryAllotted: allot, OpenFiles: openFiles, Interfaces: net.InterfaceAddrs,
 	})
 }
 

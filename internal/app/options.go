@@ -32,6 +32,8 @@ type Options struct {
 	// OpenFiles returns how many files the process may have open, or 0 if that is not known. It
 	// may be nil.
 	OpenFiles func() uint64
+	// Interfaces returns the addresses of this host, from which the MTA sends reports. It may be nil.
+	Interfaces func() ([]net.Addr, error)
 
 	onStep func(name string, undo bool) error // called by App.begin and App.undo for every step; only tests set it
 }

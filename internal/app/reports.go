@@ -215,19 +215,23 @@ func (a *App) openSender(g *generation, log *slog.Logger) (undo func() error, er
 	if err != nil {
 		return nil, err
 	}
-	run := d.Run
+	runs := []func(context.Context){d.Run}
+	if sends(g.cfg) {
+		runs = append(runs, func(ctx context.Context) { a.watchIdentity(ctx, g) })
+	}
 	if g.cfg.Report.Failure.Send {
 		if g.failures, err = a.newFailures(g, o); err != nil {
 			return nil, err
 		}
-		run = func(ctx context.Context) {
-			var both sync.WaitGroup
-			both.Go(func() { g.failures.Run(ctx) })
-			both.Go(func() { d.Run(ctx) })
-			both.Wait()
-		}
+		runs = append(runs, g.failures.Run)
 	}
-	g.sender = newBackground(run)
+	g.sender = newBackground(func(ctx context.Context) {
+		var all sync.WaitGroup
+		for _, run := range runs {
+			all.Go(func() { run(ctx) })
+		}
+		all.Wait()
+	})
 	return always(g.sender.stop), nil
 }
 

@@ -291,3 +291,40 @@ func greeting(t *testing.T, address string) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// TestIdentity: the log and the metrics say whether report mail would pass DMARC, once reports are
+// sent.
+func TestIdentity(t *testing.T) {
+	for name, tt := range map[string]struct {
+		zone    string
+		aligned string
+	}{
+		"no DMARC record":  {`dmarc.isp.example TXT "v=spf1 ip4:192.0.2.9 -all"`, "0"},
+		"SPF passes":       {"dmarc.isp.example TXT \"v=spf1 ip4:192.0.2.9 -all\"\n_dmarc.dmarc.isp.example TXT \"v=DMARC1; p=reject\"", "1"},
+		"the MTA may sign": {"dmarc.isp.example TXT \"v=spf1 -all\"\n_dmarc.dmarc.isp.example TXT \"v=DMARC1; p=reject\"", "1"},
+	} {
+		cfg, _ := storeConfig(t)
+		cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(nameserver.Serve(t, tt.zone, nameserver.Options{}).Addr())}}
+		cfg.Report.Mail.Bounces.Address = ""
+		cfg.Report.Organization, cfg.Report.Domain, cfg.Report.Contact = "Example ISP", "dmarc.isp.example", "a@isp.example"
+		cfg.Report.Aggregate.Send = true
+		interfaces := func() ([]net.Addr, error) {
+			return []net.Addr{&net.IPNet{IP: net.IPv4(192, 0, 2, 9)}, &net.IPNet{IP: net.IPv4(10, 0, 0, 1)}, &net.IPNet{IP: net.IPv4(127, 0, 0, 1)}}, nil
+		}
+		a, log, stop := running(t, cfg, func(o *Options) { o.Interfaces = interfaces })
+		metric := "sekimori_report_identity_aligned " + tt.aligned
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			// The gauge begins with 1, so the record in the log says when the check has ended.
+			if strings.Contains(web.Get(t, "http://"+a.AdminAddr()+"/metrics"), metric) && (name == "SPF passes" || len(log.Records(t, "report mail")) > 0) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("%s: never %s\n%s", name, metric, log)
+				break
+			}
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -47,6 +47,7 @@ func (a *App) readReports(ctx context.Context) *status.Reports {
 	if err == nil {
 		suppressions, failed := a.kept.store.Suppressions(ctx)
 		if err = failed; err == nil {
+			a.reports.Oldest(summary.Oldest, now)
 			return status.SummarizeReports(summary, suppressions, false, now)
 		}
 	}
