@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/app"
 	"sekimori/internal/config"
 	"sekimori/internal/reporting"
+	storage "sekimori/internal/store"
 )
 
 func newReport() *cobra.Command {
@@ -61,7 +62,7 @@ func (f *storeFlags) open(ctx context.Context) (cfg *config.Config, o *reporting
 	if cfg, err = config.LoadCandidate(f.config); err != nil {
 		return nil, nil, nil, err
 	}
-	if err := becomeOwner(reporting.StoreFile(cfg)); err != nil {
+	if err := becomeOwner(storage.File(cfg.Store.URL)); err != nil {
 		return nil, nil, nil, failed(err)
 	}
 	store, err := reporting.OpenStore(ctx, cfg)

@@ -77,7 +77,7 @@ func checkOptions(cfg *config.Config, selector string, ips []string) (o reportin
 	o = reporting.CheckOptions{Server: c.Mail.Server, TLS: c.Mail.TLS, Login: c.Mail.User != "", Identity: identity.Options{
 		Domain: dns.Name(c.Domain), Bounce: c.Mail.Bounce, Now: time.Now(),
 	}}
-	if o.Identity.Discovery, err = reporting.Discovery(cfg); err != nil {
+	if o.Identity.Discovery, err = app.Discovery(cfg); err != nil {
 		return o, failed(err)
 	}
 	for _, text := range ips {
@@ -92,7 +92,7 @@ func checkOptions(cfg *config.Config, selector string, ips []string) (o reportin
 			return o, errors.New("--selector is for a mail server that signs; here the daemon does, with report.mail.dkim.selector")
 		}
 		o.Identity.Selector, o.Identity.Signs = dns.Name(own), true
-		if key, err := reporting.Key(cfg); err == nil { // without it, the check says that the key cannot be read
+		if key, err := app.ReportKey(&cfg.Report); err == nil { // without it, the check says that the key cannot be read
 			o.Identity.Public = key.Public()
 		}
 		return o, nil

@@ -38,6 +38,9 @@ type SenderOptions struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Events   dispatch.Events
+	// Preview is for commands that show reports. The reports are decided as if report.aggregate.send were
+	// true. A key that the user may not read is an error only when a mail is to be signed.
+	Preview bool
 }
 
 // NewSender makes the sender of reports of a configuration. With report.aggregate.send: false it closes
@@ -52,7 +55,7 @@ func NewSender(cfg *config.Config, o SenderOptions) (*dispatch.Dispatcher, error
 
 func dispatchOptions(cfg *config.Config, o SenderOptions) (all dispatch.Options, err error) {
 	r := &cfg.Report
-	discovery, err := discoveryOptions(cfg)
+	discovery, err := Discovery(cfg)
 	if err != nil {
 		return all, err
 	}
@@ -62,13 +65,13 @@ func dispatchOptions(cfg *config.Config, o SenderOptions) (all dispatch.Options,
 	if err != nil {
 		return all, fmt.Errorf("app: report.mail: %w", err)
 	}
-	signs, err := signatures(r)
+	signs, err := signatures(r, o.Preview)
 	if err != nil {
 		return all, err
 	}
 	a := &r.Aggregate
 	settings := destination.Settings{
-		Send: a.Send, MaxDestinations: a.MaxDestinations, Correspondents: a.Correspondents, Discovery: discovery,
+		Send: a.Send || o.Preview, MaxDestinations: a.MaxDestinations, Correspondents: a.Correspondents, Discovery: discovery,
 	}
 	for _, p := range a.Always {
 		settings.Always = append(settings.Always, string(p))
@@ -87,7 +90,7 @@ func dispatchOptions(cfg *config.Config, o SenderOptions) (all dispatch.Options,
 }
 
 // unset stands for what need not be configured as long as nothing is sent.
-const unset = "report.invalid"
+const unset = "not-set.invalid"
 
 func identityOf(r *config.Report, version string) dispatch.Identity {
 	return dispatch.Identity{
@@ -98,16 +101,20 @@ func identityOf(r *config.Report, version string) dispatch.Identity {
 
 func dnsName(d config.OptionalDomain) dns.Name { return dns.Name(d) }
 
-// signatures returns the function that signs report mail, or nil if the MTA signs.
-func signatures(r *config.Report) (func(func(io.Writer) error) (string, error), error) {
+// signatures returns the function that signs report mail, or nil if the MTA signs. If the key cannot be
+// read, that is an error at once, or with late when a mail is to be signed.
+func signatures(r *config.Report, late bool) (func(func(io.Writer) error) (string, error), error) {
 	if r.Mail.DKIM.KeyFile == "" {
 		return nil, nil
 	}
-	key, err := dkimKey(r.Mail.DKIM.KeyFile)
-	if err != nil {
+	key, err := ReportKey(r)
+	if err != nil && !late {
 		return nil, err
 	}
 	return func(mail func(io.Writer) error) (string, error) {
+		if err != nil {
+			return "", err
+		}
 		in, out := io.Pipe()
 		go func() { out.CloseWithError(mail(out)) }()
 		defer func() { _ = in.Close() }() // ends the goroutine if the signer stops early
@@ -118,8 +125,10 @@ func signatures(r *config.Report) (func(func(io.Writer) error) (string, error), 
 // maxKeyFile is the largest size of a private key, in octets.
 const maxKeyFile = 64 << 10
 
-func dkimKey(path string) (crypto.Signer, error) {
+// ReportKey reads the key that signs report mail.
+func ReportKey(r *config.Report) (crypto.Signer, error) {
 	const name = "report.mail.dkim.key_file"
+	path := r.Mail.DKIM.KeyFile
 	if err := config.Regular(path); err != nil {
 		return nil, fmt.Errorf("app: %s: %w", name, err)
 	}
@@ -139,8 +148,8 @@ func dkimKey(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// discoveryOptions returns how DMARC records are found.
-func discoveryOptions(cfg *config.Config) (dmarc.Options, error) {
+// Discovery returns how DMARC records are found.
+func Discovery(cfg *config.Config) (dmarc.Options, error) {
 	o := dmarc.Options{Method: cfg.DMARC.OrganizationalDomain}
 	if o.Method != dmarc.PSL {
 		return o, nil

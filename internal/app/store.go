@@ -11,8 +11,7 @@ import (
 	"sekimori/internal/collect"
 	"sekimori/internal/config"
 	"sekimori/internal/report"
-	"sekimori/internal/store/postgres"
-	"sekimori/internal/store/sqlite"
+	"sekimori/internal/store"
 	"sekimori/internal/telemetry"
 )
 
@@ -44,14 +43,20 @@ type storeParts struct {
 // damaged and had to be set aside; it may be nil. PostgreSQL is not asked: the store connects when it
 // is used, and again whenever the connection was lost.
 func OpenStore(ctx context.Context, cfg config.Store, damaged func(aside string, cause error)) (report.Store, error) {
-	if cfg.Embedded() {
-		return sqlite.Open(ctx, cfg.Path(), sqlite.Options{Damaged: damaged})
-	}
 	password, err := password("store.password_file", cfg.PasswordFile)
 	if err != nil {
 		return nil, err
 	}
-	return postgres.Open(ctx, cfg.URL, password)
+	return store.Open(ctx, cfg.URL, store.Options{Password: password, Damaged: damaged})
+}
+
+// OpenStoreBeside opens the store of a configuration for a command, while the daemon may be running.
+func OpenStoreBeside(ctx context.Context, cfg config.Store) (report.Store, error) {
+	password, err := password("store.password_file", cfg.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenBeside(ctx, cfg.URL, store.Options{Password: password})
 }
 
 // password reads the first line of a file. It returns "" if path is "".

@@ -30,7 +30,7 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 	// "unknown".
 	o.Receiver, _ = dns.ParseHostname(cfg.ServID())
 	var err error
-	if o.DMARC, err = discoveryOptions(cfg); err != nil {
+	if o.DMARC, err = Discovery(cfg); err != nil {
 		return nil, err
 	}
 	return msgauth.NewVerifier(r, o), nil
