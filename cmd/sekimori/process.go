@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -20,21 +21,34 @@ func openFiles() uint64 {
 	return uint64(limit.Cur) //nolint:unconvert // on FreeBSD it is an int64
 }
 
-// becomeOwner makes this process run as the owner of a file, if it runs as root and the file is
-// another's. Otherwise root would leave files beside it (such as a write-ahead log) that the owner
-// cannot write to. It does nothing if path is "" or there is no such file.
+// becomeOwner makes this process run as the user to whom a file belongs, if it runs as root. Otherwise
+// root would leave files beside it (such as a write-ahead log) that this user cannot write to. It does
+// nothing if path is "" or there is no such file.
+//
+// Who owns the directory decides what the file is, for example a link to a file of somebody else. So the
+// owner of the directory counts, and that of the file only in a directory of root.
 func becomeOwner(path string) error {
 	if path == "" || os.Geteuid() != 0 {
 		return nil
 	}
-	info, err := os.Stat(path)
+	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	dir, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	owner, ok := dir.Sys().(*syscall.Stat_t)
+	if ok && owner.Uid == 0 {
+		owner, ok = info.Sys().(*syscall.Stat_t)
+	}
 	if !ok || owner.Uid == 0 {
 		return nil
 	}

@@ -66,11 +66,11 @@ func (a *App) checkIdentity(ctx context.Context, g *generation) (r identity.Resu
 		Domain: dnsName(c.Domain), Bounce: c.Mail.Bounce, Selector: dns.Name(c.Mail.DKIM.Selector), Signs: c.Mail.DKIM.KeyFile != "",
 		Addresses: a.leavesFrom(c.Mail.Server), Now: a.o.Now(),
 	}
-	if o.Discovery, err = discoveryOptions(g.cfg); err != nil {
+	if o.Discovery, err = Discovery(g.cfg); err != nil {
 		return r, err
 	}
 	if o.Signs {
-		key, err := dkimKey(c.Mail.DKIM.KeyFile)
+		key, err := ReportKey(c)
 		if err != nil {
 			return r, err
 		}

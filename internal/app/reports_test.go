@@ -269,7 +269,8 @@ func TestBounces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range log.Records(t, "") {
-		if r["level"] == "ERROR" || r["level"] == "WARN" {
+		// The domain of this test publishes nothing, and the daemon warns of that.
+		if r["level"] == "ERROR" || r["level"] == "WARN" && r["msg"] != "report mail" {
 			t.Errorf("%v", r)
 		}
 	}
