@@ -6,7 +6,6 @@ import (
 
 	"sekimori/internal/admin"
 	"sekimori/internal/config"
-	"sekimori/internal/dispatch/failures"
 	"sekimori/internal/filter"
 	"sekimori/internal/milter"
 	"sekimori/internal/policy"
@@ -28,8 +27,7 @@ type generation struct {
 	advice   []string
 	recent   *recent.Ring // the recent decisions; nil if none are remembered
 	options  filter.Options
-	sender   *background      // of reports; nil without a store
-	failures *failures.Sender // nil unless failure reports are sent
+	sender   *background // of reports; nil without a store
 	// steps has an entry for everything that build opened. The steps are undone when the last
 	// message of the generation has ended, or at once if the generation never comes into effect.
 	steps []step

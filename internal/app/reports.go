@@ -17,15 +17,11 @@ import (
 	"sekimori/internal/bounce"
 	"sekimori/internal/config"
 	"sekimori/internal/dispatch"
-	"sekimori/internal/dispatch/failures"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
-	"sekimori/internal/judge"
 	"sekimori/internal/milter/sockets"
-	"sekimori/internal/policy"
 	"sekimori/internal/report"
 	"sekimori/internal/report/destination"
-	"sekimori/internal/report/failure"
 	"sekimori/internal/report/sign"
 	"sekimori/internal/submit"
 )
@@ -229,10 +225,11 @@ func (a *App) openSender(g *generation, log *slog.Logger) (undo func() error, er
 		runs = append(runs, func(ctx context.Context) { a.watchIdentity(ctx, g) })
 	}
 	if g.cfg.Report.Failure.Send {
-		if g.failures, err = a.newFailures(g, o); err != nil {
+		f, err := a.newFailures(g, o)
+		if err != nil {
 			return nil, err
 		}
-		runs = append(runs, g.failures.Run)
+		runs = append(runs, f.Run)
 	}
 	g.sender = newBackground(func(ctx context.Context) {
 		var all sync.WaitGroup
@@ -242,54 +239,6 @@ func (a *App) openSender(g *generation, log *slog.Logger) (undo func() error, er
 		all.Wait()
 	})
 	return always(g.sender.stop), nil
-}
-
-// secretTime is how long a start or a reload waits for the secret of the store. Without it, the codes
-// of local parts in failure reports say nothing at all.
-const secretTime = 2 * time.Second
-
-// newFailures makes the sender of failure reports, and lets the judge observe what they say.
-func (a *App) newFailures(g *generation, o dispatch.Options) (*failures.Sender, error) {
-	f := &g.cfg.Report.Failure
-	o.Settings.Send = true
-	var domains []policy.Pattern
-	for _, p := range f.Domains {
-		domains = append(domains, policy.Pattern(p))
-	}
-	s, err := failures.New(failures.Options{
-		Store: o.Store, Resolver: o.Resolver, Submit: o.Submit, Identity: o.Identity, Settings: o.Settings, Domains: domains,
-		PerDomain: f.PerDomain, Total: f.Total, Sign: o.Sign, Now: o.Now, Log: o.Log, Sent: o.Events.Sent, Withheld: o.Events.Withheld,
-	})
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), secretTime)
-	defer cancel()
-	key, err := a.kept.store.Secret(ctx)
-	if err != nil {
-		a.log.Warn("failure reports do not tell senders apart until the next reload", "error", err)
-	}
-	g.options.Judge.Failures = &failure.Options{Key: key, AuthServID: g.cfg.ServID(), Subject: f.Subject}
-	g.options.Observers = append(g.options.Observers, incidents{s})
-	return s, nil
-}
-
-// incidents is an observer that hands the messages that failed to the sender of failure reports.
-type incidents struct{ to *failures.Sender }
-
-// Decided does not block: if too many incidents wait, the sender drops this one.
-func (i incidents) Decided(d *judge.Decision, _ time.Duration) {
-	if d.Incident != nil {
-		i.to.Offer(*d.Incident)
-	}
-}
-
-// failureAddress returns to whom the present generation sent a failure report.
-func (a *App) failureAddress(delivery int64) (string, bool) {
-	if f := a.generation().failures; f != nil {
-		return f.Address(delivery)
-	}
-	return "", false
 }
 
 // bounces are the listeners for bounces with the server behind them.
@@ -337,7 +286,7 @@ func (a *App) openBounces(c *change, cfg *config.Config) error {
 // serveBounces serves until ctx ends.
 func (a *App) serveBounces(ctx context.Context, b *bounces) {
 	echo := dispatch.NewEcho(a.kept.store, a.o.Now)
-	echo.Failures = a.failureAddress
+	echo.Failures = a.kept.failures.Address
 	o := bounce.Options{
 		Local: b.local, Log: a.log, Count: func(k bounce.Kind) { a.reports.Bounced(string(k)) },
 		Known: echo.Known, Failed: echo.Failed,

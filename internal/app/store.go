@@ -10,6 +10,7 @@ import (
 
 	"sekimori/internal/collect"
 	"sekimori/internal/config"
+	"sekimori/internal/dispatch/failures"
 	"sekimori/internal/report"
 	"sekimori/internal/store"
 	"sekimori/internal/telemetry"
@@ -37,6 +38,8 @@ type storeParts struct {
 	store report.Store
 	spool *collect.Spool
 	rows  *collect.Collector
+	// failures says how many failure reports were sent, and to whom.
+	failures *failures.Memory
 }
 
 // OpenStore opens the store of a configuration for the daemon. damaged is called if an SQLite file was
@@ -92,7 +95,7 @@ func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p, every := storeParts{store: a.reports.Store(opened)}, everySQLite
+	p, every := storeParts{store: a.reports.Store(opened), failures: failures.NewMemory()}, everySQLite
 	if !cfg.Store.Embedded() {
 		every = everyPostgres
 		if p.spool, err = collect.OpenSpool(cfg.Store.Spool.Dir, int64(cfg.Store.Spool.Size)); err != nil {

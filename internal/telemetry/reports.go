@@ -19,11 +19,15 @@ var buildBuckets = []float64{.001, .01, .1, 1, 5, 10, 30, 60, 120}
 // cannot evaluate a series that is absent.
 type Reports struct {
 	sent, withheld, bounces *counters[string]
+	failures                *counters[string]
 	suppressed, oldest, up  prometheus.Gauge
 	aligned                 prometheus.Gauge
 	build                   prometheus.Histogram
 	store                   *series[string, prometheus.Observer]
 }
+
+// failureDropped is the value of the label result of failure_reports_total that is not a report.Word.
+const failureDropped = "dropped"
 
 // The values of the label kind of report_bounces_total.
 var bounceKinds = []string{"failed", "other", "unknown_token"}
@@ -37,6 +41,7 @@ func NewReports(reg prometheus.Registerer) *Reports {
 	r := &Reports{
 		sent:       b.counters("reports_sent_total", "Report mails by what became of them.", "result"),
 		withheld:   b.counters("reports_withheld_total", "Reports that were not sent, by the reason.", "reason"),
+		failures:   b.counters("failure_reports_total", "Failure reports by what became of them; dropped: messages that no report counts.", "result"),
 		bounces:    b.counters("report_bounces_total", "Messages to the bounce address.", "kind"),
 		suppressed: b.gauge("report_suppressed_destinations", "Destinations that get no report now, because reports came back."),
 		oldest:     b.gauge("report_oldest_pending_seconds", "For how long the report that has waited longest could have been sent; 0 if none waits."),
@@ -47,7 +52,9 @@ func NewReports(reg prometheus.Registerer) *Reports {
 	}
 	for _, w := range []report.Word{report.Sent, report.Refused, report.Failed} {
 		r.sent.with(string(w))
+		r.failures.with(string(w))
 	}
+	r.failures.with(failureDropped)
 	for _, w := range report.Withheld {
 		r.withheld.with(string(w))
 	}
@@ -64,6 +71,12 @@ func NewReports(reg prometheus.Registerer) *Reports {
 
 // Sent counts a mail to a destination.
 func (r *Reports) Sent(result report.Word) { r.sent.with(string(result)).Inc() }
+
+// Failure counts a failure report to a destination. It also counts with Sent.
+func (r *Reports) Failure(result report.Word) { r.failures.with(string(result)).Inc() }
+
+// FailureDropped counts a message that no failure report counts.
+func (r *Reports) FailureDropped() { r.failures.with(failureDropped).Inc() }
 
 // Withheld counts a report that was not sent to a destination.
 func (r *Reports) Withheld(reason report.Word) { r.withheld.with(string(reason)).Inc() }

@@ -67,6 +67,9 @@ func TestReports(t *testing.T) {
 	r.Built(time.Second)
 	r.Suppressed(3)
 	now := time.Now()
+	r.Failure(report.Sent)
+	r.FailureDropped()
+	r.FailureDropped()
 	r.Oldest(now.Add(-27*time.Hour), now)
 	for _, tt := range []struct {
 		name   string
@@ -82,6 +85,9 @@ func TestReports(t *testing.T) {
 		{"report_rows_lost_total", map[string]string{"reason": "spool"}, 0},
 		{"reports_sent_total", map[string]string{"result": "refused"}, 1},
 		{"reports_sent_total", map[string]string{"result": "sent"}, 0},
+		{"failure_reports_total", map[string]string{"result": "sent"}, 1},
+		{"failure_reports_total", map[string]string{"result": "refused"}, 0},
+		{"failure_reports_total", map[string]string{"result": "dropped"}, 2},
 		{"reports_withheld_total", map[string]string{"reason": "never"}, 1},
 		{"reports_withheld_total", map[string]string{"reason": "unverified"}, 0},
 		{"report_bounces_total", map[string]string{"kind": "failed"}, 1},

@@ -55,22 +55,35 @@ type Options struct {
 	Sign             func(mail func(io.Writer) error) (string, error) // as in dispatch.Options
 	Now              func() time.Time                                 // nil is time.Now
 	Log              *slog.Logger                                     // nil discards
-	// Sent and Withheld are called as in dispatch.Events. They may be nil.
+	// Memory is what the Sender before this one remembered. nil means that there was none.
+	Memory *Memory
+	// Sent and Withheld are called as in dispatch.Events, Withheld at most once in maxKnownTime for a
+	// domain. Dropped is called for an incident that no report counts: too many waited, the reports of
+	// the day were used up, or nothing could be found out about its domain. All may be nil.
 	Sent, Withheld func(report.Word)
+	Dropped        func()
 }
 
 // Sender sends failure reports. Its methods are safe for concurrent use.
 type Sender struct {
-	o       Options
-	queue   chan failure.Incident
-	limiter *failure.Limiter      // used by Run only
-	known   map[dns.Name]decision // used by Run only
+	o     Options
+	queue chan failure.Incident
+	known map[dns.Name]decision // used by Run only
+}
 
+// Memory is what outlives a Sender when the configuration is read again: how many reports were sent, and
+// to whom. Its methods are safe for concurrent use.
+type Memory struct {
 	mu        sync.Mutex
+	limiter   *failure.Limiter
 	addresses map[int64]string // by delivery
 	order     []int64          // the keys of addresses, the oldest first
 	next      int64
-	dropped   int64
+}
+
+// NewMemory returns a Memory that has seen no report.
+func NewMemory() *Memory {
+	return &Memory{limiter: failure.NewLimiter(0, 0), addresses: map[int64]string{}, next: firstDelivery()}
 }
 
 // decision is what was decided about a domain.
@@ -96,10 +109,15 @@ func New(o Options) (*Sender, error) {
 	if o.Withheld == nil {
 		o.Withheld = func(report.Word) {}
 	}
+	if o.Dropped == nil {
+		o.Dropped = func() {}
+	}
+	if o.Memory == nil {
+		o.Memory = NewMemory()
+	}
 	id := o.Identity
 	o.Settings.Own = append(slices.Clone(o.Settings.Own), id.From+"@"+string(id.Domain), id.Bounce+"@"+string(id.Domain))
-	return &Sender{o: o, queue: make(chan failure.Incident, maxQueued), limiter: failure.NewLimiter(o.PerDomain, o.Total),
-		known: map[dns.Name]decision{}, addresses: map[int64]string{}, next: firstDelivery()}, nil
+	return &Sender{o: o, queue: make(chan failure.Incident, maxQueued), known: map[dns.Name]decision{}}, nil
 }
 
 // firstDelivery returns a random id. The processes of a farm must not use the same ids: a bounce may
@@ -115,36 +133,32 @@ func (s *Sender) Offer(i failure.Incident) {
 	select {
 	case s.queue <- i:
 	default:
-		s.mu.Lock()
-		s.dropped++
-		s.mu.Unlock()
+		s.o.Dropped()
 	}
 }
 
-// Dropped returns how many incidents were dropped because too many waited.
-func (s *Sender) Dropped() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.dropped
-}
-
-// Run sends reports until ctx ends. What waits then is dropped.
+// Run sends reports until ctx ends. What waits then is forgotten, and so is what a Sender before this one
+// had merged: it was observed under other settings.
 func (s *Sender) Run(ctx context.Context) {
+	s.o.Memory.resume(s.o.PerDomain, s.o.Total)
 	due := time.NewTicker(dueTime)
 	defer due.Stop()
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return
 		case i := <-s.queue:
 			if !s.wanted(ctx, i.PolicyDomain) {
 				continue
 			}
-			if r, ok := s.limiter.Add(s.o.Now(), i); ok {
+			r, ready, dropped := s.o.Memory.add(s.o.Now(), i)
+			switch {
+			case ready:
 				s.send(ctx, r)
+			case dropped:
+				s.o.Dropped()
 			}
 		case <-due.C:
-			for _, r := range s.limiter.Due(s.o.Now()) {
+			for _, r := range s.o.Memory.due(s.o.Now()) {
 				s.send(ctx, r)
 			}
 		}
@@ -170,7 +184,11 @@ func (s *Sender) wanted(ctx context.Context, domain dns.Name) bool {
 		clear(s.known)
 	}
 	s.known[domain] = decision{d.Word, now}
-	if d.Word != "" && d.Word != report.Waiting {
+	switch d.Word {
+	case "":
+	case report.Waiting: // a lookup failed
+		s.o.Dropped()
+	default:
 		s.o.Withheld(d.Word)
 	}
 	return d.Word == ""
@@ -190,8 +208,13 @@ func (s *Sender) decide(ctx context.Context, domain dns.Name) (destination.Decis
 			return d, true
 		}
 	}
-	s.o.Log.Warn("a failure report is dropped", "domain", domain, "error", err)
+	s.drop(domain, err)
 	return destination.Decision{}, false
+}
+
+func (s *Sender) drop(domain dns.Name, err error) {
+	s.o.Dropped()
+	s.o.Log.Warn("a failure report is dropped", "domain", domain, "error", err)
 }
 
 // send sends one report to every destination of the record as it is now.
@@ -202,7 +225,7 @@ func (s *Sender) send(ctx context.Context, r failure.Ready) {
 	}
 	secret, err := s.o.Store.Secret(ctx)
 	if err != nil {
-		s.o.Log.Warn("a failure report is dropped", "domain", r.Incident.PolicyDomain, "error", err)
+		s.drop(r.Incident.PolicyDomain, err)
 		return
 	}
 	for _, x := range d.Destinations {
@@ -244,7 +267,7 @@ func (s *Sender) submit(ctx context.Context, r failure.Ready, to string, secret 
 			return err
 		}
 	}
-	delivery := s.remember(to)
+	delivery := s.o.Memory.remember(to)
 	result, err := s.o.Submit.Submit(work, submit.Envelope{
 		From: report.BounceLocal(id.Bounce, report.BounceToken(secret, delivery)) + "@" + string(id.Domain), To: to,
 		Size: int64(len(signature) + mail.Len()), SMTPUTF8: !printable.IsASCII(to),
@@ -255,6 +278,7 @@ func (s *Sender) submit(ctx context.Context, r failure.Ready, to string, secret 
 		return write(w)
 	})
 	if err != nil {
+		s.o.Sent(report.Failed)
 		return err
 	}
 	switch result.Kind {
@@ -268,24 +292,45 @@ func (s *Sender) submit(ctx context.Context, r failure.Ready, to string, secret 
 	return dispatch.Learn(work, s.o.Store, to, result, now.Truncate(24*time.Hour).Unix(), now)
 }
 
+func (m *Memory) resume(perDomain, total int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limiter.Resume(perDomain, total)
+}
+
+// add returns a report that may be sent now, or says that no report will count the incident.
+func (m *Memory) add(now time.Time, i failure.Incident) (r failure.Ready, ready, dropped bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.limiter.Dropped()
+	r, ready = m.limiter.Add(now, i)
+	return r, ready, m.limiter.Dropped() > before
+}
+
+func (m *Memory) due(now time.Time) []failure.Ready {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.limiter.Due(now)
+}
+
 // remember gives a mail a delivery id, so that its bounce is recognized.
-func (s *Sender) remember(address string) int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.next++
-	s.addresses[s.next] = address
-	s.order = append(s.order, s.next)
-	if len(s.order) > maxAddresses {
-		delete(s.addresses, s.order[0])
-		s.order = s.order[1:]
+func (m *Memory) remember(address string) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next++
+	m.addresses[m.next] = address
+	m.order = append(m.order, m.next)
+	if len(m.order) > maxAddresses {
+		delete(m.addresses, m.order[0])
+		m.order = m.order[1:]
 	}
-	return s.next
+	return m.next
 }
 
 // Address returns the address of a report that this process sent. It is what dispatch.Echo asks for.
-func (s *Sender) Address(delivery int64) (string, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, ok := s.addresses[delivery]
+func (m *Memory) Address(delivery int64) (string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, ok := m.addresses[delivery]
 	return a, ok
 }

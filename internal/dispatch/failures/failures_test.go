@@ -110,6 +110,7 @@ func start(t *testing.T, change func(*Options, *store)) *world {
 		Identity: dispatch.Identity{Organization: "Example ISP", Domain: "dmarc.isp.example", From: "noreply", Bounce: "dmarc-bounce", Contact: "postmaster@isp.example", Generator: "sekimori 1.2.3"},
 		Sent:     func(x report.Word) { w.count["sent "+string(x)]++ },
 		Withheld: func(x report.Word) { w.count["withheld "+string(x)]++ },
+		Dropped:  func() { w.count["dropped"]++ },
 	}
 	if change != nil {
 		change(&o, w.store)
@@ -152,7 +153,7 @@ func TestSend(t *testing.T) {
 		if _, err := e.Known(t.Context(), token); err == nil {
 			t.Error("known to a process without failure reports")
 		}
-		e.Failures = w.sender.Address
+		e.Failures = w.sender.o.Memory.Address
 		id, err := e.Known(t.Context(), token)
 		if err != nil {
 			t.Fatal(err)
@@ -184,7 +185,7 @@ func TestWithheld(t *testing.T) {
 		{"no ruf", "quiet.example", nil, map[string]int{"withheld not_requested": 1}},
 		{"off", "shop.example", func(o *Options, _ *store) { o.Settings.Send = false }, map[string]int{"withheld off": 1}},
 		{"not one of the domains", "shop.example", func(o *Options, _ *store) { o.Domains = []policy.Pattern{"a.example", ".shop.example"} }, map[string]int{}},
-		{"no reports today", "shop.example", func(o *Options, _ *store) { o.Total = 0 }, map[string]int{}},
+		{"no reports today", "shop.example", func(o *Options, _ *store) { o.Total = 0 }, map[string]int{"dropped": 5}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -220,6 +221,38 @@ func TestMerge(t *testing.T) {
 	})
 }
 
+// TestReload gives the memory of a sender to the next one: the hour goes on, bounces are recognized, and
+// what was merged under the old settings is not sent.
+func TestReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := start(t, nil)
+		for range 3 {
+			old.sender.Offer(incident("shop.example"))
+		}
+		synctest.Wait()
+		old.stop()
+		<-old.finished
+		w := start(t, func(o *Options, _ *store) { o.Memory = old.sender.o.Memory })
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if len(old.mta.mails()) != 1 || len(w.mta.mails()) != 0 {
+			t.Fatalf("%d and %d mails within the hour", len(old.mta.mails()), len(w.mta.mails()))
+		}
+		time.Sleep(time.Hour + dueTime)
+		synctest.Wait()
+		if m := w.mta.mails(); len(m) != 1 || !strings.Contains(m[0].text, "Incidents: 1\r\n") {
+			t.Errorf("after the hour: %+v", m)
+		}
+		local, _, _ := strings.Cut(old.mta.mails()[0].from, "@")
+		token, _ := report.BounceTokenOf("dmarc-bounce", local)
+		e := dispatch.NewEcho(w.store, nil)
+		e.Failures = w.sender.o.Memory.Address
+		if _, err := e.Known(t.Context(), token); err != nil {
+			t.Errorf("a report from before the reload: %v", err)
+		}
+	})
+}
+
 // TestUnwantedDomainsCostNoReports checks that domains that get no report do not use up those of the day.
 func TestUnwantedDomainsCostNoReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -249,15 +282,17 @@ func TestRefused(t *testing.T) {
 
 // TestOfferNeverBlocks fills the queue of a sender that does not run.
 func TestOfferNeverBlocks(t *testing.T) {
-	s, err := New(Options{Store: &store{}, Resolver: nameserver.Zone(t, ""), Submit: &mta{}, Identity: dispatch.Identity{Domain: "isp.example"}})
+	dropped := 0
+	s, err := New(Options{Store: &store{}, Resolver: nameserver.Zone(t, ""), Submit: &mta{}, Identity: dispatch.Identity{Domain: "isp.example"},
+		Dropped: func() { dropped++ }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 * maxQueued {
 		s.Offer(incident("shop.example"))
 	}
-	if s.Dropped() != 2*maxQueued {
-		t.Errorf("%d dropped", s.Dropped())
+	if dropped != 2*maxQueued {
+		t.Errorf("%d dropped", dropped)
 	}
 }
 
@@ -273,12 +308,13 @@ func TestBounds(t *testing.T) {
 	if len(s.known) > maxKnown {
 		t.Errorf("%d domains remembered", len(s.known))
 	}
-	first := s.remember("a@b.example")
+	m := s.o.Memory
+	first := m.remember("a@b.example")
 	for range maxAddresses {
-		s.remember("c@d.example")
+		m.remember("c@d.example")
 	}
-	if _, ok := s.Address(first); ok || len(s.addresses) != maxAddresses || len(s.order) != maxAddresses {
-		t.Errorf("%d addresses remembered", len(s.addresses))
+	if _, ok := m.Address(first); ok || len(m.addresses) != maxAddresses || len(m.order) != maxAddresses {
+		t.Errorf("%d addresses remembered", len(m.addresses))
 	}
 }
 

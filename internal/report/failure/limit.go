@@ -50,6 +50,15 @@ func NewLimiter(perDomain, total int) *Limiter {
 	return &Limiter{perDomain: perDomain, total: total, domains: map[dns.Name]*history{}}
 }
 
+// Resume sets other limits. The reports that were sent still count. Merged incidents are forgotten,
+// because they were observed under other settings.
+func (l *Limiter) Resume(perDomain, total int) {
+	l.perDomain, l.total = perDomain, total
+	for _, h := range l.domains {
+		h.newest, h.count = Incident{}, 0
+	}
+}
+
 // Add takes one incident. If ok is true, the caller sends the report now. Otherwise the incident was
 // merged, and Due returns it later, or it was dropped.
 func (l *Limiter) Add(now time.Time, i Incident) (ready Ready, ok bool) {

@@ -45,6 +45,26 @@ func TestLimiterMerges(t *testing.T) {
 	}
 }
 
+// TestLimiterResumes: other limits apply at once to what was sent before.
+func TestLimiterResumes(t *testing.T) {
+	l := NewLimiter(10, 1000)
+	l.Add(noon, about("shop.example", 0))
+	l.Add(noon, about("shop.example", 1))
+	l.Resume(1, 2)
+	if due := l.Due(noon.Add(2 * time.Hour)); len(due) != 0 {
+		t.Errorf("merged before: %v", due)
+	}
+	if r, ok := l.Add(noon.Add(2*time.Hour), about("shop.example", 2)); ok {
+		t.Errorf("a second one of the domain: %v", r)
+	}
+	if _, ok := l.Add(noon.Add(2*time.Hour), about("other.example", 3)); !ok {
+		t.Error("another domain gets no report")
+	}
+	if r, ok := l.Add(noon.Add(2*time.Hour), about("third.example", 4)); ok {
+		t.Errorf("a third one of all: %v", r)
+	}
+}
+
 // TestLimiterRates plays two days of an incident a minute for 30 domains, and checks the limits and
 // that every incident is in exactly one report.
 func TestLimiterRates(t *testing.T) {
