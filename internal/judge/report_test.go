@@ -3,6 +3,8 @@ package judge
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/report"
+	"sekimori/internal/report/failure"
 	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
@@ -34,6 +37,49 @@ func TestMarks(t *testing.T) {
 		c := tt.r.judge(t).Open(t.Context(), tt.r.message())
 		if d := c.Finish(t.Context()); d.AboutReports != tt.about || d.Spam != tt.spam {
 			t.Errorf("%s: about reports %v, spam %v", tt.r.name, d.AboutReports, d.Spam)
+		}
+	}
+}
+
+// TestIncident checks which messages may be told of in a failure report, and that the Decision has
+// nothing of the recipients and the body.
+func TestIncident(t *testing.T) {
+	observe := func(j *Judge) {
+		consent(j)
+		j.Marks, j.Failures = &report.Marks{}, &failure.Options{AuthServID: "mx.here.example"}
+	}
+	const zone = `
+_dmarc.bank.example  TXT "v=DMARC1; p=reject; ruf=mailto:f@bank.example"
+bank.example         TXT "v=spf1 ip4:192.0.2.1 -all"
+`
+	bob := []string{"<bob@here.example>"}
+	for _, tt := range []struct {
+		r    row
+		want bool
+	}{
+		{row{name: "fails", change: observe, to: bob}, true},
+		{row{name: "monitored", change: func(j *Judge) { observe(j); j.Policy.Mode = policy.Monitor }, to: bob}, true},
+		{row{name: "off", change: consent, to: bob}, false},
+		{row{name: "passes", change: observe, client: "192.0.2.1", to: bob}, false},
+		{row{name: "opted out", change: observe, to: []string{"<ann@here.example>"}}, false},
+		{row{name: "mixed", change: observe, to: []string{"<bob@here.example>", "<ann@here.example>"}}, false},
+		{row{name: "not evaluated", change: observe, client: "127.0.0.1", to: bob}, false},
+		{row{name: "about reports", change: observe, to: bob, header: "Subject: Report Domain: shop.example Submitter: isp.example\n"}, false},
+		{row{name: "oversize", change: observe, to: bob, header: strings.Repeat("X: y\n", 20)}, false},
+		{row{name: "oversize, monitored", change: func(j *Judge) { observe(j); j.Policy.Mode = policy.Monitor }, to: bob, header: strings.Repeat("X: y\n", 20)}, false},
+		{row{name: "put off", change: func(j *Judge) {
+			observe(j)
+			j.Policy.Rules = []policy.Rule{{ID: "r1", Then: policy.Outcome{Action: policy.TempFail}}}
+		}, to: bob}, false},
+	} {
+		j := tt.r.judge(t)
+		j.Verifier = msgauth.NewVerifier(nameserver.Zone(t, zone), msgauth.Options{LookAhead: true})
+		d := j.Open(t.Context(), tt.r.message()).Finish(t.Context())
+		if (d.Incident != nil) != tt.want {
+			t.Errorf("%s: %s %s: %+v", tt.r.name, d.Verdict.Applied, d.Verdict.Reason, d.Incident)
+		}
+		if d.Incident != nil && strings.Contains(fmt.Sprint(*d.Incident), "bob") {
+			t.Errorf("%s: a recipient in %+v", tt.r.name, *d.Incident)
 		}
 	}
 }
