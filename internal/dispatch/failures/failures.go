@@ -196,23 +196,27 @@ func (s *Sender) wanted(ctx context.Context, domain dns.Name) bool {
 
 // decide applies the rules for aggregate reports to a domain, with ruf in place of rua.
 func (s *Sender) decide(ctx context.Context, domain dns.Name) (destination.Decision, bool) {
-	ctx, cancel := context.WithTimeout(ctx, maxDecide)
+	limited, cancel := context.WithTimeout(ctx, maxDecide)
 	defer cancel()
 	now := s.o.Now().UTC()
-	seen, err := s.o.Store.Seen(ctx, domain, report.DayOf(now))
+	seen, err := s.o.Store.Seen(limited, domain, report.DayOf(now))
 	if err == nil {
 		job := report.Job{Policy: report.Policy{Domain: domain}, Messages: 1, Causes: 1}
 		var d destination.Decision
-		if d, err = destination.Decide(ctx, s.o.Resolver, s.o.Settings,
+		if d, err = destination.Decide(limited, s.o.Resolver, s.o.Settings,
 			destination.Facts{Kind: destination.Failure, Job: job, Seen: seen, Suppression: s.o.Store.Suppression}, now); err == nil {
 			return d, true
 		}
 	}
-	s.drop(domain, err)
+	s.drop(ctx, domain, err)
 	return destination.Decision{}, false
 }
 
-func (s *Sender) drop(domain dns.Name, err error) {
+// drop notes that an incident is lost, unless it is because Run ends.
+func (s *Sender) drop(ctx context.Context, domain dns.Name, err error) {
+	if ctx.Err() != nil {
+		return
+	}
 	s.o.Dropped()
 	s.o.Log.Warn("a failure report is dropped", "domain", domain, "error", err)
 }
@@ -225,7 +229,7 @@ func (s *Sender) send(ctx context.Context, r failure.Ready) {
 	}
 	secret, err := s.o.Store.Secret(ctx)
 	if err != nil {
-		s.drop(r.Incident.PolicyDomain, err)
+		s.drop(ctx, r.Incident.PolicyDomain, err)
 		return
 	}
 	for _, x := range d.Destinations {

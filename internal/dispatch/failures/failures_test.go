@@ -358,6 +358,26 @@ func TestSlowDNS(t *testing.T) {
 	})
 }
 
+// TestStopDuringLookup: a lookup that ends because the sender is told to stop is no loss.
+func TestStopDuringLookup(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, func(o *Options, _ *store) { o.Resolver = slow{} })
+			w.sender.Offer(incident("shop.example"))
+			synctest.Wait()
+			if !stop {
+				time.Sleep(maxDecide)
+				synctest.Wait()
+			}
+			w.stop()
+			<-w.finished
+			if lost := w.count["dropped"] == 1; lost == stop || len(w.count) > 1 {
+				t.Errorf("stop %v: %v", stop, w.count)
+			}
+		})
+	}
+}
+
 // TestSlowMTA checks how long an MTA that does not answer can hold up the other reports, and the stop.
 func TestSlowMTA(t *testing.T) {
 	for _, stop := range []bool{false, true} {
