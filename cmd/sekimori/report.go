@@ -186,24 +186,33 @@ func newReportSend() *cobra.Command {
 	var dry bool
 	var to string
 	cmd := &cobra.Command{
-		Use:   "send --dry-run | --to ADDRESS",
-		Short: "Send a copy of a report to yourself, or say what would be sent",
-		Long: `The daemon sends reports by itself when they are due. This command is for a look
-before that, and for a copy of a report that got lost.
+		Use:   "send [--domain DOMAIN] [--window DATE] [--dry-run | --to ADDRESS]",
+		Short: "Send reports now or again, send a copy to yourself, or say what would be sent",
+		Long: `The daemon sends reports by itself when they are due. This command sends the
+reports that --domain, --window or both select now, and may be called while the
+daemon runs. Who gets them is decided by the same rules. A report that is done is
+sent again, with the same Report-ID and file name, also if it was sent: name the
+domain and the window of a report that got lost. A report whose window is open is
+not sent. The mail server gets the mails at the daemon's pace; a report that would
+have to wait longer is left to the daemon.
 
 --dry-run says for each selected report to whom it would be sent now, or why not.
 --to sends a copy of each selected report to one address, such as your own, and to
 nobody else. A copy of a report that was sent has the same Report-ID and file name.
 Both change nothing in the store.
 
-Exit code 1 if a copy was not taken.`,
-		Example: `  sekimori report send --dry-run --window yesterday
+Exit code 0 if every selected report was sent or withheld by a rule; reports whose
+window is open do not count beside others. Exit code 1 if one failed, was refused,
+waits or is being sent by another, if there are only reports whose window is open,
+or if a copy was not taken.`,
+		Example: `  sekimori report send --domain shop.example --window yesterday
+  sekimori report send --dry-run --window yesterday
   sekimori report send --domain shop.example --to me@isp.example`,
 		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case !dry && to == "":
-				return errors.New("write --dry-run, or --to ADDRESS for a copy; the daemon sends reports to others by itself when they are due")
+			case !dry && to == "" && f.sel.Domain == "" && f.sel.Window == "":
+				return errors.New("write --domain, --window or both, so that it is clear which reports are sent now; or --dry-run to see what would be sent")
 			case to != "" && f.sel.Domain == "":
 				return errors.New("--to needs --domain, so that one mistake does not send you a mail for every domain")
 			}
@@ -212,14 +221,19 @@ Exit code 1 if a copy was not taken.`,
 				return err
 			}
 			defer end()
-			if to != "" && (cfg.Report.Domain == "" || cfg.Report.Organization == "" || cfg.Report.Contact == "") {
-				return failed(fmt.Errorf("a mail needs report.domain, report.organization and report.contact; set them in %s", f.config))
+			if !dry {
+				if err := f.canSend(cfg, to == ""); err != nil {
+					return failed(err)
+				}
 			}
 			var sent *reporting.Sent
-			if dry {
+			switch {
+			case dry:
 				sent, err = office.DryRun(cmd.Context(), f.sel)
-			} else {
+			case to != "":
 				sent, err = office.Copies(cmd.Context(), f.sel, to)
+			default:
+				sent, err = office.Send(cmd.Context(), f.sel)
 			}
 			if err != nil {
 				return used(err)
@@ -241,4 +255,19 @@ Exit code 1 if a copy was not taken.`,
 	cmd.Flags().StringVar(&to, "to", "", "send a copy to this address and nowhere else")
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "to")
 	return cmd
+}
+
+// canSend says what the configuration lacks to send a copy, or with others a report to its destinations.
+func (f *storeFlags) canSend(cfg *config.Config, others bool) error {
+	if others && !cfg.Report.Aggregate.Send {
+		return errors.New("report.aggregate.send is false, so no report is sent to others; use --dry-run to see what would be sent, or --to for a copy")
+	}
+	if cfg.Report.Domain == "" || cfg.Report.Organization == "" || cfg.Report.Contact == "" {
+		return fmt.Errorf("a mail needs report.domain, report.organization and report.contact; set them in %s", f.config)
+	}
+	if !others || cfg.Report.Mail.DKIM.KeyFile == "" {
+		return nil
+	}
+	_, err := app.ReportKey(&cfg.Report) // otherwise each report would be put off
+	return err
 }

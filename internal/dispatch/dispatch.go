@@ -183,7 +183,7 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			d.work(ctx, job)
+			_, _ = d.work(ctx, job) // it is logged
 		})
 	}
 	wg.Wait()
@@ -200,7 +200,7 @@ func (d *Dispatcher) Drain(ctx context.Context) (int, error) {
 		if err != nil {
 			return n, fmt.Errorf("dispatch: %w", err)
 		}
-		d.work(ctx, job)
+		_, _ = d.work(ctx, job) // it is logged
 		if err := ctx.Err(); err != nil {
 			return n, fmt.Errorf("dispatch: %w", err)
 		}

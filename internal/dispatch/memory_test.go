@@ -60,6 +60,25 @@ func (m *memory) Claim(ctx context.Context, now time.Time, owner string, lease t
 	return *best, nil
 }
 
+func (m *memory) ClaimJob(ctx context.Context, now time.Time, id int64, owner string, lease time.Duration) (report.Job, error) {
+	if err := ctx.Err(); err != nil {
+		return report.Job{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if id < 1 || id > int64(len(m.jobs)) {
+		return report.Job{}, report.ErrUnknown
+	}
+	j := m.jobs[id-1]
+	if err := j.Claimable(now); err != nil {
+		return report.Job{}, err
+	}
+	j.Reclaim(owner, now.Add(lease))
+	out := *j
+	j.Outcome = ""
+	return out, nil
+}
+
 // own returns the job if the claim is still valid.
 func (m *memory) own(j report.Job) (*report.Job, error) {
 	if x := m.jobs[j.ID-1]; x.State == report.StateClaimed && x.Owner == j.Owner && x.Lease == j.Lease {

@@ -29,8 +29,10 @@ type run struct {
 	stop, work context.Context
 	lose       func()
 	// have has the deliveries by report.Target of their addresses.
-	have     map[string]report.Delivery
-	decision destination.Decision
+	have map[string]report.Delivery
+	// asked says that an operator wants the report sent now, and resend that it was done before.
+	asked, resend bool
+	decision      destination.Decision
 	// turnAt is when the first destination that was put off has its turn; zero if none was.
 	turnAt time.Time
 	last   map[dns.Name]time.Time // when the last mail was sent to the destinations of each domain
@@ -38,14 +40,20 @@ type run struct {
 
 var errLeaseLost = fmt.Errorf("dispatch: %w", report.ErrLost)
 
-// work works on a claimed job until it is done or put off.
-func (d *Dispatcher) work(ctx context.Context, job report.Job) {
+// work works on a claimed job until it is done or put off. It returns the outcome that is stored, and
+// an error if none could be stored.
+func (d *Dispatcher) work(ctx context.Context, job report.Job) (report.Outcome, error) {
+	return d.workOn(ctx, &run{Dispatcher: d, job: job})
+}
+
+func (d *Dispatcher) workOn(ctx context.Context, r *run) (report.Outcome, error) {
+	job := r.job
 	stop, endStop := context.WithCancelCause(ctx)
 	defer endStop(nil)
 	work, endWork := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer endWork(nil)
-	r := &run{Dispatcher: d, job: job, stop: stop, work: work, have: map[string]report.Delivery{}, last: map[dns.Name]time.Time{},
-		lose: func() { endStop(errLeaseLost); endWork(errLeaseLost) }}
+	r.stop, r.work, r.have, r.last = stop, work, map[string]report.Delivery{}, map[dns.Name]time.Time{}
+	r.lose = func() { endStop(errLeaseLost); endWork(errLeaseLost) }
 	defer context.AfterFunc(ctx, func() {
 		sleep(work, d.o.Drain)
 		endWork(context.Cause(ctx))
@@ -58,7 +66,7 @@ func (d *Dispatcher) work(ctx context.Context, job report.Job) {
 	}
 	if lost(err) || lost(context.Cause(work)) {
 		d.o.Log.Warn("the lease of a report was lost; another sender goes on with it", "domain", job.Policy.Domain, "job", job.ID)
-		return
+		return report.Outcome{}, errLeaseLost
 	}
 	now := d.now()
 	switch {
@@ -72,7 +80,8 @@ func (d *Dispatcher) work(ctx context.Context, job report.Job) {
 	}
 	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
-	switch err := d.o.Store.Finish(finish, job, outcome); {
+	err = d.o.Store.Finish(finish, job, outcome)
+	switch {
 	case lost(err):
 		d.o.Log.Warn("the lease of a report was lost; another sender goes on with it", "domain", job.Policy.Domain, "job", job.ID)
 	case err != nil:
@@ -80,6 +89,7 @@ func (d *Dispatcher) work(ctx context.Context, job report.Job) {
 	default:
 		d.finished(r, outcome)
 	}
+	return outcome, err
 }
 
 func lost(err error) bool { return errors.Is(err, report.ErrLost) }
@@ -144,6 +154,9 @@ func (r *run) do() (report.Outcome, error) {
 	}
 	for _, v := range old {
 		r.have[report.Target(v.Address)] = v
+	}
+	if err := r.begin(); err != nil {
+		return report.Outcome{}, err
 	}
 	if r.decision, err = r.decide(r.stop, r.job, false); err != nil {
 		return report.Outcome{}, err

@@ -174,6 +174,12 @@ type Store interface {
 	// whose lease has run out can be claimed again. The error is ErrNone if no job is due. The lease
 	// ends at now + lease.
 	Claim(ctx context.Context, now time.Time, owner string, lease time.Duration) (Job, error)
+	// ClaimJob claims one job before it is due, or again after it was done: a report that got lost is
+	// sent again with the id that it had. The error is ErrNone if the window still takes rows, ErrLost if
+	// another sender has the job now, and ErrUnknown if there is no such job. A job that was done begins
+	// anew, with no Outcome, no Reason and no Tries in the store. The returned job still has the Outcome,
+	// so that the sender knows.
+	ClaimJob(ctx context.Context, now time.Time, id int64, owner string, lease time.Duration) (Job, error)
 	// Renew extends the lease, and SetReportID writes down the id before the first attempt to send.
 	// The id of a job never changes: SetReportID returns the one that is stored. The error is ErrLost
 	// unless owner and lease number still match.

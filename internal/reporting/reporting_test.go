@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/dispatch"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/report"
@@ -41,7 +42,7 @@ type memory struct {
 func (m *memory) Jobs(_ context.Context, f report.Filter) ([]report.Job, error) {
 	var out []report.Job
 	for _, j := range m.jobs {
-		if (f.Window == 0 || f.Window == j.Window.Begin) && (f.Domain == "" || f.Domain == j.Policy.Domain) && (f.State == "" || f.State == j.State) &&
+		if (f.Window == 0 || f.Window == j.Window.Begin) && (f.Domain == "" || f.Domain == j.Policy.Domain) && (f.State == "" || f.State == j.State) && (f.ID == 0 || f.ID == j.ID) &&
 			(f.ReportID == "" || f.ReportID == j.ReportID) && (f.Limit == 0 || len(out) < f.Limit) {
 			out = append(out, j)
 		}
@@ -112,6 +113,8 @@ type sender struct {
 	decision destination.Decision
 	copied   []string
 	result   submit.Result
+	outcome  report.Outcome
+	errs     map[int64]error // of Send, by job
 }
 
 func (s *sender) Explain(context.Context, report.Job) (destination.Decision, error) {
@@ -133,6 +136,13 @@ func (s *sender) WriteMail(_ context.Context, w io.Writer, j report.Job, to stri
 func (s *sender) Copy(_ context.Context, j report.Job, to string) (submit.Result, error) {
 	s.copied = append(s.copied, fmt.Sprint(j.ID, " ", to))
 	return s.result, nil
+}
+
+func (s *sender) Send(_ context.Context, id int64) (report.Outcome, error) {
+	if s.errs[id] != nil {
+		return report.Outcome{}, s.errs[id]
+	}
+	return s.outcome, nil
 }
 
 func newOffice() (*Office, *sender) {
@@ -276,6 +286,50 @@ func TestSend(t *testing.T) {
 	}
 	if _, err = o.DryRun(t.Context(), Selection{Domain: "none.example"}); err == nil {
 		t.Error("nothing is selected, and there is no error")
+	}
+}
+
+// TestSendNow checks what is said about each outcome, and which are failures.
+func TestSendNow(t *testing.T) {
+	all := Selection{Window: "yesterday"}
+	for _, tt := range []struct {
+		name    string
+		sel     Selection
+		outcome report.Outcome
+		errs    map[int64]error
+		good    bool
+		want    []string
+	}{
+		{"sent", all, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, nil, true,
+			[]string{"bank.example, 2026-11-28 UTC, 100 messages: sent to 1 of 1 destinations (rua@bank.example sent)", "shop.example, 2026-11-28 UTC"}},
+		{"withheld", all, report.Outcome{Word: report.WithheldSpam, Reason: hostile}, nil, true, []string{"withheld (spam): "}},
+		{"refused", all, report.Outcome{Word: report.Refused, Reason: "550 no"}, nil, false, []string{"refused: 550 no"}},
+		{"failed", all, report.Outcome{Word: report.Failed, Reason: "given up"}, nil, false, []string{"failed: given up"}},
+		{"waits", all, report.Outcome{Again: noon, Reason: "450 later"}, nil, false, []string{"waits until 2026-11-29 12:00 UTC: 450 later"}},
+		{"another has it", all, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, map[int64]error{2: fmt.Errorf("dispatch: %w", report.ErrLost)}, false,
+			[]string{"the daemon or another command is sending it", "messages: sent"}},
+		{"removed", all, report.Outcome{Word: report.Sent}, map[int64]error{2: report.ErrUnknown}, false, []string{"just been removed"}},
+		{"no server", all, report.Outcome{Word: report.Sent}, map[int64]error{2: dispatch.ErrTrouble}, false, []string{"Not tried, because the mail server"}},
+		{"store", all, report.Outcome{Word: report.Sent}, map[int64]error{2: errors.New("disk full")}, false, []string{"Failed: disk full."}},
+		{"one is open", Selection{Domain: "shop.example"}, report.Outcome{Word: report.Sent}, map[int64]error{5: report.ErrNone}, true,
+			[]string{"2026-11-29 06:00-12:00 UTC, 3 messages: Not sent, because its window still takes messages until 2026-11-29 12:15 UTC."}},
+		{"all are open", Selection{Domain: "shop.example", Window: "today"}, report.Outcome{}, map[int64]error{5: report.ErrNone}, false, []string{"still takes messages"}},
+	} {
+		o, s := newOffice()
+		s.outcome, s.errs = tt.outcome, tt.errs
+		sent, err := o.Send(t.Context(), tt.sel)
+		if err != nil || sent.AllSent() != tt.good {
+			t.Errorf("%s: %+v, %v", tt.name, sent, err)
+			continue
+		}
+		has(t, text(t, sent), tt.want...)
+	}
+	o, s := newOffice()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.errs = map[int64]error{1: ctx.Err(), 2: ctx.Err()}
+	if sent, err := o.Send(ctx, all); err != nil || sent.AllSent() || !strings.Contains(text(t, sent), "interrupted") {
+		t.Errorf("%+v, %v", sent, err)
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
+	"sekimori/internal/dispatch"
 	"sekimori/internal/printable"
 	"sekimori/internal/report"
 	"sekimori/internal/submit"
@@ -23,11 +26,12 @@ type SentReport struct {
 	// Done says in a sentence what was done, or what would be done.
 	Done string `json:"done"`
 	// Reply is what the mail server said about a copy.
-	Reply  string `json:"reply,omitempty"`
-	Failed bool   `json:"failed,omitempty"` // the copy was not sent
+	Reply string `json:"reply,omitempty"`
+	// Failed says that the report or the copy was not sent, although no rule withholds it.
+	Failed bool `json:"failed,omitempty"`
 }
 
-// maxCopies is the most reports that one command sends copies of or decides about, because each costs
+// maxCopies is the most reports that one command sends, copies or decides about, because each costs
 // DNS queries.
 const maxCopies = 1000
 
@@ -88,6 +92,73 @@ func (o *Office) Copies(ctx context.Context, sel Selection, to string) (*Sent, e
 	return out, nil
 }
 
+// Send sends the selected reports now, as the daemon does when they are due. A report that was done is
+// sent again. One whose window is open is left alone; if there are only such, that is a failure.
+func (o *Office) Send(ctx context.Context, sel Selection) (*Sent, error) {
+	found, err := o.selected(ctx, sel)
+	if err != nil {
+		return nil, err
+	}
+	out := &Sent{Reports: []SentReport{}}
+	var open int
+	for _, j := range found {
+		one := SentReport{Report: newReport(j)}
+		outcome, err := o.Sender.Send(ctx, j.ID)
+		switch {
+		case ctx.Err() != nil && (err != nil || outcome.Word == ""):
+			one.Done, one.Failed = "Not sent, because the command was interrupted.", true
+		case errors.Is(err, report.ErrNone):
+			open++
+			one.Done = fmt.Sprintf("Not sent, because its window still takes messages until %s.", stamp(time.Unix(j.Window.End+1, 0).Add(report.Grace)))
+		case errors.Is(err, report.ErrLost):
+			one.Done, one.Failed = "Not sent, because the daemon or another command is sending it.", true
+		case errors.Is(err, report.ErrUnknown):
+			one.Done, one.Failed = "Not sent, because it has just been removed: it was done for longer than report.keep.", true
+		case errors.Is(err, dispatch.ErrTrouble):
+			one.Done, one.Failed = "Not tried, because the mail server took none of the last mails.", true
+		case err != nil:
+			one.Done, one.Failed = "Failed: "+err.Error()+".", true
+		default:
+			one = o.sentNow(context.WithoutCancel(ctx), j, outcome)
+		}
+		out.Reports = append(out.Reports, one)
+	}
+	if open == len(found) {
+		for i := range out.Reports {
+			out.Reports[i].Failed = true
+		}
+	}
+	return out, nil
+}
+
+// sentNow says what became of a report that was worked on. That is said also if the store fails now, only
+// without the destinations.
+func (o *Office) sentNow(ctx context.Context, j report.Job, outcome report.Outcome) SentReport {
+	if now, err := o.Store.Jobs(ctx, report.Filter{ID: j.ID, Limit: 1}); err == nil && len(now) > 0 {
+		j = now[0]
+	}
+	one := SentReport{Report: newReport(j)}
+	deliveries, _ := o.Store.Deliveries(ctx, j.ID)
+	var to []string
+	for _, d := range deliveries {
+		to = append(to, fmt.Sprintf("%s %s", d.Address, d.Word))
+	}
+	switch outcome.Word {
+	case "":
+		one.Done, one.Failed = fmt.Sprintf("waits until %s: %s", stamp(outcome.Again), outcome.Reason), true
+	case report.Sent:
+		one.Done = outcome.Reason // begins with "sent"
+	case report.Refused, report.Failed:
+		one.Done, one.Failed = fmt.Sprintf("%s: %s", outcome.Word, outcome.Reason), true
+	default:
+		one.Done = fmt.Sprintf("withheld (%s): %s", outcome.Word, outcome.Reason)
+	}
+	if len(to) > 0 {
+		one.Done += " (" + strings.Join(to, ", ") + ")"
+	}
+	return one
+}
+
 // Text writes what was done for a person.
 func (s *Sent) Text(out io.Writer) error {
 	w := &errWrite{out: out}
@@ -100,7 +171,7 @@ func (s *Sent) Text(out io.Writer) error {
 	return w.err
 }
 
-// AllSent reports whether no copy failed.
+// AllSent reports whether nothing failed.
 func (s *Sent) AllSent() bool {
 	for _, r := range s.Reports {
 		if r.Failed {

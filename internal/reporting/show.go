@@ -83,12 +83,13 @@ type Office struct {
 	Now     time.Time
 }
 
-// Sender is the part of a dispatch.Dispatcher that changes nothing, and sends copies.
+// Sender is the part of a dispatch.Dispatcher that commands use. Only Send changes the store.
 type Sender interface {
 	Explain(ctx context.Context, job report.Job) (destination.Decision, error)
 	WriteXML(ctx context.Context, w io.Writer, job report.Job) error
 	WriteMail(ctx context.Context, w io.Writer, job report.Job, to string) error
 	Copy(ctx context.Context, job report.Job, to string) (submit.Result, error)
+	Send(ctx context.Context, job int64) (report.Outcome, error)
 }
 
 // Show returns the reports about a domain in its newest window, or the one with a Report-ID, and says

@@ -51,6 +51,35 @@ func (s *Store) Claim(ctx context.Context, now time.Time, owner string, lease ti
 	return j, err
 }
 
+// ClaimJob implements [report.Store].
+func (s *Store) ClaimJob(ctx context.Context, now time.Time, id int64, owner string, lease time.Duration) (j report.Job, err error) {
+	err = s.do(ctx, "claim one job", func(ctx context.Context, tx pgx.Tx) error {
+		// Batches that write to the job hold a lock on it, and this waits for them.
+		if _, err := tx.Exec(ctx, "SELECT FROM job WHERE id = $1 FOR UPDATE", id); err != nil {
+			return err
+		}
+		found, err := jobs(ctx, tx, report.Filter{ID: id})
+		if err != nil {
+			return err
+		}
+		if id == 0 || len(found) == 0 {
+			return report.ErrUnknown
+		}
+		j = found[0]
+		if err := j.Claimable(now); err != nil {
+			return err
+		}
+		j.Reclaim(owner, now.Add(lease).UTC().Truncate(time.Microsecond))
+		_, err = tx.Exec(ctx, "UPDATE job SET state = 'claimed', owner = $2, lease = $3, lease_until = $4, tries = $5, outcome = '', reason = $6 WHERE id = $1",
+			id, escape(owner), j.Lease, j.LeaseUntil, j.Tries, escape(j.Reason))
+		return err
+	})
+	if err != nil {
+		return report.Job{}, err
+	}
+	return j, nil
+}
+
 // held is the condition that a sender still has the job.
 const held = "id = $1 AND state = 'claimed' AND owner = $2 AND lease = $3"
 

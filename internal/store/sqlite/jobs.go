@@ -73,6 +73,39 @@ func (d *DB) Claim(ctx context.Context, now time.Time, owner string, lease time.
 	return j, nil
 }
 
+// ClaimJob implements [report.Store].
+func (d *DB) ClaimJob(ctx context.Context, now time.Time, id int64, owner string, lease time.Duration) (j report.Job, err error) {
+	err = d.write(ctx, func(tx *sql.Tx) error {
+		j, err = scan(tx.QueryRowContext(ctx, jobColumns+" WHERE job.id = ?", id))
+		if errors.Is(err, sql.ErrNoRows) {
+			return report.ErrUnknown
+		}
+		if err == nil {
+			err = j.Claimable(now)
+		}
+		if err != nil {
+			return err
+		}
+		if j.State == report.StateDone { // Expire deletes the rows of a job that is done in several steps
+			var rows int64
+			if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM tally WHERE job = ?", id).Scan(&rows); err != nil {
+				return err
+			}
+			if rows != j.Rows {
+				return report.ErrUnknown
+			}
+		}
+		j.Reclaim(owner, at(micro(now.Add(lease))))
+		_, err = tx.ExecContext(ctx, "UPDATE job SET state = 'claimed', owner = ?, lease_no = ?, lease_until = ?, tries = ?, outcome = '', reason = ? WHERE id = ?",
+			owner, j.Lease, micro(j.LeaseUntil), j.Tries, j.Reason, id)
+		return err
+	})
+	if err != nil {
+		return report.Job{}, err
+	}
+	return j, nil
+}
+
 // mine is the condition that a claim still holds.
 const mine = " WHERE id = ? AND owner = ? AND lease_no = ? AND state = 'claimed'"
 

@@ -78,6 +78,73 @@ func testClaimAtOnce(t *testing.T, s report.Store) {
 	}
 }
 
+// testClaimJob claims one job whatever its time: before it is due, after it is done, and after a lease.
+func testClaimJob(t *testing.T, s report.Store) {
+	ctx := t.Context()
+	tally := Tally(Policy("shop.example"), Day(0), Rows(0, 3))
+	add(t, s, Batch("a", tally, Tally(Policy("other.example"), Day(0), Rows(0, 1))))
+	id := onlyJob(t, s, report.Filter{Domain: "shop.example"}).ID
+	end := time.Unix(Day(0).End+1, 0).UTC().Add(report.Grace)
+	for _, now := range []time.Time{Noon(), end.Add(-time.Second)} {
+		_, err := s.ClaimJob(ctx, now, id, "operator", time.Hour)
+		wants(t, "while the window is open", err, report.ErrNone)
+	}
+	for _, none := range []int64{0, id + 1000} {
+		_, err := s.ClaimJob(ctx, end, none, "operator", time.Hour)
+		wants(t, "no such job", err, report.ErrUnknown)
+	}
+	same(t, "state", onlyJob(t, s, report.Filter{ID: id}).State, report.StateOpen)
+
+	j, err := s.ClaimJob(ctx, end, id, "operator", time.Hour) // an hour before SendAt
+	ok(t, err)
+	want := report.Job{ID: id, Policy: tally.Policy, Window: Day(0), State: report.StateClaimed, SendAt: tally.SendAt, Owner: "operator", Lease: 1,
+		LeaseUntil: end.Add(time.Hour), Rows: 3, Messages: 3, Causes: 3}
+	same(t, "job", j, want)
+	same(t, "job in the list", onlyJob(t, s, report.Filter{ID: id}), want)
+	const reportID = "20261128.first.shop.example@dmarc.isp.example"
+	_, err = s.SetReportID(ctx, j, reportID)
+	ok(t, err)
+	_, err = s.ClaimJob(ctx, end.Add(time.Hour-time.Second), id, "operator", time.Hour)
+	wants(t, "while another has it", err, report.ErrLost)
+	second, err := s.ClaimJob(ctx, end.Add(time.Hour), id, "operator", time.Hour)
+	ok(t, err)
+	same(t, "lease number", second.Lease, int64(2))
+	wants(t, "the first claim", s.Renew(ctx, j, end.Add(9*time.Hour)), report.ErrLost)
+
+	again := end.Add(5 * time.Hour)
+	ok(t, s.Finish(ctx, second, report.Outcome{Reason: "451 later", Again: again}))
+	j, err = s.ClaimJob(ctx, end.Add(time.Hour), id, "operator", time.Hour) // before Again
+	ok(t, err)
+	same(t, "tries and reason of a job that was put off", fmt.Sprint(j.Tries, j.Reason), "1451 later")
+	ok(t, s.Finish(ctx, j, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}))
+
+	j, err = s.ClaimJob(ctx, again, id, "operator", time.Hour)
+	ok(t, err)
+	want.SendAt, want.Lease, want.LeaseUntil, want.ReportID = again, 4, again.Add(time.Hour), reportID
+	same(t, "job that was done", onlyJob(t, s, report.Filter{ID: id}), want)
+	want.Outcome = report.Sent
+	same(t, "job that was done, for the sender", j, want)
+	same(t, "rows", len(rowsOf(t, s, id)), 3)
+	ok(t, s.Expire(ctx, again.AddDate(1, 0, 0), time.Hour)) // a claimed job stays
+	same(t, "rows after Expire", len(rowsOf(t, s, id)), 3)
+	same(t, "the daemon goes on after the lease", claimedID(t, s, j.LeaseUntil, id), true)
+}
+
+// claimedID reports whether the job is among those that can be claimed.
+func claimedID(t *testing.T, s report.Store, now time.Time, id int64) bool {
+	t.Helper()
+	for {
+		j, err := s.Claim(t.Context(), now, "daemon", time.Hour)
+		if err != nil {
+			wants(t, "claim", err, report.ErrNone)
+			return false
+		}
+		if j.ID == id {
+			return true
+		}
+	}
+}
+
 // testLease lets a lease run out. The late sender must learn it, whatever it does.
 func testLease(t *testing.T, s report.Store) {
 	ctx := t.Context()

@@ -41,6 +41,7 @@ func Run(t *testing.T, open Open) {
 		{"CancelledInBetween", testCancelledInBetween},
 		{"Claim", testClaim},
 		{"ClaimAtOnce", testClaimAtOnce},
+		{"ClaimJob", testClaimJob},
 		{"Lease", testLease},
 		{"Finish", testFinish},
 		{"ReportID", testReportID},
