@@ -15,11 +15,19 @@ import (
 	"sekimori/internal/resolver"
 )
 
+// The keys of files with secrets.
+const (
+	storePassword = "store.password_file"
+	mailPassword  = "report.mail.password_file"
+	reportKey     = "report.mail.dkim.key_file"
+)
+
 // files returns the keys that name a file which the daemon reads, except the files of rules and of
 // the candidate.
 func files(cfg *config.Config) []struct{ key, path string } {
 	return []struct{ key, path string }{
 		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
+		{storePassword, cfg.Store.PasswordFile}, {mailPassword, cfg.Report.Mail.PasswordFile}, {reportKey, cfg.Report.Mail.DKIM.KeyFile},
 	}
 }
 
@@ -60,6 +68,14 @@ func Check(cfg *config.Config) error {
 		add("dmarc.psl_file", err)
 		add("policy.recipients.file", checkRecipients(cfg.Policy.Recipients))
 		add("admin.web_config", admin.Check(cfg.Admin.WebConfig))
+		_, err = password(storePassword, cfg.Store.PasswordFile)
+		add(storePassword, err)
+		_, err = password(mailPassword, cfg.Report.Mail.PasswordFile)
+		add(mailPassword, err)
+		if cfg.Report.Mail.DKIM.KeyFile != "" {
+			_, err = ReportKey(&cfg.Report)
+			add(reportKey, err)
+		}
 	}
 	_, err := Policy(cfg)
 	add("policy.overrides", err)
@@ -68,6 +84,9 @@ func Check(cfg *config.Config) error {
 	add("dns", checkDNS(cfg.DNS, resolver.ResolvConf))
 	for i, l := range cfg.Listen {
 		add("listen["+strconv.Itoa(i)+"]", checkListener(l))
+	}
+	if cfg.Report.Sends() {
+		add("report.mail.bounces", checkListener(cfg.Report.Mail.Bounces))
 	}
 	return errors.Join(append(others, (&config.Error{Problems: own}).OrNil())...)
 }

@@ -31,6 +31,13 @@ policy:
   overrides: [{file: ` + rules + `}]
 shadow: ` + dir + `/none.yaml
 admin: {web_config: ` + dir + `/none.web}
+store: {url: "postgres://db.example/sekimori", password_file: ` + dir + `/none.db}
+report:
+  organization: Example
+  domain: dmarc.isp.example
+  contact: a@isp.example
+  aggregate: {send: true}
+  mail: {server: "127.0.0.1:25", tls: required, user: u, password_file: ` + dir + `/none.mail, bounces: "unix:` + dir + `/gone/b.sock", dkim: {selector: s, key_file: ` + dir + `/none.key}}
 `
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -49,6 +56,10 @@ admin: {web_config: ` + dir + `/none.web}
 		file + ":12:9: shadow: open " + dir + "/none.yaml: no such file",
 		file + ":13:21: admin.web_config: " + dir + "/none.web: ",
 		rules + ":1:46:",
+		"store.password_file: open " + dir + "/none.db: no such file",
+		"report.mail.password_file: open " + dir + "/none.mail: no such file",
+		"report.mail.dkim.key_file: open " + dir + "/none.key: no such file",
+		"report.mail.bounces: the directory " + dir + "/gone of the socket does not exist",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)

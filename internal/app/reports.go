@@ -107,15 +107,10 @@ func signatures(r *config.Report, late bool) (func(func(io.Writer) error) (strin
 	if err != nil && !late {
 		return nil, err
 	}
-	return func(mail func(io.Writer) error) (string, error) {
-		if err != nil {
-			return "", err
-		}
-		in, out := io.Pipe()
-		go func() { out.CloseWithError(mail(out)) }()
-		defer func() { _ = in.Close() }() // ends the goroutine if the signer stops early
-		return sign.Signature(dnsName(r.Domain), r.Mail.DKIM.Selector, key, in)
-	}, nil
+	if err != nil {
+		return func(func(io.Writer) error) (string, error) { return "", err }, nil
+	}
+	return dispatch.Signer(dnsName(r.Domain), r.Mail.DKIM.Selector, key), nil
 }
 
 // maxKeyFile is the largest size of a private key, in octets.
@@ -123,23 +118,22 @@ const maxKeyFile = 64 << 10
 
 // ReportKey reads the key that signs report mail.
 func ReportKey(r *config.Report) (crypto.Signer, error) {
-	const name = "report.mail.dkim.key_file"
 	path := r.Mail.DKIM.KeyFile
 	if err := config.Regular(path); err != nil {
-		return nil, fmt.Errorf("app: %s: %w", name, err)
+		return nil, fmt.Errorf("app: %s: %w", reportKey, err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("app: %s: %w", name, err)
+		return nil, fmt.Errorf("app: %s: %w", reportKey, err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
-		return nil, fmt.Errorf("app: %s: %w", name, err)
+		return nil, fmt.Errorf("app: %s: %w", reportKey, err)
 	}
 	key, err := sign.ParseKey(text)
 	if err != nil {
-		return nil, fmt.Errorf("app: %s %s: %w", name, path, err)
+		return nil, fmt.Errorf("app: %s %s: %w", reportKey, path, err)
 	}
 	return key, nil
 }

@@ -46,7 +46,7 @@ type storeParts struct {
 // damaged and had to be set aside; it may be nil. PostgreSQL is not asked: the store connects when it
 // is used, and again whenever the connection was lost.
 func OpenStore(ctx context.Context, cfg config.Store, damaged func(aside string, cause error)) (report.Store, error) {
-	password, err := password("store.password_file", cfg.PasswordFile)
+	password, err := password(storePassword, cfg.PasswordFile)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func OpenStore(ctx context.Context, cfg config.Store, damaged func(aside string,
 
 // OpenStoreBeside opens the store of a configuration for a command, while the daemon may be running.
 func OpenStoreBeside(ctx context.Context, cfg config.Store) (report.Store, error) {
-	password, err := password("store.password_file", cfg.PasswordFile)
+	password, err := password(storePassword, cfg.PasswordFile)
 	if err != nil {
 		return nil, err
 	}

@@ -198,7 +198,7 @@ func (t *table) take(now time.Time, s *Settings) (b report.Batch, ok bool) {
 			t.remove(key, g)
 		}
 	}
-	b.Seen = slices.SortedFunc(maps.Keys(t.seen), compareSightings)
+	b.Seen = slices.SortedFunc(maps.Keys(t.seen), report.Sighting.Compare)
 	if len(t.told) < maxSightings {
 		maps.Copy(t.told, t.seen)
 	}
@@ -228,8 +228,4 @@ func (t *table) remove(key groupKey, g *group) {
 	t.octets -= g.octets
 	delete(t.groups, key)
 	delete(t.newest, domainWindow{g.tally.Policy.Domain, key.begin})
-}
-
-func compareSightings(a, b report.Sighting) int {
-	return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Day, b.Day), cmp.Compare(a.Kind, b.Kind))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"sekimori/internal/dns"
@@ -48,6 +49,8 @@ func (d *Dispatcher) work(ctx context.Context, job report.Job) (report.Outcome, 
 
 func (d *Dispatcher) workOn(ctx context.Context, r *run) (report.Outcome, error) {
 	job := r.job
+	var lease sync.WaitGroup
+	defer lease.Wait() // after the deferred calls below, which end it
 	stop, endStop := context.WithCancelCause(ctx)
 	defer endStop(nil)
 	work, endWork := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -58,7 +61,7 @@ func (d *Dispatcher) workOn(ctx context.Context, r *run) (report.Outcome, error)
 		sleep(work, d.o.Drain)
 		endWork(context.Cause(ctx))
 	})()
-	go r.keepLease()
+	lease.Go(r.keepLease)
 
 	outcome, err := r.do()
 	if len(r.last) == 0 {

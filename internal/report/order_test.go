@@ -150,43 +150,8 @@ func FuzzKey(f *testing.F) {
 
 func naive(v any) string { return fmt.Sprintf("%#v", v) }
 
-// TestSort checks the orders that the comments of Batch and Tally promise.
+// TestSort checks the order that the comment of Batch.Seen promises.
 func TestSort(t *testing.T) {
-	var rows []Row
-	for i := range 50 {
-		r := sampleRow()
-		r.AuthSPF.Domain = fmt.Sprint(i)
-		rows = append(rows, r)
-	}
-	want := map[string]bool{}
-	for _, r := range rows {
-		want[r.AuthSPF.Domain] = true
-	}
-	SortRows(rows)
-	if !slices.IsSortedFunc(rows, func(a, b Row) int { return a.Key().Compare(b.Key()) }) {
-		t.Error("rows are not sorted")
-	}
-	for _, r := range rows {
-		delete(want, r.AuthSPF.Domain)
-	}
-	if len(want) > 0 {
-		t.Error("rows are lost")
-	}
-
-	var tallies []Tally
-	for i := range 60 {
-		p := samplePolicy()
-		p.Domain = dns.Name(fmt.Sprint(i % 7))
-		tallies = append(tallies, Tally{Policy: p, Window: Window{Begin: int64(i * 31 % 60)}})
-	}
-	SortTallies(tallies)
-	for i := 1; i < len(tallies); i++ {
-		a, b := &tallies[i-1], &tallies[i]
-		if c := a.Policy.ID().Compare(b.Policy.ID()); c > 0 || c == 0 && a.Window.Begin >= b.Window.Begin {
-			t.Errorf("tally %d comes before %d", i-1, i)
-		}
-	}
-
 	seen := []Sighting{{"b.example", 1, SeenFail}, {"a.example", 2, SeenFail}, {"a.example", 1, SeenWrote}, {"a.example", 1, SeenFail}}
 	slices.SortFunc(seen, Sighting.Compare)
 	if !slices.Equal(seen, []Sighting{{"a.example", 1, SeenFail}, {"a.example", 1, SeenWrote}, {"a.example", 2, SeenFail}, {"b.example", 1, SeenFail}}) {

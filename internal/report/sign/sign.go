@@ -44,22 +44,6 @@ func Signature(domain dns.Name, selector string, key crypto.Signer, message io.R
 	return s.Signature(), nil
 }
 
-// Sign writes the signature and then the message, which it reads twice, from its beginning.
-func Sign(w io.Writer, domain dns.Name, selector string, key crypto.Signer, message io.ReadSeeker) error {
-	field, err := Signature(domain, selector, key, message)
-	if err != nil {
-		return err
-	}
-	if _, err := message.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("sign: %w", err)
-	}
-	if _, err := io.WriteString(w, field); err != nil {
-		return err
-	}
-	_, err = io.Copy(w, message)
-	return err
-}
-
 // minRSABits is the least size of a key that signs (RFC 8301 §3.2).
 const minRSABits = 1024
 
