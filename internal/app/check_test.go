@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sekimori/internal/config"
@@ -73,5 +74,19 @@ report:
 	}
 	if again := config.Place(file, Check(cfg)); again == nil || !strings.Contains(again.Error(), "listen[0]: the directory") {
 		t.Errorf("without the file: %v", again)
+	}
+}
+
+// TestSenderOfPipe checks that nothing waits for a writer of a named pipe in the place of a file.
+func TestSenderOfPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default()
+	cfg.Report.Mail.User, cfg.Report.Mail.PasswordFile = "u", pipe
+	_, err := NewSender(cfg, SenderOptions{Preview: true})
+	if err == nil || !strings.Contains(err.Error(), "report.mail.password_file: read "+pipe) {
+		t.Errorf("got %v", err)
 	}
 }

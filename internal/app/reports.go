@@ -50,6 +50,9 @@ func NewSender(cfg *config.Config, o SenderOptions) (*dispatch.Dispatcher, error
 }
 
 func dispatchOptions(cfg *config.Config, o SenderOptions) (all dispatch.Options, err error) {
+	if err := checkFiles(cfg); err != nil { // a command, other than the daemon, has not looked at them yet
+		return dispatch.Options{}, err
+	}
 	r := &cfg.Report
 	discovery, err := Discovery(cfg)
 	if err != nil {
