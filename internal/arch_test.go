@@ -84,6 +84,7 @@ var floors = map[string]floor{
 	"internal/dmarc": evaluators,
 	"internal/iprev": evaluators,
 	"internal/arc":   evaluators,
+	"internal/bimi":  evaluators,
 
 	"internal/msgauth": facts,
 	"internal/policy":  facts,
