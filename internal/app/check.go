@@ -25,10 +25,17 @@ const (
 // files returns the keys that name a file which the daemon reads, except the files of rules and of
 // the candidate.
 func files(cfg *config.Config) []struct{ key, path string } {
-	return []struct{ key, path string }{
+	list := []struct{ key, path string }{
 		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
 		{storePassword, cfg.Store.PasswordFile}, {mailPassword, cfg.Report.Mail.PasswordFile}, {reportKey, cfg.Report.Mail.DKIM.KeyFile},
 	}
+	for i, path := range cfg.BIMI.Roots {
+		list = append(list, struct{ key, path string }{"bimi.roots[" + strconv.Itoa(i) + "]", path})
+	}
+	for i, path := range cfg.BIMI.CTLogs {
+		list = append(list, struct{ key, path string }{"bimi.ct_logs[" + strconv.Itoa(i) + "]", path})
+	}
+	return list
 }
 
 // checkFiles refuses files that are not regular, because opening a named pipe, for example,

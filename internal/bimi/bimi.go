@@ -86,3 +86,20 @@ type Answer struct {
 type Indicators interface {
 	Find(ctx context.Context, q Query) Answer
 }
+
+// MarkType is the type of a certified mark, as the subject of its certificate has it (attribute
+// 1.3.6.1.4.1.53087.1.13).
+type MarkType string
+
+// The mark types of the requirements for mark certificates.
+const (
+	RegisteredMark         MarkType = "Registered Mark"          // a registered trademark
+	GovernmentMark         MarkType = "Government Mark"          // granted to an authority by law
+	PriorUseMark           MarkType = "Prior Use Mark"           // shown in public for at least a year
+	ModifiedRegisteredMark MarkType = "Modified Registered Mark" // a registered trademark with small changes
+)
+
+// MarkTypes lists every mark type.
+func MarkTypes() []MarkType {
+	return []MarkType{RegisteredMark, GovernmentMark, PriorUseMark, ModifiedRegisteredMark}
+}

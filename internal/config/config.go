@@ -39,6 +39,7 @@ type Config struct {
 	DKIM           DKIM        `yaml:"dkim"`
 	DMARC          DMARC       `yaml:"dmarc"`
 	ARC            ARC         `yaml:"arc"`
+	BIMI           BIMI        `yaml:"bimi"`
 	Policy         Policy      `yaml:"policy"`
 	Shadow         string      `yaml:"shadow"` // path of a candidate configuration to compare with; "" for none
 	Store          Store       `yaml:"store"`
@@ -158,6 +159,7 @@ func Default() *Config {
 			BodyLength: signatures.BodyLength, ClockSkew: Duration(signatures.Skew),
 		},
 		DMARC: DMARC{OrganizationalDomain: dmarc.TreeWalk},
+		BIMI:  defaultBIMI(),
 		Policy: Policy{
 			Reject:           verdicts.Reject,
 			Quarantine:       verdicts.Quarantine,

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"sekimori/configs"
+	"sekimori/internal/bimi"
 	"sekimori/internal/config/strict"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/label"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
 )
@@ -40,6 +42,17 @@ dns:
 dkim:  {max_signatures: 5, min_rsa_bits: 2048, body_length: fail, clock_skew: 1m30s}
 dmarc: {organizational_domain: psl, psl_file: /etc/psl.dat}
 arc:   {trusted_sealers: [Lists.Example, "bücher.example"]}
+bimi:
+  enabled: true
+  require_certificate: false
+  require_dkim: false
+  header: location
+  mark_types: [Government Mark, Registered Mark]
+  roots: [/etc/marks/root.pem]
+  pilot: true
+  ct_logs: [/etc/marks/log.pem]
+  wait: 500ms
+  always: [Partner.Example, .partner.example]
 policy:
   reject: always
   quarantine: tag
@@ -140,6 +153,9 @@ func fullConfig() *Config {
 		DKIM:  DKIM{MaxSignatures: 5, MinRSABits: 2048, BodyLength: "fail", ClockSkew: Duration(90 * time.Second)},
 		DMARC: DMARC{OrganizationalDomain: dmarc.PSL, PSLFile: "/etc/psl.dat"},
 		ARC:   ARC{TrustedSealers: []Domain{"lists.example", "xn--bcher-kva.example"}},
+		BIMI: BIMI{Enabled: true, Header: label.MarkLocation, MarkTypes: []bimi.MarkType{bimi.GovernmentMark, bimi.RegisteredMark},
+			Roots: []string{"/etc/marks/root.pem"}, Pilot: true, CTLogs: []string{"/etc/marks/log.pem"}, Wait: Duration(500 * time.Millisecond),
+			Always: []Pattern{"partner.example", ".partner.example"}},
 		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
 			TempError: "accept", TempErrorUnknown: "tempfail", InvalidFrom: "quarantine", Overrides: []Override{
 				{
@@ -253,7 +269,9 @@ func forgetPlaces(c *Config) {
 }
 
 // forgetEmpty replaces the empty lists that a file has by the nil of Default.
-func forgetEmpty(r *Report) {
+func forgetEmpty(c *Config) {
+	r := &c.Report
+	c.BIMI.Roots, c.BIMI.CTLogs, c.BIMI.Always = nil, nil, nil
 	r.Aggregate.Always, r.Aggregate.Never, r.Aggregate.SpamSign, r.Aggregate.DNSBL, r.Failure.Domains = nil, nil, nil, nil, nil
 }
 
@@ -289,7 +307,7 @@ func TestPrint(t *testing.T) {
 			got.Trusted.Relays = nil
 		}
 		if !c.Report.Sends() {
-			forgetEmpty(&got.Report)
+			forgetEmpty(got)
 		}
 		if !reflect.DeepEqual(got, c) {
 			t.Errorf("got %+v, want %+v, from\n%s", got, c, b.String())

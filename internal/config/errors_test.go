@@ -128,6 +128,12 @@ func TestBadInput(t *testing.T) {
 		{"socketmap without a port", "policy: {recipients: {socketmap: 'inet:localhost:y'}}\n", `1:34: policy.recipients.socketmap: "localhost" is not HOST:PORT`},
 		{"socket path over 107 octets", "policy: {recipients: {socketmap: 'unix:/" + strings.Repeat("x", 107) + ":y'}}\n",
 			`1:34: policy.recipients.socketmap: the path of a unix socket has at most 107 octets`},
+		{"unknown field for marks", "bimi: {header: all}\n", `1:16: bimi.header: "all" is not known; write both, location or indicator`},
+		{"unknown mark type", "bimi: {mark_types: [Registered]}\n", `1:21: bimi.mark_types[0]: "Registered" is not known; write Registered Mark, `},
+		{"no mark type", "bimi: {enabled: true, mark_types: []}\n", `1:35: bimi.mark_types: name at least one type`},
+		{"long wait for a mark", "bimi: {wait: 3s}\n", `1:14: bimi.wait: 3s is not between 0s and 2s`},
+		{"root without a name", "bimi: {roots: [/x, '']}\n", `1:20: bimi.roots[1]: name a file`},
+		{"too many logs", "bimi: {ct_logs: [" + strings.Repeat("/x, ", 51) + "]}\n", `1:17: bimi.ct_logs: at most 50 files`},
 		{"unknown form of MAIL FROM", "headers: {mailfrom: none}\n", `1:21: headers.mailfrom: "none" is not known; write domain or address`},
 		{"unknown style", "headers: {style: exim}\n", `1:18: headers.style: "exim" is not known`},
 		{"line break in a header", `headers: {subject: "a\nb"}`, `1:20: headers.subject: "a\nb" has characters that cannot be printed`},
@@ -202,7 +208,7 @@ func TestEveryProblemIsListed(t *testing.T) {
 	want := `config: sekimori.yaml:1:7: mode: "off" is not known; write enforce or monitor
   >   1 | mode: off
         |       ^
-config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, ` +
+config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, bimi, ` +
 		`policy, shadow, store, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1

@@ -30,7 +30,7 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	got.DNS.Servers, got.Policy.Overrides, got.ARC.TrustedSealers, got.AuthservIDAlso, got.Trusted.Relays = nil, nil, nil, nil, nil // the file has empty lists, the defaults have nil
-	forgetEmpty(&got.Report)
+	forgetEmpty(got)
 	if !reflect.DeepEqual(got, Default()) {
 		t.Errorf("the reference's values are not the defaults:\n%+v\n%+v", got, Default())
 	}
@@ -154,6 +154,7 @@ func TestReferenceWords(t *testing.T) {
 		"policy.temperror_unknown":    strict.OneOf(policy.TempErrorActions),
 		"policy.invalid_from":         strict.OneOf(policy.InvalidFromActions),
 		"policy.recipients.default":   strict.OneOf(policy.Classes),
+		"bimi.header":                 strict.OneOf(label.MarkFieldsAll),
 		"headers.style":               strict.OneOf(label.Styles),
 		"headers.mailfrom":            strict.OneOf(label.MailFroms),
 	} {

@@ -67,6 +67,7 @@ func (c *Config) check(k *checker) {
 	if c.DMARC.OrganizationalDomain == dmarc.PSL && c.DMARC.PSLFile == "" {
 		k.add("dmarc.organizational_domain", "psl needs dmarc.psl_file, the public suffix list to use")
 	}
+	k.bimi(c.BIMI)
 	k.policy(c.Policy)
 	k.recipients(c.Policy.Recipients)
 	k.headers(c.Headers)

@@ -51,12 +51,14 @@
 //	collect.maxWritten = 20 domains of a message: those to which a user wrote
 //	config.maxAuthservID = 255 octets: a host name
 //	config.maxBounceLocal = 20 octets: "+" and the token of a delivery follow, and a local part has 64
+//	config.maxCTLogs = 50 files: about ten logs take mark certificates
 //	config.maxClockSkew = 24h0m0s time: with a larger one, x= would mean nothing
 //	config.maxConsentTimeout = 5s time: Sendmail waits 10 s for the answer to RCPT
 //	config.maxDNSBLs = 10 zones: each costs two questions for a report
 //	config.maxFailureTTL = 5m0s time: RFC 9520 §3.2
 //	config.maxFailures = 1000000 failure reports a day: more would be a mistake
 //	config.maxHostsFile = 1048576 octets of /etc/hosts: the line of the host itself is near the beginning
+//	config.maxMarkWait = 2s time: a message holds a connection of the MTA while it waits
 //	config.maxMessageBudget = 4m0s time: no MTA waits longer for the end of a message
 //	config.maxRecent = 100000 decisions: recent.maxBytes bounds the memory that they take
 //	config.maxReportAddresses = 50 destinations of a report: an author domain chooses how many it names
@@ -64,6 +66,7 @@
 //	config.maxReportRate = 1000 mails a second: an MTA takes no more
 //	config.maxReportRows = 10000000 rows of a report: more would not fit into a mail
 //	config.maxReportText = 255 octets: the text stands in every report
+//	config.maxRoots = 50 files: fewer than ten issuers exist
 //	config.maxRules = 10000 rules: each adds a series to the metrics and a row to the console
 //	config.maxSignaturesCeil = 50 signatures: each causes a key lookup and a result
 //	config.maxServers = 8 servers: each is a label value of the metrics
