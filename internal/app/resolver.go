@@ -64,3 +64,7 @@ func checkDNS(d config.DNS, resolvConf string) error {
 	}
 	return nil
 }
+
+// PurgeDNS makes the daemon forget all DNS answers. A message that begins afterwards gets no answer to a
+// query that was sent before.
+func (a *App) PurgeDNS() { a.generation().resolver.Purge() }

@@ -82,7 +82,7 @@ func (r row) run(st *station) error {
 			return err
 		}
 	}
-	st.DNS.SetZone(st.zone)
+	st.SetZone(st.zone)
 	return r.check(st)
 }
 

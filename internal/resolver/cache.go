@@ -53,6 +53,7 @@ type Cache struct {
 	large *otter.Cache[key, *entry] // for large answers
 	start time.Time                 // times of the cache are durations since start, on the monotonic clock
 	clock *storeClock               // the clock of store and large
+	epoch *epoch                    // of store and large
 
 	base context.Context // context of the queries, which may go on after the lookups that started them
 	stop context.CancelFunc
@@ -74,6 +75,7 @@ type flight struct {
 	err    error
 
 	prefetch bool // it was started to renew an entry before its TTL ends, not by a waiting lookup
+	epoch    int  // when it was started
 	// The lock of the cache guards the fields below.
 	waiters int
 	giveUp  context.CancelFunc
@@ -82,7 +84,7 @@ type flight struct {
 
 // NewCache returns a Cache in front of next.
 func NewCache(next dns.Resolver, cfg CacheConfig) (*Cache, error) {
-	c := &Cache{next: next, cfg: cfg, start: time.Now(), clock: new(storeClock), flights: map[key]*flight{}}
+	c := &Cache{next: next, cfg: cfg, start: time.Now(), clock: new(storeClock), epoch: new(epoch), flights: map[key]*flight{}}
 	if cfg.Size > 0 {
 		var err error
 		if c.store, err = c.newStore(cfg.Size - cfg.Size/largePart); err != nil {
@@ -186,8 +188,14 @@ func (c *Cache) load(k key) *entry {
 	return e
 }
 
-// keep stores e in c.store or c.large, depending on its size, and removes the previous entry for k.
-func (c *Cache) keep(k key, e *entry, now time.Duration) {
+// keep stores e, the outcome of f, in c.store or c.large, depending on its size, and removes the
+// previous entry for k. It does nothing if the cache was purged since f began.
+func (c *Cache) keep(k key, f *flight, e *entry, now time.Duration) {
+	c.epoch.mu.Lock()
+	defer c.epoch.mu.Unlock()
+	if f.epoch != c.epoch.purges {
+		return
+	}
 	c.clock.advance(now)
 	to, other := c.store, c.large
 	if e.large {
@@ -227,16 +235,18 @@ func (c *Cache) serveStale(e *entry) (dns.Answer, error) {
 func (c *Cache) join(k key) (*flight, *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.flights[k]; f != nil {
+	if f := c.flights[k]; f != nil && f.epoch == c.epoch.now() {
 		c.cfg.Metrics.joined()
 		c.addWaiter(f)
 		return f, nil
+	} else if f != nil {
+		c.abandon(k, f)
 	}
 	e, now := c.load(k), c.now()
 	if e.usable(now) {
 		return nil, e
 	}
-	f := &flight{done: make(chan struct{}), waiters: 1}
+	f := &flight{done: make(chan struct{}), waiters: 1, giveUp: func() {}}
 	if c.closed {
 		f.err = &dns.Error{Kind: dns.KindCanceled, Name: k.name, Type: k.typ, Err: errClosed}
 		close(f.done)
@@ -252,6 +262,7 @@ func (c *Cache) join(k key) (*flight, *entry) {
 // launch starts f. The caller holds mu.
 func (c *Cache) launch(k key, f *flight) {
 	c.flights[k] = f
+	f.epoch = c.epoch.now()
 	var ctx context.Context
 	ctx, f.giveUp = context.WithTimeout(c.base, maxQueryTime)
 	c.work.Go(func() { c.run(ctx, k, f) })
@@ -301,7 +312,7 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 			answer.TTL = e.expires - now // waiting lookups get the TTL with which the cache stores the answer
 		}
 		if e.keepable(now) && (err == nil || dns.Permanent(err) || !c.answered(k, f, now)) {
-			c.keep(k, e, now)
+			c.keep(k, f, e, now)
 		}
 	}
 	f.answer, f.err = answer, err
@@ -339,8 +350,24 @@ func (c *Cache) ask(ctx context.Context, k key) (a dns.Answer, err error) {
 	return c.next.Lookup(ctx, k.name, k.typ)
 }
 
-// Purge empties the cache.
+// epoch counts how often the stores were purged. Caches that share the stores share it.
+type epoch struct {
+	mu     sync.Mutex // held while an entry is stored, and while all are removed
+	purges int
+}
+
+func (e *epoch) now() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.purges
+}
+
+// Purge empties the cache. A lookup that begins afterwards gets no answer to a query that began
+// before, also not if that query is still under way.
 func (c *Cache) Purge() {
+	c.epoch.mu.Lock()
+	defer c.epoch.mu.Unlock()
+	c.epoch.purges++
 	if c.store != nil {
 		c.store.InvalidateAll()
 		c.large.InvalidateAll()

@@ -37,14 +37,26 @@ func (c *Cache) removeWaiter(k key, f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f.waiters--
-	if f.waiters > 0 || f.prefetch || c.flights[k] != f {
+	if f.waiters > 0 || f.prefetch {
+		return
+	}
+	if c.flights[k] != f { // it has ended, or was abandoned
+		f.giveUp()
 		return
 	}
 	f.orphan = c.orphans.PushBack(orphaned{k, f})
 	for c.orphans.Len() > maxOrphans {
 		oldest := c.orphans.Front().Value.(orphaned)
-		c.forget(oldest.key, oldest.flight) // a later lookup of the same question starts a new query
-		oldest.giveUp()
+		c.abandon(oldest.key, oldest.flight)
+	}
+}
+
+// abandon makes a later lookup of the same question start a new query. It gives up f if no lookup waits
+// for it. The caller holds mu.
+func (c *Cache) abandon(k key, f *flight) {
+	c.forget(k, f)
+	if f.waiters == 0 {
+		f.giveUp()
 	}
 }
 

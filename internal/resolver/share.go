@@ -20,7 +20,7 @@ func (r *Resolver) With(cfg ClientConfig) (*Resolver, error) {
 
 // with returns a Cache that shares the stores of c and sends its queries to next.
 func (c *Cache) with(next dns.Resolver) *Cache {
-	n := &Cache{next: next, cfg: c.cfg, store: c.store, large: c.large, start: c.start, clock: c.clock, flights: map[key]*flight{}}
+	n := &Cache{next: next, cfg: c.cfg, store: c.store, large: c.large, start: c.start, clock: c.clock, epoch: c.epoch, flights: map[key]*flight{}}
 	n.base, n.stop = context.WithCancel(context.Background())
 	return n
 }

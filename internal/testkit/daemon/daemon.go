@@ -21,8 +21,8 @@ import (
 const stopTime = 10 * time.Second
 
 // Config returns the default configuration, with a free TCP port for the milter, without an admin
-// address, and with the name server at address dns (host:port). The DNS cache is off. So when a
-// test changes the zone, the next message already gets answers from the new zone.
+// address, and with the name server at address dns (host:port). The DNS cache is off. After a test
+// has changed the zone, it calls PurgeDNS, because a query of the message before may still be under way.
 func Config(dns string) *config.Config {
 	cfg := config.Default()
 	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
@@ -74,6 +74,9 @@ func (d *Daemon) Stop() {
 	d.app.Stop(ctx)
 	d.app = nil
 }
+
+// PurgeDNS makes the daemon forget all DNS answers, also those that are still under way.
+func (d *Daemon) PurgeDNS() { d.app.PurgeDNS() }
 
 // Send sends one message to the daemon, in a milter session of its own.
 func (d *Daemon) Send(p mta.Peer, env client.Envelope, raw []byte) (client.Result, error) {

@@ -33,3 +33,11 @@ func StartPair(tb testing.TB, z *zone.Zone, authServID string, change func(*conf
 	p.Monitor, p.Enforce = run(policy.Monitor), run(policy.Enforce)
 	return p
 }
+
+// SetZone replaces the zone of the name server. Messages that are sent afterwards get no answer from the
+// zone before.
+func (p *Pair) SetZone(z *zone.Zone) {
+	p.DNS.SetZone(z)
+	p.Monitor.PurgeDNS()
+	p.Enforce.PurgeDNS()
+}

@@ -1,0 +1,112 @@
+package resolver
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+// slow is a Resolver whose answer to the n-th query is 192.0.2.n, and comes after the n-th delay.
+type slow struct {
+	delays []time.Duration
+	asked  atomic.Int32
+}
+
+func (s *slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	n := s.asked.Add(1) - 1
+	select {
+	case <-time.After(s.delays[n]):
+	case <-ctx.Done():
+		return dns.Answer{}, dns.OutOfTime(s, ctx.Err(), name, typ)
+	}
+	addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(n + 1)})
+	return dns.Answer{Status: dns.NoError, TTL: time.Minute, Records: []dns.Record{{Addr: addr}}}, nil
+}
+
+func (*slow) Peek(dns.Name, dns.Type) (dns.Answer, bool)      { return dns.Answer{}, false }
+func (*slow) Expect(context.Context, dns.Name, dns.Type) bool { return false }
+func (*slow) Queued() bool                                    { return false }
+
+func address(t *testing.T, c *Cache, patience time.Duration) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	a, err := c.Lookup(ctx, "a.example", dns.TypeA)
+	if err != nil {
+		return err.Error()
+	}
+	return a.Records[0].Addr.String()
+}
+
+// TestPurgeUnderWay purges the cache while a query is under way. The query began with a lookup whose
+// time was over, so it goes on by itself. A lookup after Purge must neither join it nor find its answer.
+func TestPurgeUnderWay(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		size     int64
+		old, new time.Duration // how long the queries take
+		shared   bool          // the lookups after Purge come by a Cache that shares the stores
+	}{
+		{"old answer first", 1 << 20, 3 * time.Second, 5 * time.Second, false},
+		{"old answer last", 1 << 20, 9 * time.Second, 2 * time.Second, false},
+		{"nothing is stored", 0, 3 * time.Second, 5 * time.Second, false},
+		{"shared stores, old answer first", 1 << 20, 3 * time.Second, 5 * time.Second, true},
+		{"shared stores, old answer last", 1 << 20, 9 * time.Second, 2 * time.Second, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := cacheDefaults()
+				cfg.Size = c.size
+				next := &slow{delays: []time.Duration{c.old, c.new, 0}}
+				before := cached(t, cfg, next)
+				after := before
+				if c.shared {
+					after = before.with(next)
+					t.Cleanup(after.Close)
+				}
+				address(t, before, time.Second)
+				after.Purge()
+				if got := address(t, after, time.Minute); got != "192.0.2.2" {
+					t.Errorf("the lookup after Purge got %s", got)
+				}
+				time.Sleep(20 * time.Second) // until the old query has ended
+				want := "192.0.2.2"
+				if c.size == 0 {
+					want = "192.0.2.3"
+				}
+				if got := address(t, after, time.Minute); got != want {
+					t.Errorf("later: got %s, want %s", got, want)
+				}
+				if len(after.flights) != 0 || after.orphans.Len() != 0 {
+					t.Errorf("%d queries, %d orphans left", len(after.flights), after.orphans.Len())
+				}
+			})
+		})
+	}
+}
+
+// TestPurgeGivesUp checks that a query for which no lookup waits ends when it is replaced after Purge,
+// and that a lookup that waits still gets its answer.
+func TestPurgeGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &slow{delays: []time.Duration{4 * time.Second, time.Second, 0}}
+		c := cached(t, cacheDefaults(), next)
+		var got string
+		go func() { got = address(t, c, time.Minute) }()
+		synctest.Wait()
+		c.Purge()
+		if second := address(t, c, time.Minute); second != "192.0.2.2" {
+			t.Errorf("after Purge: %s", second)
+		}
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if got != "192.0.2.1" {
+			t.Errorf("the lookup from before Purge got %s", got)
+		}
+	})
+}
