@@ -74,6 +74,7 @@ var floors = map[string]floor{
 	"internal/testkit/cluster":  words,
 
 	"internal/testkit/nameserver": words,
+	"internal/testkit/markca":     words,
 
 	// Package identity says whether report mail would pass DMARC.
 	"internal/report/identity": facts,
@@ -85,6 +86,9 @@ var floors = map[string]floor{
 	"internal/iprev": evaluators,
 	"internal/arc":   evaluators,
 	"internal/bimi":  evaluators,
+
+	"internal/bimi/mark": evaluators,
+	"internal/bimi/svg":  evaluators,
 
 	"internal/msgauth": facts,
 	"internal/policy":  facts,
@@ -195,11 +199,12 @@ var sameFloor = map[string][]string{
 	// Packages aggregate and failure write what packages report, msgauth and policy found.
 	"internal/report/aggregate": {"internal/policy", "internal/report", "internal/report/compose"},
 	"internal/report/failure":   {"internal/msgauth", "internal/policy", "internal/report/compose"},
-	"internal/arc":              {"internal/dkim"},      // ARC uses DKIM's canonicalization and hashes
-	"internal/policy":           {"internal/msgauth"},   // it decides on an Evaluation of msgauth
-	"internal/received":         {"internal/msgauth"},   // it reads a Session and an Envelope of msgauth
-	"internal/config":           {"internal/label"},     // keys have the types label.Style and label.ShowMailFrom
-	"internal/config/strict":    {"internal/printable"}, // it quotes lines of a file in errors
+	"internal/arc":              {"internal/dkim"},                      // ARC uses DKIM's canonicalization and hashes
+	"internal/bimi/mark":        {"internal/bimi", "internal/bimi/svg"}, // it makes a mark of package bimi, and checks its picture
+	"internal/policy":           {"internal/msgauth"},                   // it decides on an Evaluation of msgauth
+	"internal/received":         {"internal/msgauth"},                   // it reads a Session and an Envelope of msgauth
+	"internal/config":           {"internal/label"},                     // keys have the types label.Style and label.ShowMailFrom
+	"internal/config/strict":    {"internal/printable"},                 // it quotes lines of a file in errors
 
 	"internal/report":             {"internal/msgauth", "internal/policy"}, // an Observation is made from an Evaluation and a Verdict
 	"internal/report/destination": {"internal/report"},                     // it decides on a Job
