@@ -381,6 +381,18 @@ var bounds = []bound{
 	{"telemetry.maxNativeBuckets", "160", "buckets", "more buckets would take more memory for each histogram", "", "telemetry.TestMetrics"},
 	{"telemetry.maxQueuedLog", "4194304", "octets", "a log reader that does not read must not stop mail", "", "telemetry.TestLogWriterNeverBlocks"},
 	{"topology.maxMTAs", "256", "addresses of MTAs", "for each MTA, the log warns once about milter features that it does not offer", "", "topology.TestMTAs"},
+	{"webfetch.maxAddresses", "4", "addresses", "of a name that are tried", "", "webfetch.TestSecondAddress"},
+	{"webfetch.maxCRL", "10485760", "octets", "of a revocation list; those of large authorities have some MiB", "", "webfetch.TestSizes"},
+	{"webfetch.maxCertificate", "65536", "octets", "of a mark certificate with its chain; real ones have 6 to 18 KB", "", "webfetch.TestSizes"},
+	{"webfetch.maxDial", "2s", "time", "for the connection to one address", "", "webfetch.TestServer"},
+	{"webfetch.maxError", "400", "octets", "of an error that is shown; a server chooses where it redirects to", "", "webfetch.TestHostileText"},
+	{"webfetch.maxFields", "100", "header fields", "of a response", "", "webfetch.TestHeaders"},
+	{"webfetch.maxHeader", "32768", "octets", "of the header of a response", "", "webfetch.TestHeaders"},
+	{"webfetch.maxHeaderTime", "5s", "time", "until the header of a response is there", "", "webfetch.TestTimes webfetch.TestSilentServer"},
+	{"webfetch.maxPicture", "65536", "octets", "of a picture; a valid one has 32 KiB", "", "webfetch.TestSizes"},
+	{"webfetch.maxRedirects", "3", "redirects", "of a fetch", "", "webfetch.TestRedirects"},
+	{"webfetch.maxTime", "10s", "time", "of a fetch", "", "webfetch.TestTimes"},
+	{"webfetch.maxURL", "2048", "octets", "of a URL; the record and redirects choose it", "", "webfetch.TestCheckURL"},
 }
 
 // limitName matches the names of constants that must be in the table bounds.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -61,15 +62,15 @@ func testNewerSchema(t *testing.T, c *cluster.Cluster) {
 	if err := open1(t, rawURL).Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.SQL(t, cluster.Name(rawURL), "UPDATE sekimori.meta SET value = '7' WHERE name = 'schema'")
+	c.SQL(t, cluster.Name(rawURL), "UPDATE sekimori.meta SET value = '777' WHERE name = 'schema'")
 	s := open1(t, rawURL)
 	for range 2 {
 		_, err := s.Jobs(t.Context(), report.Filter{})
-		if err == nil || !strings.Contains(err.Error(), "the database has version 7 of the schema, and this program knows versions up to 1") {
+		if err == nil || !strings.Contains(err.Error(), "the database has version 777 of the schema, and this program knows versions up to "+strconv.Itoa(version)) {
 			t.Errorf("error %v", err)
 		}
 	}
-	if got := c.SQL(t, cluster.Name(rawURL), "SELECT value FROM sekimori.meta WHERE name = 'schema'"); got != "7" {
+	if got := c.SQL(t, cluster.Name(rawURL), "SELECT value FROM sekimori.meta WHERE name = 'schema'"); got != "777" {
 		t.Errorf("the version is %s now", got)
 	}
 }

@@ -108,6 +108,7 @@ func (s *Store) Expire(ctx context.Context, now time.Time, keep time.Duration) e
 			args      []any
 		}{
 			{"DELETE FROM job WHERE state = 'done' AND lease_until <= $1 AND ends <= $2", []any{now.Add(-keep), now.Add(-report.MaxLate).Unix()}},
+			{"DELETE FROM mark WHERE until <= $1", []any{now}},
 			{"DELETE FROM batch WHERE at <= $1", []any{now.Add(-report.KeepBatch)}},
 			{"DELETE FROM suppression WHERE coalesce(until, since, '-infinity') <= $1", []any{now.Add(-report.KeepSuppression)}},
 			{"DELETE FROM seen WHERE day < $1 AND kind <> 'wrote' OR day < $2",

@@ -32,6 +32,7 @@ func (d *DB) Expire(ctx context.Context, now time.Time, keep time.Duration) erro
 		{"DELETE FROM policy WHERE id NOT IN (SELECT policy FROM job)", nil},
 		{"DELETE FROM batch WHERE at < ?", []any{micro(now.Add(-report.KeepBatch))}},
 		{"DELETE FROM suppression WHERE max(since, until, window_begin * 1000000) < ?", []any{micro(now.Add(-report.KeepSuppression))}},
+		{"DELETE FROM mark WHERE until <= ?", []any{micro(now)}},
 	} {
 		if err := d.write(ctx, func(tx *sql.Tx) error {
 			_, err := tx.ExecContext(ctx, old.statement, old.args...)

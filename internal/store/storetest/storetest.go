@@ -53,6 +53,7 @@ func Run(t *testing.T, open Open) {
 		{"Seen", testSeen},
 		{"Expire", testExpire},
 		{"ExpireLists", testExpireLists},
+		{"Marks", testMarks},
 		{"Hostile", testHostile},
 		{"HostileOthers", testHostileOthers},
 	} {

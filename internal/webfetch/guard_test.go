@@ -1,0 +1,98 @@
+package webfetch
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// TestPublic has the first and last addresses of networks, and their neighbours.
+func TestPublic(t *testing.T) {
+	refused := `0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 127.255.255.255 169.254.169.254
+		172.16.0.0 172.31.255.255 192.0.0.1 192.0.0.170 192.0.2.1 192.88.99.1 192.168.0.1 192.168.255.255 198.18.0.1 198.19.255.255
+		198.51.100.7 203.0.113.7 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
+		:: ::1 ::7f00:1 ::ffff:127.0.0.1 ::ffff:93.184.216.34 64:ff9b::127.0.0.1 64:ff9b::10.0.0.1 64:ff9b::192.168.1.1 64:ff9b:1::1 100::1
+		2001::1 2001:0:4136:e378:8000:63bf:3fff:fdd2 2001:2::1 2001:10::1 2001:20::1 2001:1ff:ffff::1 2001:db8::1 2002:7f00:1::1 2002:5db8:d822::1
+		3fff::1 3fff:fff::1 4000::1 5f00::1 fc00::1 fd00:ec2::254 fe80::1 fec0::1 ff02::1 ffff::1 fe80::1%eth0 2606:4700::1%eth0`
+	allowed := `1.0.0.0 1.1.1.1 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 169.253.0.1 169.255.0.1 172.15.255.255 172.32.0.0
+		192.0.1.1 192.0.3.1 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 223.255.255.255
+		2000::1 2001:200::1 2001:db7::1 2001:db9::1 2003::1 2606:4700::1 3ffe:ffff::1 3fff:1000::1 64:ff9b::93.184.216.34`
+	guard := Public([]netip.Prefix{netip.MustParsePrefix("193.0.0.0/24"), netip.MustParsePrefix("2a00:1::/32")})
+	for _, s := range strings.Fields(refused) {
+		if err := guard(netip.AddrPortFrom(netip.MustParseAddr(s), 443)); !errors.Is(err, ErrAddress) {
+			t.Errorf("%s may be connected to: %v", s, err)
+		}
+	}
+	for _, s := range strings.Fields(allowed) {
+		if err := guard(netip.AddrPortFrom(netip.MustParseAddr(s), 443)); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	for _, s := range []string{"193.0.0.1", "64:ff9b::193.0.0.1", "2a00:1::5"} {
+		if err := guard(netip.AddrPortFrom(netip.MustParseAddr(s), 443)); !errors.Is(err, ErrAddress) || !strings.Contains(err.Error(), "trusted") {
+			t.Errorf("the trusted network of %s may be connected to: %v", s, err)
+		}
+	}
+	if err := guard(netip.AddrPort{}); err == nil {
+		t.Error("no address at all may be connected to")
+	}
+}
+
+func TestCheckURL(t *testing.T) {
+	long := "https://shop.example/" + strings.Repeat("a", maxURL)
+	for _, c := range []struct {
+		kind     Kind
+		url      string
+		want     string
+		problems bool
+	}{
+		{Picture, "https://shop.example/logo.svg", "https://shop.example/logo.svg", false},
+		{Picture, "HTTPS://Shop.Example:443/logo.svg?v=2#top", "https://shop.example/logo.svg?v=2", false},
+		{Certificate, "https://shop.example./vmc.pem", "https://shop.example/vmc.pem", false},
+		{Picture, "https://b\u00fccher.example/a", "https://xn--bcher-kva.example/a", false},
+		{Picture, "https://shop.example", "https://shop.example", false},
+		{CRL, "http://crl.example/a.crl", "http://crl.example/a.crl", false},
+		{CRL, "http://crl.example:80/a.crl", "http://crl.example/a.crl", false},
+		{CRL, "https://crl.example/a.crl", "https://crl.example/a.crl", false},
+		{Picture, "http://shop.example/", "", true},
+		{Certificate, "http://shop.example/", "", true},
+		{CRL, "ldap://crl.example/", "", true},
+		{CRL, "http://crl.example:443/", "", true},
+		{Picture, "https://shop.example:80/", "", true},
+		{Picture, "https://shop.example:8443/", "", true},
+		{Picture, "https://shop.example:/", "", true},
+		{Picture, "https://shop.example:0443/", "", true},
+		{Picture, "https://user@shop.example/", "", true},
+		{Picture, "https://user:secret@shop.example/", "", true},
+		{Picture, "https://@shop.example/", "", true},
+		{Picture, "https://127.0.0.1/", "", true},
+		{Picture, "https://127.0.0.1./", "", true},
+		{Picture, "https://127.1/", "", true},
+		{Picture, "https://2130706433/", "", true},
+		{Picture, "https://0x7f000001/", "", true},
+		{Picture, "https://shop.0x7f/", "", true},
+		{Picture, "https://[::1]/", "", true},
+		{Picture, "https://[fe80::1%25eth0]/", "", true},
+		{Picture, "https://localhost/", "", true},
+		{Picture, "https:///logo.svg", "", true},
+		{Picture, "https:shop.example/logo.svg", "", true},
+		{Picture, "//shop.example/logo.svg", "", true},
+		{Picture, "file:///etc/passwd", "", true},
+		{Picture, "data:image/svg+xml;base64,AAAA", "", true},
+		{Picture, "https://shop .example/", "", true},
+		{Picture, "https://shop.example/\r\nHost: other.example", "", true},
+		{Picture, "https://sh%6fp_(.example/", "", true},
+		{Picture, "", "", true},
+		{Picture, long, "", true},
+		{Picture, long[:maxURL], long[:maxURL], false},
+	} {
+		u, err := CheckURL(c.kind, c.url)
+		switch {
+		case c.problems && err == nil:
+			t.Errorf("%s %q is allowed", c.kind, c.url)
+		case !c.problems && (err != nil || u.String() != c.want):
+			t.Errorf("%s %q: %v %v", c.kind, c.url, u, err)
+		}
+	}
+}
