@@ -31,7 +31,7 @@ var foreign = map[string][]string{
 	"github.com/spf13/cobra":                 {"cmd/milterload", "cmd/sekimori"},
 	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/suffix", "internal/dns/zone", "internal/mailaddr/author"},
 	"golang.org/x/sys":                       {"internal/bench/load"},
-	"golang.org/x/text":                      {"internal/mailaddr/encodedword"},
+	"golang.org/x/text":                      {"internal/lookalike", "internal/mailaddr/encodedword"},
 	"modernc.org/sqlite":                     {"internal/store/sqlite"},
 }
 

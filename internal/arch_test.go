@@ -90,6 +90,7 @@ var floors = map[string]floor{
 
 	"internal/bimi/mark": evaluators,
 	"internal/bimi/svg":  evaluators,
+	"internal/lookalike": evaluators,
 
 	"internal/msgauth": facts,
 	"internal/policy":  facts,
@@ -149,6 +150,9 @@ var floors = map[string]floor{
 	"internal/bench/load": programs,
 	"internal/setup":      programs,
 
+	"internal/domaincheck": programs,
+	"internal/survey":      programs,
+
 	"internal/bench/traffic": programs,
 	"internal/bench/postfix": programs,
 
@@ -169,6 +173,7 @@ var floors = map[string]floor{
 // sameFloor lists the imports that are allowed within one floor, with the reason where it is not
 // obvious.
 var sameFloor = map[string][]string{
+	"internal/survey": {"internal/domaincheck"}, // it looks at each domain as the command check does
 	// Package store chooses between the two.
 	"internal/store": {"internal/store/postgres", "internal/store/sqlite"},
 	// The tests of a store run the suite for all stores.

@@ -117,6 +117,6 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newReport(), newDemo(), newSetup(),
-		newProbe(), newDoctor(), newVersion())
+		newProbe(), newDoctor(), newCheck(), newSurvey(), newVersion())
 	return root
 }

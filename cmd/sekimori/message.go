@@ -12,13 +12,13 @@ import (
 // the log. Commands remove these names from what they print for a person.
 var (
 	// outermost matches package names at the beginning of a line of an error message.
-	outermost = regexp.MustCompile(`(?m)^(?:(?:admin|aggregate|app|config|consent|demo|destination|dispatch|dmarc|dns|explain|forwarders|holdqueue|mailaddr|milter|postgres|` +
-		`policy|probe|received|recent|replay|report|reporting|resolver|setup|sign|smtp|spf|sqlite|status|store|submit|taglist|telemetry|trait|zone): )+`)
+	outermost = regexp.MustCompile(`(?m)^(?:(?:admin|aggregate|app|config|consent|demo|destination|dispatch|dmarc|dns|domaincheck|explain|forwarders|holdqueue|mailaddr|milter|postgres|` +
+		`policy|probe|received|recent|replay|report|reporting|resolver|setup|sign|smtp|spf|sqlite|status|store|submit|survey|taglist|telemetry|trait|zone): )+`)
 	// inner matches package names within an error message, after a colon or a semicolon. It leaves
 	// out names that are also keys of the configuration (such as "dmarc"), because after a colon or
 	// semicolon such a name may mean the key.
-	inner = regexp.MustCompile(`([:;] )(?:(?:aggregate|app|config|consent|demo|destination|dispatch|explain|forwarders|holdqueue|mailaddr|milter|postgres|` +
-		`probe|received|recent|replay|reporting|resolver|setup|sign|smtp|sqlite|submit|taglist|telemetry|zone): )+`)
+	inner = regexp.MustCompile(`([:;] )(?:(?:aggregate|app|config|consent|demo|destination|dispatch|domaincheck|explain|forwarders|holdqueue|mailaddr|milter|postgres|` +
+		`probe|received|recent|replay|reporting|resolver|setup|sign|smtp|sqlite|submit|survey|taglist|telemetry|zone): )+`)
 )
 
 // plain removes the names of packages from the text of an error.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sekimori/internal/doctor"
+	"sekimori/internal/domaincheck"
 	"sekimori/internal/explain"
 	"sekimori/internal/holdqueue"
 	"sekimori/internal/msgauth"
@@ -25,6 +26,7 @@ import (
 	"sekimori/internal/replay"
 	"sekimori/internal/reporting"
 	"sekimori/internal/status"
+	"sekimori/internal/survey"
 	"sekimori/internal/trait"
 )
 
@@ -41,6 +43,8 @@ var documents = []struct {
 	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
 	{"sekimori probe --json", reflect.TypeFor[probe.Report]()},
 	{"sekimori doctor --json", reflect.TypeFor[doctor.Report]()},
+	{"sekimori check --json", reflect.TypeFor[domaincheck.Report]()},
+	{"sekimori survey --format json", reflect.TypeFor[survey.Result]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
 	{"sekimori held --json", reflect.TypeFor[holdqueue.List]()},

@@ -151,6 +151,8 @@
 //	dns.MaxNameLen = 253 octets: RFC 1035 §2.3.4, as text
 //	dns.MaxRecords = 256 records of a section: RFC 7208 §4.6.4 limits most to 10
 //	dns.MaxTextOctets = 32768 octets of TXT: the longest key worth verifying has 2 KiB
+//	domaincheck.maxHosts = 20 hosts: of the MX records of a domain that is checked; a domain has a handful
+//	domaincheck.maxShown = 300 octets: of a stranger's record in a sentence
 //	doctor.maxTable = 1048576 octets of a table of Postfix: a person writes header_checks
 //	filter.maxDateLen = 64 octets of a Date: a usual one has 31; a longer one is not compared with our clock
 //	forwarders.maxAuthors = 200 author domains: of one source of failing mail; three are enough to propose it
@@ -172,6 +174,13 @@
 //	label.maxLine = 900 octets of a line: in a stamped subject; a line has at most 998 (RFC 5322 §2.1.1)
 //	label.maxLocal = 64 octets of a local part: RFC 5321 §4.5.3.1.1; for an address with a longer local part, only the domain is shown
 //	label.maxSubject = 50000 octets of a stamped subject: Postfix cuts fields at 60,000
+//	lookalike.MaxDomains = 1000 domains: of all watch lists together
+//	lookalike.MaxLists = 20 watch lists: each has three time series
+//	lookalike.MaxNameLen = 100 octets of a watched display name: mail programs show no more
+//	lookalike.MaxNames = 1000 display names: of all watch lists together
+//	lookalike.maxBrands = 32 parts of an Author Domain: compared with the brands of the watch lists
+//	lookalike.maxDisplay = 256 octets of a display name: compared with the watch lists; mail programs show no more
+//	lookalike.maxDisplays = 4 display names of a message: compared with the watch lists; a message has one author
 //	mailaddr/author.MaxCommentDepth = 10 comments nested: mail clients do not nest comments
 //	mailaddr/author.MaxFromLen = 32768 octets: an MTA may have cut a longer field, and the missing part might name the author
 //	mailaddr/author.MaxMailboxes = 100 authors: mail signed by dozens of people is in use
@@ -312,6 +321,11 @@
 //	spf.maxKeep = 65536 parts: RFC 7208 §7.3 asks for 127
 //	spf.maxMacroValue = 1024 octets: the client chooses the value
 //	spf.maxMacros = 128 macros of a term: the client chooses the text that each copies
+//	survey.maxDomains = 1000000 domains of a list: a day at the usual rate; the names take 100 MB
+//	survey.maxExamples = 5 examples of a fault: the file of the survey has all
+//	survey.maxInvalid = 10 lines without a domain: that the result names
+//	survey.maxLine = 4096 octets of a line: a name has at most 253
+//	survey.maxStateLine = 65536 octets of an entry: an entry has a few hundred
 //	taglist.MaxLen = 1048576 octets: a header field is shorter
 //	taglist.MaxTags = 128 tags: the registries have about fifteen
 //	store/postgres.maxName = 253 octets of a domain: a domain name has no more, and an index takes 2,700

@@ -1,0 +1,286 @@
+package domaincheck
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// good is a domain without a fault.
+const good = `
+a.example MX 10 mx.a.example
+mx.a.example A 192.0.2.1
+a.example TXT "v=spf1 mx -all"
+_dmarc.a.example TXT "v=DMARC1; p=reject; rua=mailto:rua@a.example"
+`
+
+// without returns good with one line replaced. The line is the first that begins with the prefix.
+func without(prefix, replacement string) string {
+	var out []string
+	for _, line := range strings.Split(good, "\n") {
+		if prefix != "" && strings.HasPrefix(line, prefix) {
+			line, prefix = replacement, ""
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "\n")
+}
+
+const (
+	spfLine   = "a.example TXT"
+	dmarcLine = "_dmarc.a.example"
+	mxLine    = "a.example MX"
+)
+
+func spfIs(record string) string   { return without(spfLine, `a.example TXT "`+record+`"`) }
+func dmarcIs(record string) string { return without(dmarcLine, `_dmarc.a.example TXT "`+record+`"`) }
+
+func include(n int) (record, zone string) {
+	record = "v=spf1"
+	for i := range n {
+		record += fmt.Sprintf(" include:i%d.example", i)
+		zone += fmt.Sprintf("i%d.example TXT \"v=spf1 -all\"\n", i)
+	}
+	return record + " -all", zone
+}
+
+func TestFaults(t *testing.T) {
+	ten, tenZone := include(10)
+	eleven, elevenZone := include(11)
+	hosts := ""
+	for i := range 11 {
+		hosts += fmt.Sprintf("many.example MX 10 h%d.example\nh%d.example A 192.0.2.9\n", i, i)
+	}
+	short := `MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAL51Pj0oLPcYyTAnpIQVbGMYlYNYuDTDm2p5nL0BQ6xXcnMqvMLWyT4LTHmqjCpbAx6q5pbgUk6JJYHDfXhW0RUCAwEAAQ==`
+	small := `MIGJAoGBALVI635dLK4cJJAH3Lx6upo3X/Lm1tQz3mezcWTA3BUBnyIsdnRf57aD5BtNmhPrYYDlWlzw3UgnKisIxktkk5+iMQMlFtAS10JB8L3YadXNJY+JBcbeSi5TgJe4WFzNgW95FWDAuSTRXSWZfA/8xjflbTLDx0euFZOM7C4T0GwLAgMBAAE=`
+	ed := `11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=`
+	key := func(text string) string { return good + `s._domainkey.a.example TXT "` + text + `"` }
+	for _, tt := range []struct {
+		reason, zone string
+		want         []Word
+	}{
+		{"nothing is wrong", good, nil},
+		{"the domain does not exist", "b.example A 192.0.2.1", []Word{DomainMissing}},
+
+		{"no MX, but an address", without(mxLine, "a.example A 192.0.2.1"), []Word{MXNone}},
+		{"neither, so that reports to it are undeliverable", without(mxLine, ""), []Word{MXNone, RUAUndeliverable}},
+		{"null MX, and reports to it", without(mxLine, "a.example MX 0 ."), []Word{RUAUndeliverable}},
+		{"null MX and another", good + "a.example MX 0 .", []Word{MXNullNotOnly}},
+		{"an address as MX", without(mxLine, "a.example MX 10 192.0.2.7"), []Word{MXAddress}},
+		{"an MX host without address", good + "a.example MX 20 gone.example", []Word{MXHostMissing}},
+		{"an MX host that is an alias", good + "a.example MX 20 x.example\nx.example CNAME mx.a.example", []Word{MXHostAlias}},
+
+		{"no SPF record", without(spfLine, ""), []Word{SPFNone}},
+		{"no version, but spf1", spfIs("spf1 mx -all"), []Word{SPFNotARecord}},
+		{"a space before it", spfIs(" v=spf1 mx -all"), []Word{SPFNotARecord}},
+		{"a semicolon as in DMARC", spfIs("v=spf1; mx -all"), []Word{SPFNotARecord}},
+		{"two records", good + `a.example TXT "v=spf1 -all"`, []Word{SPFMultiple}},
+		{"a mistake in a term", spfIs("v=spf1 ipv4:192.0.2.1 -all"), []Word{SPFSyntax}},
+		{"eleven lookups", spfIs(eleven) + "\n" + elevenZone, []Word{SPFLookupLimit}},
+		{"ten lookups", spfIs(ten) + "\n" + tenZone, []Word{SPFNearLimit}},
+		{"three void lookups", spfIs("v=spf1 a:x.example a:y.example a:z.example -all"), []Word{SPFVoidLimit}},
+		{"void lookups for IPv6 only", spfIs("v=spf1 a:x.example a:y.example a:z.example -all") +
+			"\nx.example A 192.0.2.1\ny.example A 192.0.2.1\nz.example A 192.0.2.1", []Word{SPFVoidLimit}},
+		{"eleven hosts", spfIs("v=spf1 mx:many.example -all") + "\n" + hosts, []Word{SPFMXLimit}},
+		{"an include without record", spfIs("v=spf1 include:gone.example -all"), []Word{SPFIncludeNone}},
+		{"a redirect without record", spfIs("v=spf1 redirect=gone.example"), []Word{SPFRedirectNone}},
+		{"an include that is a circle of aliases", spfIs("v=spf1 include:c.example -all") + "\nc.example CNAME d.example\nd.example CNAME c.example", []Word{SPFUnusableDNS}},
+		{"+all", spfIs("v=spf1 +all"), []Word{SPFPassAll}},
+		{"every IPv4 address", spfIs("v=spf1 ip4:0.0.0.0/0 -all"), []Word{SPFPassAll}},
+		{"?all", spfIs("v=spf1 mx ?all"), []Word{SPFNeutral}},
+		{"no all", spfIs("v=spf1 mx"), []Word{SPFNeutral}},
+		{"ptr", spfIs("v=spf1 ptr:other.example -all"), []Word{SPFPTR}},
+		{"a mechanism with =", spfIs("v=spf1 ip4=192.0.2.1 -all"), []Word{SPFUnknownModifier}},
+		{"a real unknown modifier", spfIs("v=spf1 mx ra=postmaster -all"), nil},
+		{"a term after all", spfIs("v=spf1 -all mx"), []Word{SPFAfterAll}},
+
+		{"no DMARC record", without(dmarcLine, ""), []Word{DMARCNone}},
+		{"the parent's record counts", without(dmarcLine, `_dmarc.example TXT "v=DMARC1; p=reject; psd=y"`), nil},
+		{"no semicolon", dmarcIs("v=DMARC1 p=none"), []Word{DMARCNotARecord}},
+		{"lower case", dmarcIs("v=dmarc1; p=none"), []Word{DMARCNotARecord}},
+		{"two records", good + `_dmarc.a.example TXT "v=DMARC1; p=none"`, []Word{DMARCMultiple}},
+		{"a tag twice", dmarcIs("v=DMARC1; p=none; p=reject"), []Word{DMARCMalformed}},
+		{"no policy, but rua", dmarcIs("v=DMARC1; rua=mailto:rua@a.example"), []Word{DMARCInvalidPolicy}},
+		{"no policy at all", dmarcIs("v=DMARC1; p=block"), []Word{DMARCInvalidPolicy}},
+		{"a tag that is wrong", dmarcIs("v=DMARC1; p=reject; adkim=x; rua=mailto:rua@a.example"), []Word{DMARCInvalidTag}},
+		{"a circle of aliases", without(dmarcLine, "_dmarc.a.example CNAME e.example\ne.example CNAME _dmarc.a.example"), []Word{DMARCUnusableDNS}},
+		{"pct=50", dmarcIs("v=DMARC1; p=reject; pct=50; rua=mailto:rua@a.example"), []Word{DMARCHistoric}},
+		{"pct=100 does no harm", dmarcIs("v=DMARC1; p=reject; pct=100; rua=mailto:rua@a.example"), nil},
+		{"p=none", dmarcIs("v=DMARC1; p=none; rua=mailto:rua@a.example"), []Word{DMARCMonitors}},
+		{"t=y", dmarcIs("v=DMARC1; p=reject; t=y; rua=mailto:rua@a.example"), []Word{DMARCTesting}},
+		{"no rua", dmarcIs("v=DMARC1; p=reject"), []Word{DMARCNoRUA}},
+		{"sp=none", dmarcIs("v=DMARC1; p=reject; sp=none; rua=mailto:rua@a.example"), []Word{DMARCSubdomains}},
+		{"np milder", dmarcIs("v=DMARC1; p=reject; np=quarantine; rua=mailto:rua@a.example"), []Word{DMARCSubdomains}},
+		{"reports to a stranger", dmarcIs("v=DMARC1; p=reject; rua=mailto:r@reports.test"), []Word{RUAUnverified}},
+		{"reports to one who agreed", dmarcIs("v=DMARC1; p=reject; rua=mailto:r@reports.test") +
+			"\na.example._report._dmarc.reports.test TXT \"v=DMARC1\"\nreports.test MX 10 mx.a.example", nil},
+		{"reports to a web page", dmarcIs("v=DMARC1; p=reject; rua=https://a.example/rua"), []Word{RUAUnusable}},
+		{"reports to nowhere", dmarcIs("v=DMARC1; p=reject; rua=mailto:r@no.a.example") + "\nno.a.example MX 0 .", []Word{RUAUndeliverable}},
+
+		{"a usual key", key("v=DKIM1; k=ed25519; p=" + ed), nil},
+		{"no key", key("hello"), []Word{KeyMissing}},
+		{"a broken key", key("v=DKIM1; p=!!"), []Word{KeySyntax}},
+		{"two keys", key("v=DKIM1; k=ed25519; p="+ed) + "\n" + `s._domainkey.a.example TXT "v=DKIM1; k=ed25519; n=b; p=` + ed + `"`, []Word{KeySeveral}},
+		{"a revoked key", key("v=DKIM1; p="), []Word{KeyRevoked}},
+		{"a key for something else", key("v=DKIM1; s=tlsrpt; k=ed25519; p=" + ed), []Word{KeyUnusable}},
+		{"512 bits", key("v=DKIM1; p=" + short), []Word{KeyShort}},
+		{"1024 bits", key("v=DKIM1; p=" + small), []Word{KeySmall}},
+		{"t=y", key("v=DKIM1; t=y; k=ed25519; p=" + ed), []Word{KeyTesting}},
+
+		{"a BIMI record", good + `default._bimi.a.example TXT "v=BIMI1; l=https://a.example/l.svg"`, nil},
+		{"BIMI in lower case", good + `default._bimi.a.example TXT "v=bimi1; l=https://a.example/l.svg"`, []Word{BIMINotARecord}},
+		{"two BIMI records", good + "default._bimi.a.example TXT \"v=BIMI1; l=\"\ndefault._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg\"", []Word{BIMIMultiple}},
+		{"BIMI with p=none", dmarcIs("v=DMARC1; p=none; rua=mailto:rua@a.example") + "\ndefault._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg\"",
+			[]Word{DMARCMonitors, BIMINotEnforcing}},
+	} {
+		var selectors []dns.Name
+		if strings.Contains(tt.zone, "s._domainkey") {
+			selectors = []dns.Name{"s"}
+		}
+		r := Check(t.Context(), nameserver.Zone(t, tt.zone), "a.example", selectors, Options{Now: time.Unix(1e9, 0)})
+		var got []Word
+		for _, f := range r.Faults {
+			got = append(got, f.Word)
+			if f.Section == "" || f.Do == "" || f.Text == "" || strings.Contains(f.Do+f.Text, "%!") {
+				t.Errorf("%s: %+v", tt.reason, f)
+			}
+		}
+		if !slices.Equal(got, tt.want) || len(r.Unknown) > 0 {
+			t.Errorf("%s: %v, want %v; unknown %q", tt.reason, got, tt.want, r.Unknown)
+		}
+		wantPass := !slices.ContainsFunc(tt.want, func(w Word) bool { return w.Grade() != Weak })
+		if r.Passed() != wantPass {
+			t.Errorf("%s: passed %v", tt.reason, r.Passed())
+		}
+	}
+}
+
+// TestUnknown checks that a DNS failure is neither a fault nor a pass.
+func TestUnknown(t *testing.T) {
+	for _, name := range []string{"a.example MX", "a.example TXT", "_dmarc.a.example *", "default._bimi.a.example *", "mx.a.example *", "s._domainkey.a.example *"} {
+		r := Check(t.Context(), nameserver.Zone(t, good+"s._domainkey.a.example TXT \"v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"\n! "+name+" servfail"),
+			"a.example", []dns.Name{"s"}, Options{Now: time.Unix(1e9, 0)})
+		if len(r.Unknown) == 0 || r.Passed() || len(r.Faults) > 0 {
+			t.Errorf("%s: unknown %q, passed %v, faults %v", name, r.Unknown, r.Passed(), r.Faults)
+		}
+	}
+}
+
+// TestText looks at the whole output once.
+func TestText(t *testing.T) {
+	record, zone := include(2)
+	z := spfIs(strings.Replace(record, " -all", " redirect=r.example", 1)) + "\n" + zone + "r.example TXT \"v=spf1 a:mx.a.example include:i0.example ~all\"\n" +
+		"s._domainkey.a.example TXT \"v=DKIM1; t=s:y; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"\n"
+	var b strings.Builder
+	r := Check(t.Context(), nameserver.Zone(t, z), "a.example", []dns.Name{"s"}, Options{Now: time.Unix(1e9, 0)})
+	if err := r.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	const want = `a.example
+
+Mail servers
+  10 mx.a.example  192.0.2.1
+
+SPF
+  v=spf1 include:i0.example include:i1.example redirect=r.example
+  lookups: 5 of 10; lookups that found nothing: 0 of 2
+     1  include:i0.example
+     1  include:i1.example
+     3  redirect=r.example
+  any other client: softfail
+
+DMARC
+  asked _dmarc.a.example: record
+  v=DMARC1; p=reject; rua=mailto:rua@a.example (its own)
+  mail of a.example that fails: reject
+  reports to mailto:rua@a.example (at the policy domain itself)
+
+Keys
+  s: ed25519, 256 bits, t=y: the domain is testing, t=s: not for subdomains
+
+Found
+  weak     the key at s._domainkey.a.example has t=y (key_testing; RFC 6376 section 3.6.1)
+           -> take out t=y; with it, receivers treat a signature that fails as if there were none
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+var update = flag.Bool("update", false, "write the table of faults in deploy/docs/survey.md anew")
+
+// TestHandbook compares the table of faults in the handbook with the code.
+func TestHandbook(t *testing.T) {
+	const begin, end = "<!-- faults -->\n", "<!-- end of faults -->\n"
+	table := "| fault | grade | by | what to change |\n|---|---|---|---|\n"
+	for _, k := range kinds {
+		table += fmt.Sprintf("| `%s` | %s | %s | %s |\n", k.word, k.grade, k.section, strings.ReplaceAll(k.do, "%s", "DOMAIN"))
+	}
+	path := filepath.Join("..", "..", "deploy", "docs", "survey.md")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(raw), begin)
+	was, after, ok := strings.Cut(rest, end)
+	if !ok {
+		t.Fatal("the handbook has no table of faults")
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if was != table {
+		t.Error("the table of faults is out of date; run go test ./internal/domaincheck -run Handbook -update")
+	}
+}
+
+// FuzzLook checks that no record of a stranger breaks the check, or gets into the text unescaped.
+func FuzzLook(f *testing.F) {
+	f.Add("v=spf1 include:a.example -all", "v=DMARC1; p=none", "v=DKIM1; p=")
+	f.Add("v=spf1 %{p}.a redirect=a.example", "v=DMARC1;;p=\x1b", "v=DKIM1; k=rsa; p=AAAA")
+	f.Fuzz(func(t *testing.T, spf, dmarc, key string) {
+		z := nameserver.Zone(t, "a.example MX 10 a.example")
+		z.Add("a.example", dns.TypeTXT, dns.Record{Text: spf})
+		z.Add("_dmarc.a.example", dns.TypeTXT, dns.Record{Text: dmarc})
+		z.Add("s._domainkey.a.example", dns.TypeTXT, dns.Record{Text: key})
+		z.Add("default._bimi.a.example", dns.TypeTXT, dns.Record{Text: dmarc})
+		r := Check(t.Context(), z, "a.example", []dns.Name{"s"}, Options{Now: time.Unix(1e9, 0)})
+		var b strings.Builder
+		if err := r.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []byte(b.String()) {
+			if c < ' ' && c != '\n' || c >= 0x7f {
+				t.Fatalf("the text has the octet %#x: %q", c, b.String())
+			}
+		}
+	})
+}
+
+// TestBounds checks the bounds on what a stranger can make large.
+func TestBounds(t *testing.T) {
+	z := without(mxLine, "") + "\nmx.a.example A 192.0.2.1"
+	for i := range maxHosts + 1 {
+		z += fmt.Sprintf("\na.example MX %d mx.a.example", i)
+	}
+	r := Check(t.Context(), nameserver.Zone(t, z), "a.example", nil, Options{Now: time.Unix(1e9, 0)})
+	if len(r.MX) != maxHosts {
+		t.Errorf("%d hosts, want %d", len(r.MX), maxHosts)
+	}
+	long := "v=DMARC1; p=" + strings.Repeat("x", 2*maxShown)
+	r = Check(t.Context(), nameserver.Zone(t, dmarcIs(long)), "a.example", nil, Options{Now: time.Unix(1e9, 0)})
+	if len(r.Faults) != 1 || strings.Count(r.Faults[0].Text, "x") > maxShown || strings.Count(r.Faults[0].Text, "x") < maxShown-100 {
+		t.Errorf("%v", r.Faults)
+	}
+}

@@ -1,0 +1,536 @@
+package survey
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/app"
+	"sekimori/internal/config"
+	"sekimori/internal/dns"
+	"sekimori/internal/domaincheck"
+	"sekimori/internal/resolver"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// network returns the daemon's resolver, which asks the server of the fixture.
+func network(tb testing.TB, addr string) *resolver.Resolver {
+	tb.Helper()
+	cfg := config.Default()
+	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(addr)}}
+	cfg.DNS.Timeout = config.Duration(400 * time.Millisecond)
+	cfg.DNS.Cache.FailureTTL = config.Duration(50 * time.Millisecond)
+	r, err := app.NewResolver(cfg, nil, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { r.Close() })
+	return r
+}
+
+func list(tb testing.TB, names []string) *List {
+	tb.Helper()
+	l, err := ReadList(strings.NewReader(strings.Join(names, "\n")))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+func entries(tb testing.TB, path string) map[string]Entry {
+	tb.Helper()
+	s, err := OpenState(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer s.Close()
+	out := map[string]Entry{}
+	if _, err := s.read(func(e *Entry) { out[e.Domain] = *e }); err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+func options(r dns.Resolver) Options {
+	return Options{Resolver: r, Check: domaincheck.Options{Now: time.Unix(1e9, 0)}, Classes: classes, Rate: 1e6, Pause: 100 * time.Millisecond}
+}
+
+// TestTruth surveys 2,000 domains of nine classes, some of which have name servers in trouble. Every
+// domain must be judged as it was made.
+func TestTruth(t *testing.T) {
+	f := newFixture(2000)
+	path := filepath.Join(t.TempDir(), "state")
+	o := options(network(t, f.serve(t).Addr()))
+	var err error
+	if o.State, err = OpenState(path); err != nil {
+		t.Fatal(err)
+	}
+	result, err := Run(t.Context(), list(t, f.list), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.State.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := entries(t, path)
+	wrong := 0
+	for domain, s := range f.truth {
+		e := got[domain]
+		if s.unsure {
+			if len(e.Unknown) == 0 {
+				t.Errorf("%s: %+v, and its servers do not answer\n%s", domain, e, s.zone)
+			}
+			continue
+		}
+		if !reflect.DeepEqual(e, s.want) {
+			if wrong++; wrong <= 10 {
+				t.Errorf("%s: %+v, want %+v\n%s", domain, e, s.want, s.zone)
+			}
+		}
+	}
+	t.Logf("%d domains of %d kinds, %d wrong, %d questions", len(f.truth), f.number, wrong, result.Asked)
+	checkSums(t, f, result)
+}
+
+// checkSums counts the truth by the words of the handbook, in another way than the program does.
+func checkSums(t *testing.T, f *fixture, r *Result) {
+	t.Helper()
+	for _, class := range append(slices.Clone(r.Classes), r.All) {
+		want := map[Measure]int{}
+		for domain, s := range f.truth {
+			if class.Name != ClassAll && !strings.HasSuffix(domain, "."+class.Name) {
+				continue
+			}
+			e := s.want
+			count := func(m Measure, is bool) {
+				if is {
+					want[m]++
+				}
+			}
+			count(Domains, true)
+			count("unknown", s.unsure)
+			if s.unsure {
+				continue
+			}
+			count("missing", e.Missing)
+			count("null_mx", e.Mail == "null")
+			count("no_mx", e.Mail == "none" && !e.Missing)
+			count(WithMX, e.Mail == "mx")
+			if e.Mail != "mx" {
+				continue
+			}
+			count(SPF, e.SPF != "" && e.SPF != "broken")
+			count("spf_broken", e.SPF == "broken")
+			count(Measure("spf_"+e.SPF), e.SPF != "" && e.SPF != "broken")
+			count(DMARC, e.Own)
+			count("dmarc_broken", e.Bad)
+			count("enforcing", e.Policy == "reject" || e.Policy == "quarantine")
+			count("spf_and_dmarc", e.Own && e.SPF != "" && e.SPF != "broken")
+			for tag, value := range map[string]string{"p": e.P, "sp": e.SP, "np": e.NP} {
+				count(Measure(tag+"_"+value), value != "")
+			}
+			count("testing", e.Testing)
+			count("rua", e.RUA)
+			count("ruf", e.RUF)
+			count(BIMI, e.BIMI)
+		}
+		if !maps.Equal(class.Counts, want) {
+			t.Errorf("%s: %v, want %v", class.Name, class.Counts, want)
+		}
+	}
+	if r.All.Counts[Domains] != len(f.truth) || len(r.Classes) != len(classes) {
+		t.Errorf("%d domains, %d classes", r.All.Counts[Domains], len(r.Classes))
+	}
+}
+
+// TestParent checks that a record of a domain above counts as the parent's, and not as the domain's own.
+func TestParent(t *testing.T) {
+	z := nameserver.Zone(t, `
+a.b.jp MX 10 mx.jp
+a.b.jp TXT "v=spf1 -all"
+_dmarc.b.jp TXT "v=DMARC1; p=reject; sp=quarantine"
+`)
+	r, err := Run(t.Context(), list(t, []string{"a.b.jp"}), options(z))
+	c := r.All.Counts
+	if err != nil || c[DMARC] != 0 || c["dmarc_parent"] != 1 || c["enforcing"] != 1 || c["p_reject"] != 0 || c["rua"] != 0 || len(r.Faults) != 0 {
+		t.Errorf("%v, error %v", r, err)
+	}
+}
+
+func TestReadList(t *testing.T) {
+	l, err := ReadList(strings.NewReader("\ufeff# a list\n\nA.example.\n1,b.example\n \"c.example\";x\na.example\nnodot\n日本語.jp\nx..y\n"))
+	if want := []dns.Name{"a.example", "b.example", "c.example", "xn--wgv71a119e.jp"}; err != nil || !slices.Equal(l.Domains, want) || !slices.Equal(l.Invalid, []string{"nodot", "x..y"}) {
+		t.Errorf("%v, error %v", l, err)
+	}
+	many := func(n int) io.Reader {
+		var b bytes.Buffer
+		for i := range n {
+			fmt.Fprintf(&b, "%d.example\n", i)
+		}
+		return &b
+	}
+	if l, err := readList(many(50), 50); err != nil || len(l.Domains) != 50 {
+		t.Errorf("at the limit: %v", err)
+	}
+	if _, err := readList(many(51), 50); err == nil {
+		t.Error("a list beyond the limit was read")
+	}
+	if _, err := ReadList(strings.NewReader(strings.Repeat("x", maxLine+1))); err == nil {
+		t.Error("a line beyond the limit was read")
+	}
+	if l, err := ReadList(strings.NewReader(strings.Repeat("x\n", 100))); err != nil || len(l.Invalid) != maxInvalid {
+		t.Errorf("%d invalid lines, error %v", len(l.Invalid), err)
+	}
+}
+
+// TestRate checks that a survey keeps to the rate, and that answers from the cache cost nothing.
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		begin := time.Now()
+		p := newPaced(nameserver.Func(func(_ context.Context, n dns.Name, typ dns.Type) (dns.Answer, error) {
+			at = append(at, time.Since(begin))
+			return dns.Answer{Name: n, Type: typ}, nil
+		}), 50)
+		for range 3 {
+			if _, err := p.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second) // the unused time is not saved up
+		for range 2 {
+			_, _ = p.Lookup(t.Context(), "a.example", dns.TypeA)
+		}
+		want := []time.Duration{0, 20 * time.Millisecond, 40 * time.Millisecond, 1040 * time.Millisecond, 1060 * time.Millisecond}
+		if !slices.Equal(at, want) || p.asked.Load() != 5 {
+			t.Errorf("asked at %v, want %v", at, want)
+		}
+	})
+}
+
+// TestResume interrupts a survey, tears the last line of its file, and goes on. Nothing is asked twice
+// that was known.
+func TestResume(t *testing.T) {
+	f := newFixture(300)
+	addr := f.serve(t).Addr()
+	path := filepath.Join(t.TempDir(), "state")
+	whole, err := Run(t.Context(), list(t, f.list), options(network(t, addr)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := options(network(t, addr))
+	o.Rate = 2000
+	if o.State, err = OpenState(path); err != nil {
+		t.Fatal(err)
+	}
+	o.Progress = func(done, _ int, _ int64) {
+		if done == 100 {
+			cancel()
+		}
+	}
+	first, err := Run(ctx, list(t, f.list), o)
+	if !errors.Is(err, context.Canceled) || first.All.Counts[Domains] < 100 || first.All.Counts[Domains] == 300 {
+		t.Fatalf("%v, %d domains", err, first.All.Counts[Domains])
+	}
+	if _, err := OpenState(path); err == nil {
+		t.Error("two runs opened the file")
+	}
+	if err := o.State.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := os.ReadFile(path)
+	if err := os.WriteFile(path, raw[:len(raw)-20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o = options(network(t, addr))
+	if o.State, err = OpenState(path); err != nil {
+		t.Fatal(err)
+	}
+	defer o.State.Close()
+	second, err := Run(t.Context(), list(t, f.list), o)
+	if err != nil || second.Earlier != first.All.Counts[Domains]-1 {
+		t.Errorf("%d domains were known, want %d: %v", second.Earlier, first.All.Counts[Domains]-1, err)
+	}
+	if second.Asked >= whole.Asked {
+		t.Errorf("%d questions, %d without the file", second.Asked, whole.Asked)
+	}
+	second.Asked, second.Earlier, whole.Asked = 0, 0, 0
+	if !reflect.DeepEqual(second, whole) {
+		t.Errorf("after the interruption:\n%v\nwant\n%v", second, whole)
+	}
+	// A third run asks only about the domains whose servers do not answer.
+	third, err := Run(t.Context(), list(t, f.list), o)
+	if err != nil || third.Earlier != 300-third.All.Counts["unknown"] || !reflect.DeepEqual(third.All, whole.All) {
+		t.Errorf("third run: %v, error %v", third, err)
+	}
+}
+
+// TestKill kills a process in the middle of a survey. At most what was under way may be lost.
+func TestKill(t *testing.T) {
+	f := newFixture(400)
+	addr := f.serve(t).Addr()
+	path := filepath.Join(t.TempDir(), "state")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), "SURVEY_STATE="+path, "SURVEY_DNS="+addr)
+	cmd.Stdin = strings.NewReader(strings.Join(f.list, "\n"))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := 0
+	for done < 150 {
+		if _, err := fmt.Fscan(out, &done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	o := options(network(t, addr))
+	if o.State, err = OpenState(path); err != nil {
+		t.Fatal(err)
+	}
+	defer o.State.Close()
+	r, err := Run(t.Context(), list(t, f.list), o)
+	if err != nil || r.Earlier < 150 || r.Earlier == 400 {
+		t.Errorf("%d domains were known, want 150 or more: %v", r.Earlier, err)
+	}
+	checkSums(t, f, r)
+}
+
+// TestKilled is the process that TestKill kills.
+func TestKilled(t *testing.T) {
+	path := os.Getenv("SURVEY_STATE")
+	if path == "" {
+		t.Skip("only TestKill runs this")
+	}
+	l, err := ReadList(os.Stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(network(t, os.Getenv("SURVEY_DNS")))
+	o.Rate = 1000
+	if o.State, err = OpenState(path); err != nil {
+		t.Fatal(err)
+	}
+	o.Progress = func(done, _ int, _ int64) { fmt.Println(done) }
+	_, err = Run(t.Context(), l, o)
+	t.Fatal("it was not killed", err)
+}
+
+// TestStateFile checks what is refused, and that such a file stays as it is.
+func TestStateFile(t *testing.T) {
+	for _, tt := range []struct{ reason, content, want string }{
+		{"another file", "hello\n", "not that of a survey"},
+		{"another file without line end", "hello", "not that of a survey"},
+		{"other JSON", `{"sekimori_dns_snapshot":1}` + "\n", "not that of a survey"},
+		{"a newer version", `{"sekimori_survey":2}` + "\n", "version 2"},
+		{"a bad line", `{"sekimori_survey":1}` + "\n{\n{}\n", "line 2"},
+		{"a long line", `{"sekimori_survey":1}` + "\n" + strings.Repeat("x", maxStateLine+1) + "\n", "line 2"},
+	} {
+		path := filepath.Join(t.TempDir(), "state")
+		if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenState(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.replay([]dns.Name{"a.example"}, func(*Entry) {})
+		s.Close()
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v", tt.reason, err)
+		}
+		if raw, _ := os.ReadFile(path); string(raw) != tt.content {
+			t.Errorf("%s: the file was changed", tt.reason)
+		}
+	}
+}
+
+// example is a result with every part.
+func example(t *testing.T) *Result {
+	f := newFixture(450)
+	o := options(nameserver.Zone(t, f.zone))
+	o.Pause = 0
+	r, err := Run(t.Context(), list(t, append(f.list, "x.example", "bad line")), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestFormats(t *testing.T) {
+	r := example(t)
+	var text, rows, page, english bytes.Buffer
+	if err := errors.Join(r.Text(&text), r.CSV(&rows), r.HTML(&page, Japanese, time.Unix(1.8e9, 0)), r.HTML(&english, English, time.Unix(1.8e9, 0))); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"CLASS", "go.jp", "other", "dmarc_not_a_record", `"bad line"`} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text has no %q:\n%s", want, text.String())
+		}
+	}
+	records, err := csv.NewReader(&rows).ReadAll()
+	if want := 1 + (len(classes)+2)*len(measures) + len(r.Faults); err != nil || len(records) != want {
+		t.Errorf("%d rows, want %d: %v", len(records), want, err)
+	}
+	for _, want := range []string{"送信ドメイン認証", "隔離", "拒否", "なりすまし", `lang="ja"`, "<svg"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	for _, b := range []*bytes.Buffer{&page, &english} {
+		for _, never := range []string{"<script", "http://", "https://", "ZgotmplZ", "<no value>", "NaN"} {
+			if strings.Contains(b.String(), never) {
+				t.Errorf("the page has %s", never)
+			}
+		}
+		wellFormed(t, b.String())
+	}
+	if dir := os.Getenv("SURVEY_PAGES"); dir != "" { // to look at
+		_ = os.WriteFile(filepath.Join(dir, "ja.html"), page.Bytes(), 0o600)
+		_ = os.WriteFile(filepath.Join(dir, "en.html"), english.Bytes(), 0o600)
+	}
+	if err := r.HTML(io.Discard, "fr", time.Time{}); err == nil {
+		t.Error("a page in French")
+	}
+	var back Result
+	raw, _ := json.Marshal(r)
+	if err := json.Unmarshal(raw, &back); err != nil || !reflect.DeepEqual(&back, r) {
+		t.Errorf("JSON: %v", err)
+	}
+}
+
+// wellFormed checks that the charts of a page are well-formed.
+func wellFormed(t *testing.T, page string) {
+	t.Helper()
+	charts := strings.Split(page, "<svg")[1:]
+	for _, c := range charts {
+		svg, _, _ := strings.Cut("<svg"+c, "</svg>")
+		d := xml.NewDecoder(strings.NewReader(svg + "</svg>"))
+		for {
+			_, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(charts) != 2 {
+		t.Errorf("%d charts", len(charts))
+	}
+}
+
+// TestHostile checks that names of a list cannot write into the page or the terminal.
+func TestHostile(t *testing.T) {
+	r := &Result{All: Class{Name: ClassAll, Counts: map[Measure]int{}}, Invalid: []string{"\x1b[31m<script>"},
+		Faults: []FaultCount{{Word: domaincheck.SPFSyntax, Domains: 1, Examples: []string{"<script>alert(1)</script>.example"}}}}
+	var text, page bytes.Buffer
+	if err := errors.Join(r.Text(&text), r.HTML(&page, English, time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text.String(), "\x1b") || strings.Contains(page.String(), "<script>") {
+		t.Error(text.String(), page.String())
+	}
+}
+
+// TestExamples checks that the examples of a fault are few, and do not depend on the order of the entries.
+func TestExamples(t *testing.T) {
+	tally := newTally(nil)
+	for i := range 3 * maxExamples {
+		tally.add(&Entry{Domain: fmt.Sprintf("%02d.example", 3*maxExamples-i), Mail: domaincheck.MailMX, Faults: []domaincheck.Word{domaincheck.SPFSyntax}})
+	}
+	want := []string{"01.example", "02.example", "03.example", "04.example", "05.example"}
+	if got := tally.result().Faults[0]; got.Domains != 3*maxExamples || !slices.Equal(got.Examples, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for share, want := range map[float64]string{0: "0.0 %", 0.12349: "12.3 %", 0.99999: "99.9 %", 1: "100.0 %"} {
+		if got := percent(share); got != want {
+			t.Errorf("%v: %s", share, got)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the table of measures in deploy/docs/survey.md anew")
+
+// TestHandbook compares the table of measures in the handbook with the code.
+func TestHandbook(t *testing.T) {
+	const begin, end = "<!-- measures -->\n", "<!-- end of measures -->\n"
+	table := "| measure | a share of | |\n|---|---|---|\n"
+	for _, m := range measures {
+		table += fmt.Sprintf("| `%s` | %s | %s |\n", m.id, m.of, m.en)
+	}
+	path := filepath.Join("..", "..", "deploy", "docs", "survey.md")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(raw), begin)
+	was, after, ok := strings.Cut(rest, end)
+	switch {
+	case !ok:
+		t.Fatal("the handbook has no table of measures")
+	case *update:
+		if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	case was != table:
+		t.Error("the table of measures is out of date; run go test ./internal/survey -run Handbook -update")
+	}
+}
+
+// BenchmarkSurvey measures 10,000 domains without a limit of the rate. It reports the questions a domain
+// and the memory that is in use at the end.
+func BenchmarkSurvey(b *testing.B) {
+	f := newFixture(10_000)
+	for name, s := range f.truth { // servers that never answer would be all that is measured
+		if s.unsure || f.once[name] != "" {
+			f.list = slices.DeleteFunc(f.list, func(n string) bool { return n == name })
+		}
+	}
+	addr := f.serve(b).Addr()
+	l := list(b, f.list)
+	b.ResetTimer()
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		r, err := Run(b.Context(), l, options(network(b, addr)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(r.Asked)/float64(len(l.Domains)), "questions/domain")
+		b.ReportMetric((float64(after.HeapAlloc)-float64(before.HeapAlloc))/(1<<20), "MiB")
+	}
+}
