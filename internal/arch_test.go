@@ -118,7 +118,9 @@ var floors = map[string]floor{
 	"internal/status":    parts,
 	"internal/submit":    parts,
 	"internal/bounce":    parts,
-	"internal/webfetch":  parts,
+	// Package indicators fetches and remembers the marks of BIMI.
+	"internal/indicators": parts,
+	"internal/webfetch":   parts,
 
 	"internal/store/postgres":  parts,
 	"internal/store":           parts,
@@ -224,10 +226,11 @@ var sameFloor = map[string][]string{
 	"internal/status": {"internal/topology", "internal/judge", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
 	// Package explain explains a Decision with its edits, and reads the Decisions that package
 	// recent kept.
-	"internal/explain":  {"internal/judge", "internal/label", "internal/recent"},
-	"internal/webfetch": {"internal/resolver/upstream"},       // its tests ask a name server
-	"internal/recent":   {"internal/judge"},                   // it keeps Decisions of package judge
-	"internal/collect":  {"internal/judge", "internal/label"}, // it counts Decisions of package judge
+	"internal/explain":    {"internal/judge", "internal/label", "internal/recent"},
+	"internal/indicators": {"internal/webfetch"},
+	"internal/webfetch":   {"internal/resolver/upstream"},       // its tests ask a name server
+	"internal/recent":     {"internal/judge"},                   // it keeps Decisions of package judge
+	"internal/collect":    {"internal/judge", "internal/label"}, // it counts Decisions of package judge
 	// Package filter translates milter events into a Case and edits into milter replies, and tells
 	// package topology what it sees.
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},

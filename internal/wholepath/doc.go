@@ -341,6 +341,17 @@
 //	telemetry.maxNativeBuckets = 160 buckets: more buckets would take more memory for each histogram
 //	telemetry.maxQueuedLog = 4194304 octets: a log reader that does not read must not stop mail
 //	topology.maxMTAs = 256 addresses of MTAs: for each MTA, the log warns once about milter features that it does not offer
+//	indicators.maxDomains = 40000 Organizational Domains: whose last fetch, or whose messages, are remembered
+//	indicators.maxListOctets = 33554432 octets: of the revocation lists in memory
+//	indicators.maxListURLs = 3 places: of a revocation list that are tried; a certificate names them
+//	indicators.maxLists = 64 revocation lists: in memory; only authorities below a mark root name them
+//	indicators.maxOfDomain = 4 marks: of one Organizational Domain that wait to be fetched
+//	indicators.maxPace = 100ms time: between two fetches
+//	indicators.maxQueue = 1000 marks: that wait to be fetched
+//	indicators.maxStoreTime = 5s time: for the store to give or take a mark
+//	indicators.maxWait = 2s time (bimi.wait): that a message waits for a mark, if the operator allows it
+//	indicators.maxWork = 45s time: for one mark, with its certificate and revocation lists
+//	indicators.maxWorkers = 4 marks: that are fetched at the same time
 //	webfetch.maxAddresses = 4 addresses: of a name that are tried
 //	webfetch.maxCRL = 10485760 octets: of a revocation list; those of large authorities have some MiB
 //	webfetch.maxCertificate = 65536 octets: of a mark certificate with its chain; real ones have 6 to 18 KB

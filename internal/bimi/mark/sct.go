@@ -31,6 +31,9 @@ type Log struct {
 	key  crypto.PublicKey
 }
 
+// ID returns the hash of the log's key, by which certificates name it (RFC 6962 §3.2).
+func (l *Log) ID() [sha256.Size]byte { return l.id }
+
 // gorgonKey is the public key of DigiCert's log for mark certificates, as in the list of approved logs of
 // BIMI (crtsh/ctloglists, files/bimi/v3/approved_logs_list.json). Its hash is the log id in real
 // certificates.
