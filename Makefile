@@ -8,7 +8,7 @@ FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e faults conformance vet lint vuln fuzz bench milterload bench-peers dist soak clean
+.PHONY: help build run test e2e faults conformance vet lint vuln fuzz mutate bench milterload bench-peers dist soak clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -61,6 +61,11 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	    $(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1x $$pkg || exit 1; \
 	  done; \
 	done
+
+PKG            ?= ./...
+MUTATE         ?=
+mutate: ## changes of the code that no test of the package notices; PKG='spf dkim' (all), MUTATE='--seed 2 --at spf/record.go:104'
+	$(GO) run ./internal/testkit/mutate --known internal/testkit/mutate/known.txt $(MUTATE) $(if $(findstring --at,$(MUTATE)),,$(PKG))
 
 bench: ## benchmarks with allocations, to compare by benchstat
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...

@@ -1,0 +1,152 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// module is a module with one package, in which the tests notice some changes and not others.
+var module = map[string]string{
+	"go.mod": "module example\n\ngo 1.24\n",
+	"internal/toll/toll.go": `package toll
+
+// Price is 0 for children under 6 and for members.
+func Price(age int, member bool) int {
+	if age < 6 || member {
+		return 0
+	}
+	return 5
+}
+
+func Unused(n int) bool {
+	return n > 3
+}
+`,
+	"internal/toll/toll_test.go": `package toll
+
+import "testing"
+
+func TestPrice(t *testing.T) {
+	if Price(2, false) != 0 || Price(30, false) != 5 || Price(30, true) != 0 {
+		t.Error("wrong price")
+	}
+}
+`,
+}
+
+// write puts files into a new directory.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// build returns the built tool.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "mutate")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return bin
+}
+
+// mutate runs the tool in dir and returns its report of the only package, its output and its exit status.
+func mutate(t *testing.T, bin, dir string, args ...string) (r Report, out string, status int) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "report.json")
+	cmd := exec.Command(bin, append([]string{"--json", file}, args...)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	b, _ := cmd.CombinedOutput()
+	var all []Report
+	if j, err := os.ReadFile(file); err == nil {
+		if err := json.Unmarshal(j, &all); err != nil || len(all) != 1 {
+			t.Fatalf("%v, %d reports\n%s", err, len(all), b)
+		}
+		r = all[0]
+	}
+	return r, string(b), cmd.ProcessState.ExitCode()
+}
+
+func TestMutate(t *testing.T) {
+	bin := build(t)
+	t.Run("survivors", func(t *testing.T) { testSurvivors(t, bin) })
+	t.Run("known", func(t *testing.T) { testKnown(t, bin) })
+	t.Run("not judged", func(t *testing.T) { testNotJudged(t, bin) })
+}
+
+func testSurvivors(t *testing.T, bin string) {
+	dir := write(t, module)
+	r, out, status := mutate(t, bin, dir, "toll")
+	if status != 0 || r.Mutants < 8 || r.Killed == 0 || r.Survived != r.Mutants-r.Killed || r.Unread == 0 {
+		t.Fatalf("status %d, %+v\n%s", status, r, out)
+	}
+	outcomes := map[string]string{}
+	for _, m := range r.List {
+		outcomes[m.Change] = m.Outcome
+	}
+	for change, want := range map[string]string{
+		"6 plus one":                   "survived", // no test is six years old
+		"|| to &&: age < 6 || member":  "killed",
+		"term dropped from ||: member": "killed",
+		"> to >=: n > 3":               "unreached",
+	} {
+		if outcomes[change] != want {
+			t.Errorf("%s: %q, want %s\n%s", change, outcomes[change], want, out)
+		}
+	}
+	if _, out, status := mutate(t, bin, dir, "--strict", "toll"); status != 1 {
+		t.Errorf("--strict: status %d\n%s", status, out)
+	}
+}
+
+func testKnown(t *testing.T, bin string) {
+	dir := write(t, module)
+	r, _, _ := mutate(t, bin, dir, "toll")
+	var known strings.Builder
+	for _, m := range r.List {
+		if m.Outcome == "survived" || m.Outcome == "unreached" {
+			known.WriteString(m.File + ":" + m.Func + "  " + m.text() + "  a test of the tool\n")
+		}
+	}
+	file := filepath.Join(t.TempDir(), "known")
+	if err := os.WriteFile(file, []byte("# comment\n\n"+known.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, out, status := mutate(t, bin, dir, "--strict", "--known", file, "toll"); status != 0 || r.Survived != 0 || r.Known == 0 || r.Score != 100 {
+		t.Errorf("status %d, %+v\n%s", status, r, out)
+	}
+	if err := os.WriteFile(file, []byte("toll.go  too short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, status := mutate(t, bin, dir, "--known", file, "toll"); status != 2 || !strings.Contains(out, "known:1") {
+		t.Errorf("a known file with a mistake: status %d\n%s", status, out)
+	}
+}
+
+// testNotJudged checks that a package whose tests fail without any change is no success.
+func testNotJudged(t *testing.T, bin string) {
+	files := map[string]string{}
+	for name, text := range module {
+		files[name] = strings.Replace(text, "!= 5", "!= 6", 1)
+	}
+	dir := write(t, files)
+	if _, out, status := mutate(t, bin, dir, "toll"); status != 2 || !strings.Contains(out, "fail without any change") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
