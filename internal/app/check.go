@@ -71,7 +71,7 @@ func Check(cfg *config.Config) error {
 		add(file.key, config.Regular(file.path))
 	}
 	if len(own) == 0 { // what is not a regular file must not be opened
-		_, err := NewVerifier(cfg, nil, 0)
+		_, err := NewVerifier(cfg, nil, 0, nil)
 		add("dmarc.psl_file", err)
 		add("policy.recipients.file", checkRecipients(cfg.Policy.Recipients))
 		add("admin.web_config", admin.Check(cfg.Admin.WebConfig))

@@ -77,7 +77,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 		return nil, err
 	}
 	reading("dmarc.psl_file " + cfg.DMARC.PSLFile)
-	verifier, err := NewVerifier(cfg, g.resolver, shownWait(cfg, g.rules, shadow))
+	verifier, err := NewVerifier(cfg, g.resolver, shownWait(cfg, g.rules, shadow), nil)
 	if err != nil {
 		return nil, err
 	}

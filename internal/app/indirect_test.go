@@ -125,7 +125,7 @@ func judgeRow(t *testing.T, z *zone.Zone, row map[string]string) (*msgauth.Evalu
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := NewVerifier(cfg, z, 0)
+	v, err := NewVerifier(cfg, z, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

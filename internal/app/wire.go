@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"sekimori/internal/bimi"
 	"sekimori/internal/config"
 	"sekimori/internal/consent"
 	"sekimori/internal/dkim"
@@ -16,8 +17,8 @@ import (
 )
 
 // NewVerifier makes the configured verifier. It uses r for DNS. grace becomes
-// msgauth.Options.Grace.
-func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msgauth.Verifier, error) {
+// msgauth.Options.Grace. marks knows the marks of authors; nil means that none are fetched.
+func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration, marks bimi.Indicators) (*msgauth.Verifier, error) {
 	o := msgauth.Options{
 		Budget: time.Duration(cfg.DNS.MessageBudget),
 		Grace:  grace, LookAhead: true, SPFAhead: cfg.DNS.SPFAhead,
@@ -33,6 +34,7 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration) (*msga
 	if o.DMARC, err = Discovery(cfg); err != nil {
 		return nil, err
 	}
+	markOptions(&o, cfg, marks)
 	return msgauth.NewVerifier(r, o), nil
 }
 
@@ -60,7 +62,7 @@ func Policy(cfg *config.Config) (policy.Config, error) {
 // for a reply, so the judge may wait for every result as long as dns.message_budget allows. Call
 // end when the judge is not needed any more.
 func NewJudge(cfg *config.Config, r dns.Resolver) (j *judge.Judge, end func(), err error) {
-	verifier, err := NewVerifier(cfg, r, time.Duration(cfg.DNS.MessageBudget))
+	verifier, err := NewVerifier(cfg, r, time.Duration(cfg.DNS.MessageBudget), nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,7 +117,7 @@ func labels(cfg *config.Config) label.Settings {
 	return label.Settings{
 		Names: label.Names{AuthServID: cfg.AuthservID, HostName: config.HostName(), Aliases: cfg.AuthservIDAlso},
 		Style: h.Style, MailFrom: h.MailFrom,
-		ReceivedSPF: h.ReceivedSPF, Verdict: h.Verdict, Subject: h.Subject,
+		ReceivedSPF: h.ReceivedSPF, Verdict: h.Verdict, Subject: h.Subject, Mark: cfg.BIMI.Header,
 	}
 }
 

@@ -65,6 +65,8 @@ type Mark struct {
 	NotAfter  time.Time // when the first certificate of the chain ends
 	// Same means that the picture at Query.Location is the certificate's, or that there is no Location.
 	Same bool
+
+	hash, indicator string // set by Prepared
 }
 
 // Answer is what is known of a mark.
@@ -102,4 +104,13 @@ const (
 // MarkTypes lists every mark type.
 func MarkTypes() []MarkType {
 	return []MarkType{RegisteredMark, GovernmentMark, PriorUseMark, ModifiedRegisteredMark}
+}
+
+// Unfetched is an [Indicators] that fetches nothing and knows no mark.
+type Unfetched struct{}
+
+// Find implements [Indicators].
+func (Unfetched) Find(context.Context, Query) Answer {
+	return Answer{Result: Skipped, Reason: ReasonNotFetched, Authority: AuthorityNone,
+		Checks: []Check{{Word: "fetch", Detail: "certificate and picture are not fetched here"}}}
 }

@@ -1,6 +1,7 @@
 package dmarc
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -89,7 +90,11 @@ type Record struct {
 	Test  bool     `json:"t,omitempty"`
 	RUA   []string `json:"rua,omitempty"` // valid URIs, without obsolete "!size"
 	RUF   []string `json:"ruf,omitempty"`
-	FO    []string `json:"fo"` // when to send failure reports; has no effect without RUF
+	// Percent is the value of the abolished tag pct as it was written, "" if the record has none. If
+	// the tag occurs twice, Percent has both values, which is no number. DMARC ignores pct (§9.3), but
+	// BIMI does not.
+	Percent string   `json:"pct,omitempty"`
+	FO      []string `json:"fo"` // when to send failure reports; has no effect without RUF
 	// Invalid names the tags that are present but wrong in whole or in part.
 	Invalid []string `json:"invalid,omitempty"`
 	// Raw is the record as published. It may hold any octets.
@@ -138,6 +143,9 @@ func ParseRecord(txt string) (*Record, error) {
 			continue // not a tag: ignored (§4.8)
 		}
 		name := strings.ToLower(tag.Name)
+		if name == "pct" {
+			r.addPercent(tag.Value)
+		}
 		parse := tagParsers[name]
 		if parse == nil && name != "v" {
 			continue // an unknown tag, or one of the abolished tags pct, rf and ri (§9.3)
@@ -151,6 +159,14 @@ func ParseRecord(txt string) (*Record, error) {
 		}
 	}
 	return r, nil
+}
+
+// addPercent adds a value of pct, which may be any text.
+func (r *Record) addPercent(value string) {
+	if r.Percent != "" {
+		value = r.Percent + "," + value
+	}
+	r.Percent = cmp.Or(value, "empty")
 }
 
 // isDMARC reports whether txt begins with the version, v=DMARC1. Upper and lower

@@ -62,6 +62,7 @@ func (r *Explanation) Sections() []Section {
 		r.dkim(p)
 		r.arc(p)
 		r.dmarc(p)
+		r.bimi(p)
 	}
 	if len(r.Lookups) > 0 {
 		r.lookups(p)
@@ -342,6 +343,9 @@ func editText(e *label.Edit) string {
 	case label.Insert:
 		if e.Name == authres.FieldName {
 			return "insert " + e.Name
+		}
+		if len(e.Value) > maxShownValue {
+			return fmt.Sprintf("insert %s, with %d octets", e.Name, len(e.Value))
 		}
 		return "insert " + e.Name + ": " + printable.Value(strings.Join(strings.Fields(e.Value), " "))
 	}

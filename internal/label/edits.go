@@ -22,6 +22,8 @@ type Settings struct {
 	MailFrom    ShowMailFrom // how much of the envelope sender our fields show
 	ReceivedSPF bool         // whether a Received-SPF field is inserted
 	Verdict     bool         // whether a field named VerdictField is inserted
+	// Mark says which fields hand on the author's mark. The zero value means both.
+	Mark MarkFields
 	// Subject is the stamp, a text such as "[SPOOF?]". If it is not "", it is put before
 	// the Subject of a delivered message that getsStamp selects.
 	Subject string
@@ -36,7 +38,7 @@ const (
 	Change     Kind = "change"      // replace the value of the Index-th field called Name by Value
 	Delete     Kind = "delete"      // delete the Index-th field called Name
 	DeleteMany Kind = "delete_many" // of the first Index fields called Name, delete those that Kept does not list
-	Insert     Kind = "insert"      // insert the field above all other fields
+	Insert     Kind = "insert"      // insert the field above all other fields and those inserted before
 )
 
 // Edit is one change to a message. A list of edits is applied in its order.
@@ -104,6 +106,7 @@ func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.E
 		l.insert(VerdictField, word)
 	}
 	l.insert(authres.FieldName, l.format(s, id.ID, e, *v))
+	l.insertMark(s, e, v)
 	return l.take()
 }
 

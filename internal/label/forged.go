@@ -27,9 +27,9 @@ var reservedFields = [...]reserved{
 	{authres.FieldName, readResults},
 	{authres.ReceivedSPFName, readReceivedSPF},
 	{VerdictField, nil},
-	{"BIMI-Location", nil},
-	{"BIMI-Indicator", nil},
-	{"BIMI-Logo-Preference", nil},
+	{LocationField, nil},
+	{IndicatorField, nil},
+	{PreferenceField, nil},
 }
 
 func readResults(ours authres.IDs, value string) (goes, forged bool) {

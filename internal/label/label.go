@@ -31,8 +31,14 @@ func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.V
 	}
 	l.arc(e)
 	l.iprev(e)
+	short := l.mark(s, e, &v)
 	f := authres.Field{AuthServID: id, Results: l.results, UTF8: utf8OK}
-	if l.long(&f) && len(e.DKIM) > 0 {
+	long := l.long(&f)
+	if long && short != nil {
+		l.results[len(l.results)-1] = *short
+		long = l.long(&f)
+	}
+	if long && len(e.DKIM) > 0 {
 		l.fit(&f, e)
 	}
 	return f
@@ -40,11 +46,11 @@ func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.V
 
 // signatureProperties is the largest number of properties of one signature. otherProperties
 // and otherResults are the largest numbers of properties and of results for spf, dmarc, arc
-// and iprev together.
+// and iprev together. The properties of bimi are not in this memory.
 const (
 	signatureProperties = 5
 	otherProperties     = 6
-	otherResults        = 4
+	otherResults        = 5
 )
 
 func (l *Writer) result(r authres.Result) { l.results = append(l.results, r) }

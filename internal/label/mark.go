@@ -1,5 +1,12 @@
 package label
 
+import (
+	"sekimori/internal/authres"
+	"sekimori/internal/bimi"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+)
+
 // MarkFields says which header fields hand the author's mark on (BIMI).
 type MarkFields string
 
@@ -12,3 +19,100 @@ const (
 
 // MarkFieldsAll lists every value of MarkFields. The first is the default.
 var MarkFieldsAll = []MarkFields{MarkBoth, MarkLocation, MarkIndicator}
+
+// The fields that hand a mark on.
+const (
+	LocationField   = "BIMI-Location"
+	IndicatorField  = "BIMI-Indicator"
+	PreferenceField = "BIMI-Logo-Preference"
+)
+
+const (
+	// maxIndicator is how many octets BIMI-Indicator has at most, with its name. Postfix cuts a field
+	// at 60,000 octets without a word, and a picture that was cut is broken.
+	maxIndicator = 59_000
+	// maxMarkURI is how many octets a URI in BIMI-Location has at most. It cannot be folded, and a line
+	// of a message has at most 998 octets (RFC 5322 §2.1.1).
+	maxMarkURI = 900
+)
+
+// mark adds the result of BIMI. short is nil, or the result without the address of the certificate, for
+// a field that would be over maxLabel with it. BIMI-Location has the address, too.
+func (l *Writer) mark(s *Settings, e *msgauth.Evaluation, v *policy.Verdict) (short *authres.Result) {
+	b := policy.Mark(e, v)
+	if b == nil {
+		return nil
+	}
+	_, indicator := markFields(s.Mark, b)
+	l.result(b.AuthResult(true, indicator))
+	if b.Result == bimi.Pass {
+		r := b.AuthResult(false, indicator)
+		short = &r
+	}
+	return short
+}
+
+// markFields says which of the two fields a message with the mark gets.
+func markFields(which MarkFields, b *bimi.Evaluation) (location, indicator bool) {
+	location, indicator = which != MarkIndicator, which != MarkLocation
+	fits := b.Mark != nil && len(IndicatorField)+len(":")+len(b.Mark.Indicator()) <= maxIndicator
+	return location, indicator && fits
+}
+
+// insertMark inserts the fields that hand the mark on. They are above Authentication-Results.
+func (l *Writer) insertMark(s *Settings, e *msgauth.Evaluation, v *policy.Verdict) {
+	b := policy.Mark(e, v)
+	if b == nil || b.Result != bimi.Pass || b.Mark == nil {
+		return
+	}
+	location, indicator := markFields(s.Mark, b)
+	if location {
+		if value := locationText(b); value != "" {
+			l.insert(LocationField, value)
+		} else {
+			location = false
+		}
+	}
+	if indicator {
+		l.insert(IndicatorField, b.Mark.Indicator())
+	}
+	if (location || indicator) && b.Preference != "" {
+		l.insert(PreferenceField, " avp="+string(b.Preference))
+	}
+}
+
+// locationText returns the value of BIMI-Location, or "" if there is nothing to say. The certificate is
+// named only if it vouches for the mark, and the picture only if it is the one that was checked.
+func locationText(b *bimi.Evaluation) string {
+	const fold = "\r\n "
+	text := " v=BIMI1"
+	line := len(LocationField) + len(":") + len(text)
+	add := func(tag, uri string) {
+		if uri == "" || len(uri) > maxMarkURI {
+			return
+		}
+		item := tag + uri
+		text += ";"
+		if line += len("; ") + len(item); line > foldAt {
+			text += fold
+			line = len(" ") + len(item)
+		} else {
+			text += " "
+		}
+		text += item
+	}
+	before := len(text)
+	if b.Mark.Certified && b.Authority == bimi.AuthorityPass {
+		add("a=", b.Evidence)
+	}
+	if b.Mark.Same {
+		add("l=", b.Location)
+	}
+	if len(text) == before {
+		return ""
+	}
+	return text
+}
+
+// foldAt is how many octets a line of BIMI-Location has, where a URI can be put on a line of its own.
+const foldAt = 76

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sekimori/internal/arc"
+	"sekimori/internal/bimi"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
@@ -29,6 +30,9 @@ type Evaluation struct {
 	DKIM     []dkim.Signature `json:"dkim"`
 	ARC      arc.Result       `json:"arc"`
 	DMARC    dmarc.Evaluation `json:"dmarc"`
+	// BIMI is nil if marks are not looked for (see Options.Indicators). Whether a message shows its
+	// mark depends on the verdict, too: see Mark in package policy.
+	BIMI *bimi.Evaluation `json:"bimi,omitempty"`
 	// Traits are further facts about how the message came to this host, such as signs of a mailing
 	// list. They do not contain the traits that only restate one of the results above;
 	// Evaluation.Has derives those.

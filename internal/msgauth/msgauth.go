@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"sekimori/internal/bimi"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
@@ -32,7 +33,8 @@ type Options struct {
 	Receiver dns.Name
 	// Grace is the maximum time to wait, once DMARC's result is certain, for results that are
 	// shown but cannot change the verdict. These are the SPF check of HELO and, if DMARC passes,
-	// also iprev, the other identifiers and their alignment. A result that takes longer becomes a
+	// also iprev, the other identifiers and their alignment. The record of the author's mark gets as
+	// much time again. A result that takes longer becomes a
 	// temporary error. The grace does not apply to ARC: if the keys of a chain were missing, the
 	// chain would be reported as failed. 0 means DefaultGrace; a negative value means no time.
 	Grace time.Duration
@@ -44,6 +46,10 @@ type Options struct {
 	// SPFAhead is how many questions an SPF check may ask early (see
 	// spf.Args.LookAhead). 0 is none.
 	SPFAhead int
+	// Indicators knows the marks of authors. It is nil if marks are not looked for. BIMI then says
+	// which messages may have one.
+	Indicators bimi.Indicators
+	BIMI       bimi.Options
 	// Now is the wall clock. It is used only for x=, t=, %{t} and Evaluation.Time. The default is
 	// time.Now.
 	Now func() time.Time

@@ -17,6 +17,7 @@ const (
 	DMARC Mechanism = "dmarc"
 	ARC   Mechanism = "arc"
 	IPRev Mechanism = "iprev"
+	BIMI  Mechanism = "bimi"
 )
 
 // Mechanisms lists every mechanism.
@@ -50,6 +51,7 @@ const (
 	dmarcStage
 	arcStage
 	iprevStage
+	bimiStage
 	stageCount
 )
 
@@ -84,6 +86,12 @@ var stages = [...]stageKind{
 		maxLookups: maxIPRevLookups,
 		purpose:    func(_, _ dns.Name) (purpose, dns.Name) { return forClient, "" },
 		cost:       func(m *Verification) (Cost, bool) { return m.c.iprev.cost(), m.countsConnection },
+	},
+	bimiStage: {
+		mechanism:  BIMI,
+		maxLookups: maxBIMILookups,
+		purpose:    func(author, _ dns.Name) (purpose, dns.Name) { return forPolicy, organization(author) },
+		cost:       (*Verification).costOfBIMI,
 	},
 }
 

@@ -129,7 +129,8 @@ type Verification struct {
 	dmarcAsks  dns.Resolver
 
 	dkimStage, arcStage stage
-	countsConnection    bool // the lookups of the connection count with this message
+	marks               *marks // nil if marks are not looked for
+	countsConnection    bool   // the lookups of the connection count with this message
 
 	hurried    bool // results may be missing that are only shown, because Options.Grace has passed
 	handedOver bool // Whole closes dkim, and not Close
@@ -246,6 +247,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	m.identifiers.begin(&m.endBudget, v.o.Budget-v.reserve())
 	defer m.identifiers.end()
 	defer m.shown.end()
+	defer m.endBIMI()
 	keys, alignment := &m.identifiers, &m.endBudget
 	decided := m.awaitPass(&m.identifiers)
 	if decided {
@@ -262,6 +264,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	if !decided {
 		m.shown.begin(&m.endBudget, v.o.Grace)
 	}
+	m.startBIMI(e)
 	// If DMARC passes, no verdict depends on iprev and the traits. If it does not pass, iprev
 	// matters: the client's name may be that of a known forwarder, and a name that does not point
 	// back to the client is a sign of a spoof. Rules may ask for iprev and for traits.
@@ -272,6 +275,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	e.IPRev = m.waitIPRev(rest, e)
 	e.HELO = m.waitHELO(&m.shown, e)
 	m.findTraits(rest, e)
+	e.BIMI = m.finishBIMI(e)
 	m.account(e)
 	e.Wait = time.Since(begin)
 	return e

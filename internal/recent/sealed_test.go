@@ -172,7 +172,9 @@ func random(v reflect.Value, rnd *rand.Rand, text func() string) {
 			s.Add(trait.Held()[:rnd.IntN(4)]...)
 		default:
 			for i := range v.NumField() {
-				random(v.Field(i), rnd, text)
+				if f := v.Field(i); f.CanSet() {
+					random(f, rnd, text)
+				}
 			}
 		}
 	default:

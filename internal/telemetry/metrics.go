@@ -63,6 +63,7 @@ type Metrics struct {
 	noRoom         *counters[string]
 	spfAhead       *counters[string]
 
+	bimi    bimiMetrics
 	consent consentMetrics
 	maps    mapMetrics
 
@@ -122,6 +123,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		noRoom:        b.counters("dns_no_room_total", "Lookups without an answer because those of others took the room there is.", "mechanism"),
 		spfAhead:      b.counters("spf_ahead_total", "Questions that SPF checks asked early, by whether they were needed.", "use"),
 
+		bimi:    newBIMIMetrics(b),
 		consent: newConsentMetrics(b),
 		maps:    newMapMetrics(b),
 
@@ -214,6 +216,7 @@ func (m *Metrics) Decided(d *judge.Decision, took time.Duration) {
 	if d.Verdict.Applied == policy.Quarantine {
 		m.held.Inc()
 	}
+	m.bimi.countRemoved(d)
 	if d.Evaluation != nil {
 		m.evaluated(d.Evaluation, &d.Verdict, took)
 	}
@@ -246,6 +249,7 @@ func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.
 		m.panics.with(string(p.Component)).Inc()
 	}
 	m.countMechanisms(e)
+	m.bimi.count(e, v)
 	m.countConsent(v.Consent)
 	m.dmarc.with([3]string{string(e.DMARC.Result), publishedLabel(e.DMARC.PolicyPublished), string(v.Disposition)}).Inc()
 	m.authors.count(e)

@@ -94,6 +94,7 @@ func maskedEvaluation(e *msgauth.Evaluation) *msgauth.Evaluation {
 		shown.From.Mailboxes[i].Local, shown.From.Mailboxes[i].DisplayName = stars, ""
 	}
 	shown.HELO, shown.MailFrom = maskedCheck(e.HELO), maskedCheck(e.MailFrom)
+	shown.BIMI = maskedMark(e.BIMI)
 	shown.DKIM = slices.Clone(e.DKIM)
 	for i := range shown.DKIM {
 		shown.DKIM[i].Identity = maskLocalPart(shown.DKIM[i].Identity)

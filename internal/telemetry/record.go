@@ -59,6 +59,7 @@ func evaluated(r record, d *judge.Decision, took time.Duration) {
 	r.str("policy", string(e.DMARC.PolicyPublished))
 	r.flag("aligned_spf", e.DMARC.AlignedSPF)
 	r.flag("aligned_dkim", e.DMARC.AlignedDKIM)
+	addMark(r, e, v)
 	r.str("verdict", string(v.Action))
 	r.str("applied", string(v.Applied))
 	r.flag("enforced", v.Enforced)
@@ -186,7 +187,7 @@ func (r Records) write(msg string, fill func(record)) {
 }
 
 // usualAttrs is the first capacity of attrs. No record has more attributes.
-const usualAttrs = 42
+const usualAttrs = 46
 
 // attrs is a record that collects slog.Attr values. It is used for all handlers except
 // jsonHandler.

@@ -53,6 +53,9 @@
 //	bimi/svg.maxProblems = 20 problems of a picture: a person reads them
 //	bimi/svg.maxTitle = 64 characters of a picture's title: the profile's advice
 //	bimi/svg.maxTokens = 20000 tags and texts of a picture: in case that MaxOctets is raised
+//	bimi.maxRecordLen = 16384 octets of a record: two URIs and a long list of local parts fit
+//	bimi.maxSelectorField = 998 octets of BIMI-Selector: a selector has at most 253
+//	bimi.maxURILen = 2048 octets of a URI: of a picture or a certificate; web servers take no longer ones
 //	bounce.maxCommand = 16384 octets of a line: the MTA may not break long lines
 //	bounce.maxConns = 32 connections: Postfix makes 20
 //	bounce.maxDrain = 5s time: for a message that has begun when the daemon stops
@@ -154,6 +157,7 @@
 //	domaincheck.maxHosts = 20 hosts: of the MX records of a domain that is checked; a domain has a handful
 //	domaincheck.maxShown = 300 octets: of a stranger's record in a sentence
 //	doctor.maxTable = 1048576 octets of a table of Postfix: a person writes header_checks
+//	explain.maxShownValue = 4096 octets of a field: BIMI-Indicator has up to 59,000
 //	filter.maxDateLen = 64 octets of a Date: a usual one has 31; a longer one is not compared with our clock
 //	forwarders.maxAuthors = 200 author domains: of one source of failing mail; three are enough to propose it
 //	forwarders.maxLine = 65536 octets of a log's line: the daemon writes lines under 32 KiB
@@ -170,6 +174,8 @@
 //	judge.MaxConsentLookups = 4 lookups of a message: the lookups for its other recipients wait until one of these has ended
 //	label.MaxForged = 10000 fields deleted: of a message over a limit; Postfix takes half a minute for this number, and two minutes for twice as many
 //	label.MaxOutlined = 4096 fields of one name: of a message over a limit; all fields after them are deleted
+//	label.maxIndicator = 59000 octets of BIMI-Indicator: Postfix cuts fields at 60,000, and a picture that was cut is broken
+//	label.maxMarkURI = 900 octets of a URI: in BIMI-Location, where it cannot be folded; a line has at most 998 (RFC 5322 §2.1.1)
 //	label.maxLabel = 900 octets of our field: opendmarc does not read a field over 990; results that passed or that DMARC used are not left out
 //	label.maxLine = 900 octets of a line: in a stamped subject; a line has at most 998 (RFC 5322 §2.1.1)
 //	label.maxLocal = 64 octets of a local part: RFC 5321 §4.5.3.1.1; for an address with a longer local part, only the domain is shown
@@ -224,6 +230,7 @@
 //	msgauth.maxListAddresses = 32 addresses: a list has one address or a few
 //	msgauth.maxListNames = 8 names of a list: a list has one
 //	msgauth.maxListDomains = 4 domains: a list has one List-Id
+//	msgauth.maxBIMILookups = 8 DNS lookups of a message: four for the record, and one for each label above the author's
 //	msgauth.maxSPFLookups = 200 DNS lookups of a message: 10 terms of up to 10 names each (RFC 7208 section 4.6.4), and MaxSPFAhead
 //	msgauth.maxDKIMLookups = 64 DNS lookups of a message: one for each signature that is verified
 //	msgauth.maxDMARCLookups = 96 DNS lookups of a message: walks of at most 8 (RFC 9989 section 4.10), for author and 10 identifiers
