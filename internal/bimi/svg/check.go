@@ -22,7 +22,7 @@ const (
 	space      = " \t\r\n" // the white space of XML
 )
 
-// declaration is an XML declaration for UTF-8 (XML 1.0 §2.8).
+// declaration matches an XML declaration for UTF-8 (XML 1.0 §2.8).
 var declaration = regexp.MustCompile(`^<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:"1\.0"|'1\.0')` +
 	`(?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:"(?i:utf-8)"|'(?i:utf-8)'))?` +
 	`(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:"(?:yes|no)"|'(?:yes|no)'))?[ \t\r\n]*\?>$`)
@@ -66,6 +66,10 @@ func (c *checker) run() {
 		c.problemAt(0, "%s", text)
 		return
 	}
+	if !declared(c.doc) { // encoding/xml would stop there with another error
+		c.problem(`the XML declaration is not allowed: write <?xml version="1.0" encoding="UTF-8"?>`)
+		return
+	}
 	for tokens := 0; len(c.problems) < maxProblems; tokens++ {
 		start := c.dec.InputOffset()
 		c.line, _ = c.dec.InputPos()
@@ -86,6 +90,15 @@ func (c *checker) run() {
 			return
 		}
 	}
+}
+
+// declared reports whether a document has no XML declaration, or one for UTF-8.
+func declared(doc []byte) bool {
+	if !bytes.HasPrefix(doc, []byte("<?xml")) || len(doc) < 6 || !strings.ContainsRune(space, rune(doc[5])) {
+		return true
+	}
+	end := bytes.Index(doc, []byte("?>"))
+	return end > 0 && declaration.Match(doc[:end+2])
 }
 
 // malformed tells an error of encoding/xml.
@@ -118,8 +131,6 @@ func (c *checker) token(token xml.Token, raw []byte, first bool) bool {
 	case xml.ProcInst:
 		if !first || t.Target != "xml" {
 			c.problem("the processing instruction <?%s …?> is not allowed: remove it", named(t.Target))
-		} else if !declaration.Match(raw) {
-			c.problem(`the XML declaration is not allowed: write <?xml version="1.0" encoding="UTF-8"?>`)
 		}
 	case xml.Directive:
 		c.problem("a DOCTYPE is not allowed, because it can define entities: remove everything from <!DOCTYPE to its >")

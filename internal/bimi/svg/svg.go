@@ -12,7 +12,8 @@
 //   - No xml:base and no requiredFonts. href and url() refer to "#id" only. A value has no backslash, and
 //     no function except those of colours, transforms and url().
 //   - What "use" repeats has at most maxDrawn elements and no cycle. An id that it refers to is unique.
-//   - Letters of names are those of the scripts in nameLetters.
+//   - Letters of names are those of the scripts in nameLetters. xml:lang is a language tag, which the schema
+//     asks for and xmllint does not check.
 package svg
 
 import (
