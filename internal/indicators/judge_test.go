@@ -201,7 +201,7 @@ func TestLists(t *testing.T) {
 	check(now.Add(7*24*time.Hour+25*time.Hour), bimi.TempError, 12)
 	// There are many.
 	for n := range 3 * maxLists {
-		j.Lists.one(t.Context(), fmt.Sprintf("http://crl.example/%d", n), now, web.fetch)
+		j.Lists.one(t.Context(), fmt.Sprintf("http://crl.example/%d", n), now, web.fetch, func(*mark.CRL) bool { return true })
 	}
 	if n := len(j.Lists.of); n != maxLists {
 		t.Errorf("%d lists are remembered", n)
@@ -214,6 +214,41 @@ func TestLists(t *testing.T) {
 	if n := len(j.Lists.of); n != 3 || j.Lists.of["0"] != nil || j.Lists.of["4"] == nil {
 		t.Errorf("%d large lists are remembered", n)
 	}
+}
+
+// TestForgedList puts a list that the CA did not sign in the place of a good one, as anybody on the way to the
+// CA's server can.
+func TestForgedList(t *testing.T) {
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	ca := markca.New(t, now)
+	const first, second = "http://a.example/1.crl", "http://b.example/1.crl"
+	leaf := ca.Certificate(t, "shop.example", func(l *markca.Leaf) { l.CRLDistributionPoints = []string{first, second} })
+	good, forged := ca.CRL(t, markca.List{}), ca.CRL(t, markca.List{Forged: true})
+	web := map[string][]byte{first: good, second: good, markca.RootCRL: ca.RootCRL(t, markca.List{}), shop().Evidence: ca.File(leaf), shop().Location: []byte(markca.SVG)}
+	var asked []string
+	j := &Judge{Lists: NewLists(), Marks: mark.Rules{Roots: []*x509.Certificate{ca.Root}}, Fetch: func(_ context.Context, _ webfetch.Kind, url string) ([]byte, error) {
+		asked = append(asked, url)
+		return web[url], nil
+	}}
+	check := func(at time.Time, want bimi.Result, asks ...string) {
+		t.Helper()
+		asked = nil
+		a := j.Check(t.Context(), shop(), at)
+		asked = slices.DeleteFunc(asked, func(url string) bool { return !strings.HasSuffix(url, "/1.crl") })
+		if a.Result != want || !slices.Equal(asked, asks) {
+			t.Errorf("%s after asking %q, want %s, %q: %+v", a.Result, asked, want, asks, a.Checks)
+		}
+	}
+	web[first], web[second] = forged, forged
+	check(now, bimi.TempError, first, second)
+	check(now.Add(time.Minute), bimi.TempError) // asked a little later only
+	web[second] = good
+	check(now.Add(listAgain), bimi.Pass, first, second)
+	check(now.Add(2*listAgain), bimi.Pass, first) // the second is remembered
+	web[first], web[second] = good, forged
+	check(now.Add(3*listAgain), bimi.Pass, first)
+	web[first] = forged
+	check(now.Add(3*listAgain+listFresh), bimi.Pass, first) // the good one stays
 }
 
 // TestKnown looks at what the console shows.

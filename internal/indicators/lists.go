@@ -41,16 +41,21 @@ type known struct {
 func NewLists() *Lists { return &Lists{of: map[string]*known{}} }
 
 // get returns the lists that are needed, by URL, and when the next one of them comes. What cannot be had is
-// left out.
+// left out. If a URL has a list that cannot be used, such as one that the CA did not sign, the next URL of the
+// certificate is tried: lists come over plain HTTP.
 func (l *Lists) get(ctx context.Context, needs []mark.Need, now time.Time, fetch Fetch) (lists map[string]*mark.CRL, next time.Time) {
 	lists = map[string]*mark.CRL{}
 	for _, n := range needs {
 		for _, url := range n.URLs[:min(len(n.URLs), maxListURLs)] {
-			crl := l.one(ctx, url, now, fetch)
+			serves := func(crl *mark.CRL) bool { return n.Serves(crl, now) == nil }
+			crl := l.one(ctx, url, now, fetch, serves)
 			if crl == nil {
 				continue
 			}
-			lists[url] = crl
+			lists[url] = crl // also if it cannot be used: the judgement says why
+			if !serves(crl) {
+				continue
+			}
 			if t := crl.NextUpdate(); next.IsZero() || t.Before(next) {
 				next = t
 			}
@@ -61,14 +66,15 @@ func (l *Lists) get(ctx context.Context, needs []mark.Need, now time.Time, fetch
 }
 
 // one returns the list of a URL. Several that ask for it at the same time get that of one fetch.
-func (l *Lists) one(ctx context.Context, url string, now time.Time, fetch Fetch) *mark.CRL {
+// A list that cannot be used does not replace one that is remembered.
+func (l *Lists) one(ctx context.Context, url string, now time.Time, fetch Fetch, serves func(*mark.CRL) bool) *mark.CRL {
 	for {
 		crl, flight, mine := l.look(url, now)
 		switch {
 		case flight == nil:
 			return crl
 		case mine:
-			return l.renew(ctx, url, now, fetch)
+			return l.renew(ctx, url, now, fetch, serves)
 		}
 		select {
 		case <-flight:
@@ -99,8 +105,8 @@ func (l *Lists) look(url string, now time.Time) (crl *mark.CRL, flight chan stru
 }
 
 // renew fetches a list. If that fails, the one that is there stays.
-func (l *Lists) renew(ctx context.Context, url string, now time.Time, fetch Fetch) *mark.CRL {
-	var crl *mark.CRL
+func (l *Lists) renew(ctx context.Context, url string, now time.Time, fetch Fetch, serves func(*mark.CRL) bool) *mark.CRL {
+	var crl, useless *mark.CRL
 	var size int64
 	defer func() { // also after a panic
 		l.mu.Lock()
@@ -121,13 +127,18 @@ func (l *Lists) renew(ctx context.Context, url string, now time.Time, fetch Fetc
 	if text, err := fetch(ctx, webfetch.CRL, url); err == nil {
 		if crl, err = mark.ParseCRL(text); err != nil {
 			crl = nil
+		} else if !serves(crl) {
+			crl, useless = nil, crl
 		}
 		size = int64(len(text))
 	}
 	if crl == nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.of[url].crl
+		if old := l.of[url].crl; old != nil {
+			return old
+		}
+		return useless
 	}
 	return crl
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/bimi"
 	"sekimori/internal/dns"
 	"sekimori/internal/printable"
 )
@@ -36,12 +37,13 @@ var (
 // policyOID is the general policy of mark certificates.
 const policyOID = "1.3.6.1.4.1.53087.1.1"
 
-// registered is the mark type of a registered trademark.
-const registered = "Registered Mark"
-
 // Types returns the mark types that are known.
 func Types() []string {
-	return []string{registered, "Government Mark", "Prior Use Mark", "Modified Registered Mark"}
+	var types []string
+	for _, t := range bimi.MarkTypes() {
+		types = append(types, string(t))
+	}
+	return types
 }
 
 // Certificate has the facts of a mark certificate. All texts are safe to print.
@@ -137,7 +139,7 @@ func markType(c *x509.Certificate) string {
 		}
 	}
 	if found == "" && numbered {
-		return registered
+		return string(bimi.RegisteredMark)
 	}
 	return found
 }

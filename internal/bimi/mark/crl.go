@@ -172,7 +172,7 @@ func parsePointNames(b []byte) ([]string, error) {
 func (j *Judgement) revocation(chain []*x509.Certificate, lists map[string]*CRL, now time.Time) {
 	var missing, revoked error
 	for i, c := range chain[:len(chain)-1] {
-		need := Need{Subject: nameOf(c), URLs: listURLs(c)}
+		need := Need{Subject: nameOf(c), URLs: listURLs(c), certificate: c, issuer: chain[i+1]}
 		if len(need.URLs) == 0 && missing == nil {
 			missing = fmt.Errorf("the certificate of %s names no revocation list: ask the CA for another", need.Subject)
 		}
@@ -183,7 +183,7 @@ func (j *Judgement) revocation(chain []*x509.Certificate, lists map[string]*CRL,
 			if list == nil {
 				continue
 			}
-			if err := list.serves(c, chain[i+1], now); err != nil {
+			if err := need.Serves(list, now); err != nil {
 				problem = undecided{fmt.Errorf("the revocation list for %s does not count: %w", need.Subject, err)}
 				continue
 			}

@@ -146,6 +146,10 @@ func TestSecondPlace(t *testing.T) {
 		j := rulesOf(t, ca).Judge(Evidence{PEM: ca.File(leaf), Domain: domain, CRLs: lists}, now)
 		if failing(j) != c.fails || len(j.CRLs) != 2 || len(j.CRLs[0].URLs) != 2 {
 			t.Errorf("%s: %q, want %q; lists %+v", c.name, failing(j), c.fails, j.CRLs)
+			continue
+		}
+		if need := &j.CRLs[0]; need.Serves(good, now) != nil || need.Serves(forged, now) == nil || need.Serves(lists[markca.RootCRL], now) == nil {
+			t.Errorf("%s: the wrong lists serve", c.name)
 		}
 	}
 }

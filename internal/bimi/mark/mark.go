@@ -40,6 +40,14 @@ type Need struct {
 	Subject string   // its common name, or another name; safe to print
 	URLs    []string // http or https; one of the lists is enough
 	Fetched bool     // a list that serves was in Evidence.CRLs
+
+	certificate, issuer *x509.Certificate
+}
+
+// Serves says why a list cannot be used for the certificate, such as that the CA did not sign it. Then
+// another of the URLs may have a list that can.
+func (n *Need) Serves(list *CRL, now time.Time) error {
+	return list.serves(n.certificate, n.issuer, now)
 }
 
 // Judgement is what a certificate is worth.

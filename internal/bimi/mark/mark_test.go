@@ -12,6 +12,7 @@ import (
 
 	"sekimori/internal/bimi"
 	"sekimori/internal/testkit/markca"
+	"sekimori/internal/testkit/suites"
 )
 
 var now = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
@@ -98,7 +99,7 @@ func TestPass(t *testing.T) {
 		if want := now.AddDate(0, 0, 8); !j.Until.Equal(want) {
 			t.Errorf("until %s, want a day after the next list: %s", j.Until, want)
 		}
-		want := []Need{{"Shop KK", []string{markca.IssuerCRL}, true}, {"Test Mark CA", []string{markca.RootCRL}, true}}
+		want := []Need{{Subject: "Shop KK", URLs: []string{markca.IssuerCRL}, Fetched: true}, {Subject: "Test Mark CA", URLs: []string{markca.RootCRL}, Fetched: true}}
 		if !slices.EqualFunc(j.CRLs, want, func(a, b Need) bool {
 			return a.Subject == b.Subject && slices.Equal(a.URLs, b.URLs) && a.Fetched == b.Fetched
 		}) {
@@ -208,5 +209,31 @@ func TestWords(t *testing.T) {
 	}
 	if len(seen) > 0 {
 		t.Errorf("not in Words: %v", seen)
+	}
+}
+
+// BenchmarkJudge judges one certificate with its picture and lists, which happens once a day and domain.
+func BenchmarkJudge(b *testing.B) {
+	ca := markca.New(b, now)
+	e, rules := evidence(b, ca, ca.Issue(b, domain)), rulesOf(b, ca)
+	b.ReportAllocs()
+	for b.Loop() {
+		if j := rules.Judge(e, now); j.Result != bimi.Pass {
+			b.Fatal(j.Reason)
+		}
+	}
+}
+
+// BenchmarkJudgeReal judges the largest of the real certificates, with RSA keys of 4,096 bits and a picture
+// of 24 KB.
+func BenchmarkJudgeReal(b *testing.B) {
+	file := suites.BIMI(b, "certificates")["globalsign-vmc.pem"]
+	rules := Rules{Roots: BuiltinRoots(), Logs: BuiltinLogs()}
+	at := time.Date(2025, 3, 8, 0, 0, 0, 0, time.UTC)
+	b.ReportAllocs()
+	for b.Loop() {
+		if j := rules.Judge(Evidence{PEM: file, Domain: "globalsign.com"}, at); j.Reason != "crl" {
+			b.Fatal(j.Reason)
+		}
 	}
 }
