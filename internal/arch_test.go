@@ -98,6 +98,7 @@ var floors = map[string]floor{
 
 	"internal/received": facts,
 	"internal/report":   facts,
+	"internal/ledger":   facts,
 
 	"internal/report/destination": facts,
 
@@ -116,6 +117,7 @@ var floors = map[string]floor{
 	"internal/telemetry": parts,
 	"internal/recent":    parts,
 	"internal/collect":   parts,
+	"internal/learn":     parts,
 	"internal/status":    parts,
 	"internal/submit":    parts,
 	"internal/bounce":    parts,
@@ -217,8 +219,9 @@ var sameFloor = map[string][]string{
 	"internal/config/strict":    {"internal/printable"},                 // it quotes lines of a file in errors
 	"internal/bimi":             {"internal/dkim", "internal/dmarc"},    // it judges their results
 
-	"internal/report":             {"internal/msgauth", "internal/policy"}, // an Observation is made from an Evaluation and a Verdict
-	"internal/report/destination": {"internal/report"},                     // it decides on a Job
+	"internal/ledger":             {"internal/msgauth", "internal/policy"},                    // an Entry is made from an Evaluation and a Verdict
+	"internal/report":             {"internal/ledger", "internal/msgauth", "internal/policy"}, // so is an Observation; a Batch has a part of the ledger
+	"internal/report/destination": {"internal/report"},                                        // it decides on a Job
 
 	"internal/dispatch":          {"internal/submit", "internal/store/sqlite"}, // it hands the mails with reports to package submit; its tests use a real store
 	"internal/dispatch/failures": {"internal/dispatch", "internal/submit"},
@@ -238,7 +241,7 @@ var sameFloor = map[string][]string{
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},
 	// Package telemetry counts and logs Decisions, what package topology noticed and what package collect
 	// counted; its tests make a Decision with edits.
-	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect"},
+	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/learn"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},

@@ -82,8 +82,12 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 		return nil, err
 	}
 	g.recent = newRecent(cfg, old)
+	judge := newJudge(cfg, verifier, g.rules, shadow)
+	if a.kept.usual != nil && (g.rules.Learned != policy.LearnedOff || shadow != nil && shadow.Learned != policy.LearnedOff) {
+		judge.Learn = a.kept.usual.Signs
+	}
 	g.options = filter.Options{
-		Judge: newJudge(cfg, verifier, g.rules, shadow), Topology: a.topology,
+		Judge: judge, Topology: a.topology,
 		Observers: append(g.observers(a.metrics, logger), a.observersForAll()...), ProbeObservers: g.probeObservers(a.metrics, logger),
 		Retired: func() { a.retiring.Go(func() { a.unwind(&g.steps) }) },
 	}
@@ -236,6 +240,7 @@ func (a *App) commit(c *change) {
 	}
 	if a.kept.rows != nil {
 		a.kept.rows.Set(collectSettings(cfg))
+		a.kept.keeper.SetMaxDomains(int64(cfg.Ledger.MaxDomains))
 	}
 	l := limits(cfg)
 	a.metrics.LimitsLoaded(l.MaxSessions, l.Memory)

@@ -11,6 +11,8 @@ import (
 	"sekimori/internal/collect"
 	"sekimori/internal/config"
 	"sekimori/internal/dispatch/failures"
+	"sekimori/internal/learn"
+	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 	"sekimori/internal/store"
 	"sekimori/internal/telemetry"
@@ -35,9 +37,13 @@ const maxPasswordFile = 4096
 // storeParts are the store and what writes to it. They live as long as the daemon: a reload changes
 // only their settings. All are nil without a store.
 type storeParts struct {
-	store report.Store
-	spool *collect.Spool
-	rows  *collect.Collector
+	store  report.Store
+	ledger ledger.Store
+	spool  *collect.Spool
+	rows   *collect.Collector
+	// usual knows what is usual for authors, and keeper looks after the ledger.
+	usual  *learn.Cache
+	keeper *learn.Keeper
 	// failures says how many failure reports were sent, and to whom.
 	failures *failures.Memory
 }
@@ -45,7 +51,7 @@ type storeParts struct {
 // OpenStore opens the store of a configuration for the daemon. damaged is called if an SQLite file was
 // damaged and had to be set aside; it may be nil. PostgreSQL is not asked: the store connects when it
 // is used, and again whenever the connection was lost.
-func OpenStore(ctx context.Context, cfg config.Store, damaged func(aside string, cause error)) (report.Store, error) {
+func OpenStore(ctx context.Context, cfg config.Store, damaged func(aside string, cause error)) (store.Store, error) {
 	password, err := password(storePassword, cfg.PasswordFile)
 	if err != nil {
 		return nil, err
@@ -54,7 +60,7 @@ func OpenStore(ctx context.Context, cfg config.Store, damaged func(aside string,
 }
 
 // OpenStoreBeside opens the store of a configuration for a command, while the daemon may be running.
-func OpenStoreBeside(ctx context.Context, cfg config.Store) (report.Store, error) {
+func OpenStoreBeside(ctx context.Context, cfg config.Store) (store.Store, error) {
 	password, err := password(storePassword, cfg.PasswordFile)
 	if err != nil {
 		return nil, err
@@ -87,6 +93,7 @@ func password(key, path string) (string, error) {
 func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 	if !cfg.Store.On() {
 		telemetry.RegisterCollect(a.o.Registry, &collect.Counts{}, nil)
+		telemetry.RegisterLedger(a.o.Registry, &collect.Counts{}, nil, nil)
 		return nil, nil
 	}
 	opened, err := OpenStore(context.Background(), cfg.Store, func(aside string, cause error) {
@@ -95,7 +102,7 @@ func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p, every := storeParts{store: a.reports.Store(opened), failures: failures.NewMemory()}, everySQLite
+	p, every := storeParts{store: a.reports.Store(opened), ledger: opened.Ledger(), failures: failures.NewMemory()}, everySQLite
 	if !cfg.Store.Embedded() {
 		every = everyPostgres
 		if p.spool, err = collect.OpenSpool(cfg.Store.Spool.Dir, int64(cfg.Store.Spool.Size)); err != nil {
@@ -106,6 +113,10 @@ func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 		Store: func() report.Store { return p.store }, Spool: p.spool, Every: every, Now: a.o.Now, Log: a.log,
 	}, collectSettings(cfg))
 	telemetry.RegisterCollect(a.o.Registry, p.rows.Counts(), p.spool)
+	p.usual = learn.New(learn.Options{Store: p.ledger, Now: a.o.Now, Log: a.log})
+	p.keeper = learn.NewKeeper(learn.Options{Store: p.ledger, Now: a.o.Now, Log: a.log}, int64(cfg.Ledger.MaxDomains))
+	telemetry.RegisterLedger(a.o.Registry, p.rows.Counts(), p.usual, p.keeper)
+	a.metrics.CountAuthors(p.keeper.AuthorDomains)
 	a.kept = p
 	return a.closeStore, nil
 }
@@ -114,6 +125,8 @@ func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 func (a *App) closeStore() error {
 	ctx, cancel := a.flushTime()
 	defer cancel()
+	a.kept.usual.Close()
+	a.kept.keeper.Close()
 	a.kept.rows.Stop(ctx)
 	err := a.kept.store.Close()
 	if a.kept.spool != nil {
@@ -136,6 +149,6 @@ func collectSettings(cfg *config.Config) collect.Settings {
 	return collect.Settings{
 		Interval: time.Duration(r.Aggregate.Interval), Spread: time.Duration(r.Aggregate.Spread), Organization: r.Organization,
 		MaxRows: int64(r.Aggregate.MaxRows), EnvelopeTo: r.Aggregate.EnvelopeTo, Correspondents: r.Aggregate.Correspondents,
-		Domain: dnsName(r.Domain),
+		Domain: dnsName(r.Domain), Group: cfg.Ledger.Group, MaxDomains: int64(cfg.Ledger.MaxDomains),
 	}
 }

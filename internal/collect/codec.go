@@ -9,11 +9,12 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 )
 
 // magic begins a file of the spool. Its last octet is the version of the encoding.
-const magic = "sekimori spool \x01"
+const magic = "sekimori spool \x02"
 
 // errCodec is the error for a file that is not what encode wrote.
 var errCodec = errors.New("collect: not a batch, or a damaged one")
@@ -34,6 +35,7 @@ func encode(b *report.Batch) []byte {
 		e.number(int64(s.Day))
 		e.text(string(s.Kind))
 	}
+	e.text(string(b.Ledger.Append(nil)))
 	return seal(e)
 }
 
@@ -95,9 +97,11 @@ func decode(data []byte) (report.Batch, error) {
 	for range d.length() {
 		b.Seen = append(b.Seen, report.Sighting{Domain: dns.Name(d.text()), Day: report.Day(d.number()), Kind: report.SightingKind(d.text())})
 	}
-	if d.bad || len(d.rest) > 0 || b.ID == "" {
+	part, err := ledger.ParseDelta([]byte(d.text()))
+	if d.bad || err != nil || len(d.rest) > 0 || b.ID == "" {
 		return report.Batch{}, errCodec
 	}
+	b.Ledger = part
 	return b, nil
 }
 

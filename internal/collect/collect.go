@@ -1,6 +1,6 @@
-// Package collect counts messages for DMARC reports. It takes what every message tells
-// (report.Observation) from a bounded queue, adds up equal rows, and writes them to the store in
-// batches. A message never waits: if the queue is full, its observation is dropped and counted.
+// Package collect counts messages for DMARC reports and for the ledger. It takes what every message
+// tells (report.Observation, ledger.Entry) from a bounded queue, adds up equal rows, and writes them to
+// the store in batches. A message never waits: if the queue is full, its observation is dropped and counted.
 //
 //	Decided -> queue -> one goroutine adds up -> one goroutine writes -> store
 //	                                                     |  store away
@@ -21,6 +21,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
 	"sekimori/internal/judge"
+	"sekimori/internal/ledger"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -50,6 +51,9 @@ type Settings struct {
 	// Correspondents says that the domains to which authenticated users write are remembered.
 	Correspondents bool
 	Domain         dns.Name // of our report mail, or ""
+	// Group is the group of this host in the ledger, and MaxDomains how many rows a day may have there.
+	Group      string
+	MaxDomains int64
 }
 
 // Options are what a Collector needs.
@@ -88,9 +92,10 @@ type Collector struct {
 	waiter, adder, writer, drainer sync.WaitGroup
 }
 
-// observed is an element of the queue. Either obs or wrote is set.
+// observed is an element of the queue: a message, of which obs or entry is set or both, or wrote.
 type observed struct {
 	obs    *report.Observation
+	entry  *ledger.Entry
 	wrote  []dns.Name // domains to which a user of ours wrote
 	octets int64
 }
@@ -124,23 +129,35 @@ func (c *Collector) Decided(d *judge.Decision, _ time.Duration) {
 		}
 		return
 	}
+	switch d.Learned {
+	case ledger.Harsher:
+		c.counts.Harsher.Add(1)
+	case ledger.Milder:
+		c.counts.Milder.Add(1)
+	}
 	if d.Whole == nil || !c.later(d) {
 		c.observe(d, d.Evaluation)
 	}
 }
 
-// observe takes the observation of a message with this Evaluation.
+// observe takes the observation of a message with this Evaluation, for a report and for the ledger.
 func (c *Collector) observe(d *judge.Decision, e *msgauth.Evaluation) {
-	obs, ok := report.Observe(e, d.Verdict, report.Options{
+	var o observed
+	if obs, ok := report.Observe(e, d.Verdict, report.Options{
 		EnvelopeTo: c.settings.Load().EnvelopeTo, AboutReports: d.AboutReports, Spam: d.Spam,
-	})
-	if !ok {
-		return
+	}); ok {
+		if obs.Incomplete {
+			c.counts.Incomplete.Add(1)
+		}
+		o.obs, o.octets = &obs, size(&obs)
 	}
-	if obs.Incomplete {
-		c.counts.Incomplete.Add(1)
+	if entry, ok := ledger.Observe(e, &d.Verdict, d.Learned, suffix.Owner); ok {
+		o.entry = &entry
+		o.octets += entryOctets
 	}
-	c.put(observed{obs: &obs, octets: size(&obs)})
+	if o.octets > 0 {
+		c.put(o)
+	}
 }
 
 // later hands a message to await. It returns false if no more messages can wait; the row then says of
@@ -221,6 +238,9 @@ func (c *Collector) refuse(o observed, taken bool) {
 		c.counts.Dropped.Add(1)
 		c.counts.LostQueue.Add(1)
 	}
+	if o.entry != nil {
+		c.counts.LedgerDropped.Add(1)
+	}
 }
 
 // Stop takes no more observations, writes what is there, and ends. When ctx ends, what could not be
@@ -249,8 +269,12 @@ func (c *Collector) Stop(ctx context.Context) {
 	c.drainer.Wait()
 }
 
-// fixedOctets is about what an observation takes without its strings.
-const fixedOctets = 700
+const (
+	// fixedOctets is about what an observation takes without its strings.
+	fixedOctets = 700
+	// entryOctets is about what an entry of the ledger takes, with its names.
+	entryOctets = 700
+)
 
 // size returns about how much memory an observation takes, in octets.
 func size(o *report.Observation) int64 {

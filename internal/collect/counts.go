@@ -12,9 +12,14 @@ type Counts struct {
 	// Lost counts messages that no row counts, by the reason: the queue was full; the spool is full
 	// or cannot be written; memory for rows is used up.
 	LostQueue, LostSpool, LostCap atomic.Int64
-	Late                          atomic.Int64 // messages whose time of evaluation cannot be right; they count in the current window
-	Torn                          atomic.Int64 // files of the spool that cannot be read
-	Failures                      atomic.Int64 // writes that the store refused
+	// LedgerDropped counts messages that are missing in the ledger: there was no room in the queue or in
+	// memory, or the batch was lost.
+	LedgerDropped atomic.Int64
+	// Harsher and Milder count messages whose verdict the learned signs change, or would change.
+	Harsher, Milder atomic.Int64
+	Late            atomic.Int64 // messages whose time of evaluation cannot be right; they count in the current window
+	Torn            atomic.Int64 // files of the spool that cannot be read
+	Failures        atomic.Int64 // writes that the store refused
 
 	Pending atomic.Int64 // rows in memory that no store and no spool has
 	Failing atomic.Bool  // the last write to the store failed

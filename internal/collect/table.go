@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 )
 
@@ -41,6 +42,7 @@ type table struct {
 	// seen has the sightings that are due, and told those that an earlier batch of the day has.
 	seen, told map[report.Sighting]struct{}
 	day        report.Day // of told
+	ledger     *ledger.Table
 }
 
 type groupKey struct {
@@ -68,7 +70,7 @@ type group struct {
 
 func newTable() *table {
 	return &table{groups: map[groupKey]*group{}, newest: map[domainWindow]newest{}, ids: map[report.Policy]report.PolicyID{},
-		seen: map[report.Sighting]struct{}{}, told: map[report.Sighting]struct{}{}}
+		seen: map[report.Sighting]struct{}{}, told: map[report.Sighting]struct{}{}, ledger: ledger.NewTable()}
 }
 
 // add adds an observation. It returns false if there is no room for its row; the message is then
@@ -177,12 +179,16 @@ func (t *table) sight(s report.Sighting) {
 	}
 }
 
-// take takes up to flushRows rows out of the table, as a batch. ok is false if there is nothing.
+// full reports whether a batch should be written before its time.
+func (t *table) full() bool { return t.rows >= flushRows || t.ledger.Len() >= flushRows }
+
+// take takes up to flushRows rows out of the table, and all of the ledger, as a batch. ok is false if
+// there is nothing.
 func (t *table) take(now time.Time, s *Settings) (b report.Batch, ok bool) {
-	if len(t.groups) == 0 && len(t.seen) == 0 {
+	if len(t.groups) == 0 && len(t.seen) == 0 && t.ledger.Len() == 0 {
 		return b, false
 	}
-	b = report.Batch{ID: rand.Text(), Current: report.WindowAt(now, s.Interval), MaxRows: s.MaxRows}
+	b = report.Batch{ID: rand.Text(), Current: report.WindowAt(now, s.Interval), MaxRows: s.MaxRows, Ledger: t.ledger.Take(s.Group, s.MaxDomains)}
 	keys := slices.SortedFunc(maps.Keys(t.groups), func(a, b groupKey) int {
 		return cmp.Or(bytes.Compare(a.policy[:], b.policy[:]), cmp.Compare(a.begin, b.begin))
 	})

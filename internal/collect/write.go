@@ -40,16 +40,16 @@ func (c *Collector) add() {
 				return
 			}
 			c.take(t, o)
-			if t.rows < flushRows {
+			if !t.full() {
 				continue
 			}
 		case <-c.idle:
-			due = t.rows >= flushRows
+			due = t.full()
 		case <-tick.C:
 			due = true
 			lost.say(c.o.Now())
 		}
-		if due || t.rows >= flushRows {
+		if due || t.full() {
 			c.offer(t)
 		}
 	}
@@ -58,10 +58,16 @@ func (c *Collector) add() {
 func (c *Collector) take(t *table, o observed) {
 	c.octets.Add(-o.octets)
 	now := c.o.Now()
-	if o.obs == nil {
-		for _, d := range o.wrote {
-			t.sight(report.Sighting{Domain: d, Day: report.DayOf(now), Kind: report.SeenWrote})
+	for _, d := range o.wrote {
+		t.sight(report.Sighting{Domain: d, Day: report.DayOf(now), Kind: report.SeenWrote})
+	}
+	if o.entry != nil {
+		w, _ := report.WindowFor(o.entry.Time, now, 24*time.Hour)
+		if !t.ledger.Add(o.entry, report.DayOf(time.Unix(w.Begin, 0))) {
+			c.counts.LedgerDropped.Add(1)
 		}
+	}
+	if o.obs == nil {
 		return
 	}
 	ok, late := t.add(o.obs, now, c.settings.Load())
@@ -140,8 +146,10 @@ func (c *Collector) writeOne(b report.Batch) {
 			return
 		}
 		if !c.wait(pause) {
-			c.o.Log.Error("report rows lost", "reason", "the daemon stops, and the store does not take them", "rows", rowsOf(b), "error", err)
+			c.o.Log.Error("report rows lost", "reason", "the daemon stops, and the store does not take them", "rows", rowsOf(b),
+				"ledger_messages", b.Ledger.Messages(), "error", err)
 			c.lose(messagesOf(b))
+			c.counts.LedgerDropped.Add(b.Ledger.Messages())
 			return
 		}
 	}

@@ -43,6 +43,7 @@ type Config struct {
 	Policy         Policy      `yaml:"policy"`
 	Shadow         string      `yaml:"shadow"` // path of a candidate configuration to compare with; "" for none
 	Store          Store       `yaml:"store"`
+	Ledger         Ledger      `yaml:"ledger"`
 	Report         Report      `yaml:"report"`
 	Admin          Admin       `yaml:"admin"`
 	Headers        Headers     `yaml:"headers"`
@@ -95,6 +96,7 @@ type ARC struct {
 type Policy struct {
 	Reject           policy.RejectRule     `yaml:"reject"`
 	Quarantine       policy.QuarantineRule `yaml:"quarantine"`
+	Learned          policy.LearnedRule    `yaml:"learned"`
 	None             policy.Action         `yaml:"none"` // only tag is allowed, because p=none must not change the handling
 	NoPolicy         policy.Action         `yaml:"no_policy"`
 	SPFFail          policy.Action         `yaml:"spf_fail"`
@@ -163,6 +165,7 @@ func Default() *Config {
 		Policy: Policy{
 			Reject:           verdicts.Reject,
 			Quarantine:       verdicts.Quarantine,
+			Learned:          verdicts.Learned,
 			None:             policy.NoneActions[0],
 			NoPolicy:         verdicts.NoPolicy,
 			SPFFail:          verdicts.SPFFail,
@@ -173,6 +176,7 @@ func Default() *Config {
 			Ramp:             Ramp{Percent: 100},
 		},
 		Store:   defaultStore(),
+		Ledger:  Ledger{MaxDomains: 1_000_000},
 		Report:  defaultReport(),
 		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
 		Headers: Headers{Style: label.Styles[0], MailFrom: label.MailFroms[0]},

@@ -56,6 +56,7 @@ bimi:
 policy:
   reject: always
   quarantine: tag
+  learned: use
   none: tag
   no_policy: quarantine
   spf_fail: reject
@@ -85,6 +86,7 @@ policy:
   recipients: {default: out, file: /etc/optin, socketmap: "inet:[::1]:9999:consent", timeout: 1s, cache_ttl: 0s, mixed: split}
 shadow: /etc/sekimori/next.yaml
 store: {url: "postgres://u@db.example/mail?sslmode=verify-full", password_file: /etc/sekimori/db, spool: {dir: /var/spool/x, size: 2GiB}}
+ledger: {group: inbound, max_domains: 5000}
 report:
   keep: 24h
   organization: Example ISP
@@ -156,7 +158,7 @@ func fullConfig() *Config {
 		BIMI: BIMI{Enabled: true, Header: label.MarkLocation, MarkTypes: []bimi.MarkType{bimi.GovernmentMark, bimi.RegisteredMark},
 			Roots: []string{"/etc/marks/root.pem"}, Pilot: true, CTLogs: []string{"/etc/marks/log.pem"}, Wait: Duration(500 * time.Millisecond),
 			Always: []Pattern{"partner.example", ".partner.example"}},
-		Policy: Policy{Reject: "always", Quarantine: "tag", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
+		Policy: Policy{Reject: "always", Quarantine: "tag", Learned: "use", None: "tag", NoPolicy: "quarantine", SPFFail: "reject",
 			TempError: "accept", TempErrorUnknown: "tempfail", InvalidFrom: "quarantine", Overrides: []Override{
 				{
 					ID: "alumni", Owner: "postmaster@example.jp", Reason: "ticket 123", Expires: Date{time.Date(2027, 6, 30, 0, 0, 0, 0, time.UTC)},
@@ -177,6 +179,7 @@ func fullConfig() *Config {
 		Shadow: "/etc/sekimori/next.yaml",
 		Store: Store{URL: "postgres://u@db.example/mail?sslmode=verify-full", PasswordFile: "/etc/sekimori/db",
 			Spool: Spool{Dir: "/var/spool/x", Size: 2 << 30}},
+		Ledger: Ledger{Group: "inbound", MaxDomains: 5000},
 		Report: Report{
 			Keep: Duration(24 * time.Hour), Organization: "Example ISP", Domain: "dmarc.isp.example", Contact: "postmaster@isp.example",
 			ContactInfo: "https://isp.example/dmarc",

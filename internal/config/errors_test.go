@@ -149,6 +149,9 @@ func TestBadInput(t *testing.T) {
 		{"a password for a file", "store: {url: 'sqlite:/x', password_file: /y}\n", `1:42: store.password_file: only a store of PostgreSQL`},
 		{"a relative password file", "store: {url: 'postgres://u@h/d', password_file: y}\n", `1:49: store.password_file: "y": write the whole path`},
 		{"a relative spool", "store: {spool: {dir: x}}\n", `1:22: store.spool.dir: "x": write the whole path`},
+		{"a group of the ledger", "ledger: {group: a b}\n", `1:17: ledger.group: "a b": write at most 63 letters`},
+		{"a long group of the ledger", "ledger: {group: " + strings.Repeat("g", 64) + "}\n", `1:17: ledger.group: `},
+		{"no domains in the ledger", "ledger: {max_domains: 0}\n", `1:23: ledger.max_domains: 0 is too small; it must be at least 1`},
 		{"a small spool", "store: {spool: {size: 1MiB}}\n", `1:23: store.spool.size: 1MiB is too small`},
 		{"an unknown key of reports", "report: {aggregate: {org_name: x}}\n", `1:22: report.aggregate: unknown key "org_name"`},
 		{"sending without a store", "report: {aggregate: {send: true}}\n", `1:28: report.aggregate.send: needs store.url, the store`},
@@ -209,7 +212,7 @@ func TestEveryProblemIsListed(t *testing.T) {
   >   1 | mode: off
         |       ^
 config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, bimi, ` +
-		`policy, shadow, store, report, admin, headers, log, limits, drain_timeout
+		`policy, shadow, store, ledger, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^

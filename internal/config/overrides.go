@@ -309,7 +309,7 @@ func (c *Config) Rules(load func(path string) ([]Override, error)) (*RuleSet, er
 // verdicts returns the configured policy with these rules.
 func (c *Config) verdicts(rules []policy.Rule) policy.Config {
 	out := policy.Config{
-		Mode: c.Mode, Reject: c.Policy.Reject, Quarantine: c.Policy.Quarantine, NoPolicy: c.Policy.NoPolicy, SPFFail: c.Policy.SPFFail,
+		Mode: c.Mode, Reject: c.Policy.Reject, Quarantine: c.Policy.Quarantine, Learned: c.Policy.Learned, NoPolicy: c.Policy.NoPolicy, SPFFail: c.Policy.SPFFail,
 		TempError: c.Policy.TempError, TempErrorUnknown: c.Policy.TempErrorUnknown, InvalidFrom: c.Policy.InvalidFrom,
 		TrustedSealers: make([]dns.Name, len(c.ARC.TrustedSealers)), Rules: rules,
 		Ramp: &policy.Ramp{Percent: c.Policy.Ramp.Percent, Domains: make(map[dns.Name]int, len(c.Policy.Ramp.Domains))},

@@ -147,6 +147,7 @@ func TestReferenceWords(t *testing.T) {
 		"dmarc.organizational_domain": strict.OneOf(dmarc.Methods),
 		"policy.reject":               strict.OneOf(policy.RejectRules),
 		"policy.quarantine":           strict.OneOf(policy.QuarantineRules),
+		"policy.learned":              strict.OneOf(policy.LearnedRules),
 		"policy.none":                 strict.OneOf(policy.NoneActions),
 		"policy.no_policy":            strict.OneOf(policy.UnauthenticatedActions),
 		"policy.spf_fail":             strict.OneOf(policy.UnauthenticatedActions),

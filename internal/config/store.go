@@ -31,6 +31,22 @@ type Spool struct {
 	Size Size   `yaml:"size"` // largest size of all its files together
 }
 
+// Ledger configures what the store remembers of authors.
+type Ledger struct {
+	Group      string `yaml:"group"`       // hosts with the same group are added up
+	MaxDomains int    `yaml:"max_domains"` // largest number of author domains of a day and group
+}
+
+// maxGroup is the largest length of ledger.group in octets.
+const maxGroup = 63
+
+func (k *checker) ledger(l Ledger) {
+	if len(l.Group) > maxGroup || strings.ContainsFunc(l.Group, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		k.add("ledger.group", "%q: write at most %d letters, digits and signs, in ASCII and without spaces", l.Group, maxGroup)
+	}
+	k.atLeastOne("ledger.max_domains", int64(l.MaxDomains))
+}
+
 const sqliteScheme = "sqlite:"
 
 // leastSpool is the smallest value of store.spool.size. It is enough for one

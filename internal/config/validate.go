@@ -74,6 +74,7 @@ func (c *Config) check(k *checker) {
 	k.overrides(c)
 	k.ramp(c.Policy.Ramp)
 	k.store(c.Store)
+	k.ledger(c.Ledger)
 	k.report(c)
 	if c.Admin.Listen != "" {
 		k.hostPort("admin.listen", c.Admin.Listen)
@@ -166,6 +167,7 @@ func notHostname(r rune) bool {
 func (k *checker) policy(p Policy) {
 	word(k, "policy.reject", p.Reject, policy.RejectRules)
 	word(k, "policy.quarantine", p.Quarantine, policy.QuarantineRules)
+	word(k, "policy.learned", p.Learned, policy.LearnedRules)
 	word(k, "policy.none", p.None, policy.NoneActions)
 	word(k, "policy.no_policy", p.NoPolicy, policy.UnauthenticatedActions)
 	word(k, "policy.spf_fail", p.SPFFail, policy.UnauthenticatedActions)

@@ -21,8 +21,7 @@ const (
 
 	precision = 12             // number of bits of a hash that choose a register
 	registers = 1 << precision // number of registers of a sketch, one octet each
-	topRank   = 64 - precision + 1
-	perWord   = 4 // number of registers in a uint32, which atomic operations change as a whole
+	perWord   = 4              // number of registers in a uint32, which atomic operations change as a whole
 )
 
 // Window counts the different values of the last Days days. It takes 4 KiB for each day on which a
@@ -61,7 +60,7 @@ func (w *Window) Estimate(now time.Time) float64 {
 			s.mergeInto(&merged)
 		}
 	}
-	return estimate(&merged)
+	return Estimate(merged[:])
 }
 
 func day(t time.Time) int64 {
@@ -108,21 +107,6 @@ func (s *sketch) mergeInto(merged *[registers]uint8) {
 			*r = max(*r, uint8(word>>(8*j)))
 		}
 	}
-}
-
-// estimate returns the estimate for the merged registers.
-func estimate(merged *[registers]uint8) float64 {
-	const m = float64(registers)
-	var count [topRank + 1]float64 // by rank: the number of registers that have it; rank 0 means that the register was never set
-	for _, rank := range merged {
-		count[rank]++
-	}
-	z := m * tau(1-count[topRank]/m)
-	for k := topRank - 1; k >= 1; k-- {
-		z = (z + count[k]) / 2
-	}
-	z += m * sigma(count[0]/m)
-	return m * m / (2 * math.Ln2 * z)
 }
 
 // sigma returns x + Σ x^(2^k)·2^(k-1), the correction for registers that were

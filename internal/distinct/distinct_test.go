@@ -130,8 +130,8 @@ func TestExtremeHashes(t *testing.T) {
 		w.add(hash, start)
 	}
 	s := w.sketch(day(start))
-	if got := s.words[0].Load(); got != topRank {
-		t.Errorf("register 0 is %d, want %d", got, topRank)
+	if got := s.words[0].Load(); got != uint32(TopRank(registers)) {
+		t.Errorf("register 0 is %d, want %d", got, TopRank(registers))
 	}
 	if got := s.words[len(s.words)-1].Load() >> 24; got != 1 {
 		t.Errorf("the last register is %d, want 1", got)
@@ -145,9 +145,9 @@ func TestExtremeHashes(t *testing.T) {
 func TestFull(t *testing.T) {
 	var merged [registers]uint8
 	for i := range merged {
-		merged[i] = topRank
+		merged[i] = uint8(TopRank(registers))
 	}
-	if got := estimate(&merged); got < 1e19 {
+	if got := Estimate(merged[:]); got < 1e19 {
 		t.Errorf("%v", got)
 	}
 }

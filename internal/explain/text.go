@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,6 +136,11 @@ func (r *Explanation) verdict(p *printer) {
 	}{{"a direct spoof", v.Spoofing}, {"indirect mail", v.Indirect}} {
 		for _, sign := range side.signs {
 			p.line(0, "evidence for %s: %s", side.name, sign)
+		}
+	}
+	for _, sign := range v.Learned {
+		if !slices.Contains(v.Spoofing, sign) && !slices.Contains(v.Indirect, sign) {
+			p.line(0, "learned, and only observed (policy.learned): %s", sign)
 		}
 	}
 	for _, m := range v.Missing {

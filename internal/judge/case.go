@@ -3,7 +3,9 @@ package judge
 import (
 	"context"
 
+	"sekimori/internal/dmarc"
 	"sekimori/internal/label"
+	"sekimori/internal/ledger"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -200,6 +202,10 @@ func (c *Case) Finish(ctx context.Context) Decision {
 		var agreed policy.Consent
 		if c.consents != nil {
 			agreed = c.consents.wait(ctx, j.ConsentWait)
+		}
+		if j.Learn != nil && d.Evaluation.DMARC.Result == dmarc.ResultFail {
+			d.Evaluation.Traits.Add(j.Learn(d.Evaluation)...)                       // nobody else has the Evaluation yet
+			d.Learned = ledger.Change(policy.LearnedEffect(d.Evaluation, j.Policy)) //nolint:gosec // -1, 0 or 1
 		}
 		live := policy.Decide(d.Evaluation, j.Policy)
 		if j.Shadow != nil {

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"sekimori/internal/label"
+	"sekimori/internal/ledger"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/report"
 	"sekimori/internal/report/failure"
+	"sekimori/internal/trait"
 )
 
 // Judge holds the settings of one generation, that is, of one load of the configuration.
@@ -51,6 +53,9 @@ type Judge struct {
 	Whole bool
 	// Failures says what a failure report may tell of a message. It is nil if none are sent.
 	Failures *failure.Options
+	// Learn finds the learned signs of a message that fails. It must not wait. It is nil if none are looked
+	// for.
+	Learn func(*msgauth.Evaluation) []trait.Trait
 	// MaxFields and MaxHeaderBytes limit the header of a stored message. For a message that
 	// comes by milter, package milter has already checked these limits.
 	MaxFields, MaxHeaderBytes int
@@ -74,6 +79,8 @@ type Decision struct {
 
 	Verdict policy.Verdict
 	Shadow  *Comparison // nil if Judge.Shadow or Evaluation is nil
+	// Learned says how the learned signs change the verdict, or would if policy.learned were "use".
+	Learned ledger.Change
 	// Edits are the changes to the message, in the order in which they are made.
 	Edits []label.Edit
 

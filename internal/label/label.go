@@ -167,7 +167,17 @@ func verdictComment(v policy.Verdict) string {
 	case v.Rule != "":
 		s += ", rule " + v.Rule
 	}
-	return s + missingComment(v.Missing) + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect)
+	return s + missingComment(v.Missing) + signsComment("spoofing", v.Spoofing) + signsComment("indirect", v.Indirect) + learnedComment(v)
+}
+
+// learnedComment lists the learned signs that are only observed. Those that are used are among the others.
+func learnedComment(v policy.Verdict) string {
+	for _, t := range v.Learned {
+		if slices.Contains(v.Spoofing, t) || slices.Contains(v.Indirect, t) {
+			return ""
+		}
+	}
+	return signsComment("learned", v.Learned)
 }
 
 // consentComment says which verdict the recipients of each class would get, or that all

@@ -78,7 +78,7 @@ func TestVerdictComment(t *testing.T) {
 	}{
 		{policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Enforced: true, Reason: policy.ReasonAligned, Rule: "a-1"}, "accept: dmarc_pass, rule a-1"},
 		{policy.Verdict{Action: policy.Tag, Applied: policy.Tag, Enforced: true, Reason: policy.ReasonRule, Rule: "a-1",
-			Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "rule a-1"}, Spoofing: trait.Of(trait.Spoofing)},
+			Override: &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "rule a-1"}, Spoofing: trait.Of(trait.Spoofing)[:2]},
 			"tag: rule, override local_policy: rule a-1, spoofing: author_spf_fail iprev_fail"},
 		{policy.Verdict{Action: policy.Reject, Applied: policy.Tag, Reason: policy.ReasonReject, Indirect: []trait.Trait{trait.ARC}},
 			"monitor, would reject: dmarc_reject, indirect: arc"},

@@ -32,8 +32,19 @@ const (
 	QuarantineTag  QuarantineRule = "tag"  // the message is delivered, and its label says quarantine
 )
 
+// LearnedRule says what is done with the learned signs.
+type LearnedRule string
+
+// The rules for the learned signs.
+const (
+	LearnedOff     LearnedRule = "off"     // they are not looked for
+	LearnedObserve LearnedRule = "observe" // they are shown, and change no verdict
+	LearnedUse     LearnedRule = "use"     // they are evidence
+)
+
 // The allowed values of the fields of Config.
 var (
+	LearnedRules           = []LearnedRule{LearnedOff, LearnedObserve, LearnedUse}
 	Modes                  = []Mode{Enforce, Monitor}
 	RejectRules            = []RejectRule{RejectAlways, RejectCorroborated, RejectQuarantine}
 	QuarantineRules        = []QuarantineRule{QuarantineHold, QuarantineTag}
@@ -48,6 +59,7 @@ type Config struct {
 	Mode       Mode
 	Reject     RejectRule
 	Quarantine QuarantineRule
+	Learned    LearnedRule
 	NoPolicy   Action // one of UnauthenticatedActions
 	SPFFail    Action // one of UnauthenticatedActions
 	// TempError is the action for a message that cannot be decided because an
@@ -100,6 +112,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Mode, Enforce)
 	set(&c.Reject, RejectCorroborated)
 	set(&c.Quarantine, QuarantineHold)
+	set(&c.Learned, LearnedObserve)
 	set(&c.NoPolicy, Tag)
 	set(&c.SPFFail, Tag)
 	set(&c.TempError, TempFail)

@@ -135,7 +135,10 @@ func applied(v Verdict, c Config) Action {
 
 // fail decides on a message that fails DMARC.
 func (v *Verdict) fail(e *msgauth.Evaluation, c Config) {
-	v.Spoofing, v.Indirect = evidence(e)
+	v.Spoofing, v.Indirect = evidence(e, c)
+	if c.Learned != LearnedOff {
+		v.Learned = shown(e, trait.Learned())
+	}
 	if e.DMARC.Testing && e.DMARC.PolicyPublished != e.DMARC.Disposition {
 		v.Override = &Override{Type: OverrideTestMode, Comment: "t=y"} // RFC 9989 §4.7
 	}
@@ -198,7 +201,7 @@ func (v *Verdict) failReject(e *msgauth.Evaluation, c Config) {
 	case c.Reject == RejectQuarantine:
 		v.Action, v.Reason, v.Disposition = Quarantine, ReasonLocalReject, dmarc.PolicyQuarantine
 		v.Override = &Override{Type: OverrideLocalPolicy, Comment: "p=reject is quarantined here"}
-	case c.Reject == RejectCorroborated && len(v.Indirect) > 0 && len(v.Spoofing) == 0:
+	case c.Reject == RejectCorroborated && len(v.Indirect) > 0 && !isSpoof(e, v.Spoofing):
 		v.Action, v.Reason, v.Disposition = Quarantine, ReasonIndirect, dmarc.PolicyQuarantine
 		v.Override = &Override{Type: OverrideLocalPolicy, Comment: indirectComment(v.Indirect)}
 		if e.Has(trait.List) {

@@ -105,6 +105,9 @@ type Verdict struct {
 	// forwarder or the author's own mail.
 	Spoofing []trait.Trait `json:"spoofing,omitempty"`
 	Indirect []trait.Trait `json:"indirect,omitempty"`
+	// Learned lists the learned signs of a message that fails. They are in Spoofing and Indirect as well,
+	// if policy.learned is "use".
+	Learned []trait.Trait `json:"learned,omitempty"`
 	// Missing lists the missing answers that are needed to decide on the
 	// message. It is set if Reason is ReasonTempError or ReasonUndecided.
 	Missing  []Missing `json:"missing,omitempty"`

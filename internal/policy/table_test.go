@@ -49,7 +49,7 @@ func TestDecisionTable(t *testing.T) {
 				seen[sign] = true
 			}
 		}
-		v := Decide(&e, Config{Reject: RejectRule(cells[1])})
+		v := Decide(&e, Config{Reject: RejectRule(cells[1]), Learned: LearnedUse})
 		override := "-"
 		if v.Override != nil {
 			override = string(v.Override.Type)

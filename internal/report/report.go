@@ -11,6 +11,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
 )
 
 // Disposition says what was done with a message because of DMARC (§3.1.1.5).
@@ -98,7 +99,7 @@ type Key [16]byte
 type PolicyID [16]byte
 
 // Day is a UTC day, counted from 1 January 1970.
-type Day int32
+type Day = ledger.Day
 
 // Sighting is what is remembered about a domain for one day. It says later whether the domain is
 // established.

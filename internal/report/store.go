@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
 )
 
 // The errors of a Store.
@@ -45,6 +46,9 @@ type Batch struct {
 	Seen    []Sighting // without duplicates, in ascending order
 	// MaxRows is how many distinct rows a job may have; 0 means no limit. See [Row.Reduced].
 	MaxRows int64
+	// Ledger is what the same messages, and those of which no report is made, add to the ledger. It is
+	// stored in the same transaction.
+	Ledger ledger.Delta
 }
 
 // State is where a job stands.

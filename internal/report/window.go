@@ -6,14 +6,13 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
 )
 
 const (
 	// maxAhead is how far ahead a stamp may be. If it is further ahead, or further behind than MaxLate,
 	// a clock was wrong, or nobody drained the spool for days.
 	maxAhead = 10 * time.Minute
-
-	secondsPerDay = 24 * 60 * 60
 )
 
 // WindowAt returns the window that t belongs to. interval must divide 24 hours into whole seconds. So
@@ -51,10 +50,7 @@ func SendAt(w Window, domain dns.Name, organization string, spread time.Duration
 }
 
 // DayOf returns the UTC day of t.
-func DayOf(t time.Time) Day { return Day(floor(t.Unix(), secondsPerDay)) }
-
-// Time returns the beginning of the day, in UTC.
-func (d Day) Time() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC() }
+func DayOf(t time.Time) Day { return ledger.DayOf(t) }
 
 // floor divides and rounds down, also below 0.
 func floor(a, by int64) int64 {

@@ -5,10 +5,18 @@ import (
 	"context"
 	"strings"
 
+	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 	"sekimori/internal/store/postgres"
 	"sekimori/internal/store/sqlite"
 )
+
+// Store is all that a store keeps.
+type Store interface {
+	report.Store
+	// Ledger returns the part of the store that remembers authors. It is closed with the store.
+	Ledger() ledger.Store
+}
 
 // Options are what a URL does not say.
 type Options struct {
@@ -29,7 +37,7 @@ func File(url string) string {
 }
 
 // Open opens the store for the daemon. An SQLite file can have only one daemon.
-func Open(ctx context.Context, url string, o Options) (report.Store, error) {
+func Open(ctx context.Context, url string, o Options) (Store, error) {
 	if path := File(url); path != "" {
 		return some(sqlite.Open(ctx, path, sqlite.Options{Damaged: o.Damaged}))
 	}
@@ -37,7 +45,7 @@ func Open(ctx context.Context, url string, o Options) (report.Store, error) {
 }
 
 // OpenBeside opens the store for a command, while the daemon may be running.
-func OpenBeside(ctx context.Context, url string, o Options) (report.Store, error) {
+func OpenBeside(ctx context.Context, url string, o Options) (Store, error) {
 	if path := File(url); path != "" {
 		return some(sqlite.OpenBeside(ctx, path))
 	}
@@ -45,7 +53,7 @@ func OpenBeside(ctx context.Context, url string, o Options) (report.Store, error
 }
 
 // some makes an error come without a store: a nil pointer in an interface would not be nil.
-func some[S report.Store](s S, err error) (report.Store, error) {
+func some[S Store](s S, err error) (Store, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
+	"sekimori/internal/ledger"
 	"sekimori/internal/msgauth"
 )
 
@@ -36,6 +37,22 @@ type authorDomains struct {
 	// last octet of the hash is replaced by the length of the registered domain.
 	known [maxKnownAuthors]atomic.Uint64
 	seed  maphash.Seed
+	// kept returns the numbers that the store has, of the whole farm, or nil. It is nil without a store.
+	kept atomic.Pointer[func() map[dmarc.Policy]float64]
+}
+
+// CountAuthors makes sekimori_author_domains show what the store has, once it has said that. The function
+// must not block. It returns nil as long as it knows nothing.
+func (m *Metrics) CountAuthors(kept func() map[dmarc.Policy]float64) { m.authors.kept.Store(&kept) }
+
+// estimate returns the number of author domains with a policy: that of the store, if it has said one.
+func (a *authorDomains) estimate(p dmarc.Policy, own *distinct.Window) float64 {
+	if kept := a.kept.Load(); kept != nil {
+		if all := (*kept)(); all != nil {
+			return math.Round(all[p])
+		}
+	}
+	return math.Round(own.Estimate(time.Now()))
 }
 
 func newAuthorDomains(b builder) *authorDomains {
@@ -45,24 +62,21 @@ func newAuthorDomains(b builder) *authorDomains {
 		a.windows = append(a.windows, w)
 		b.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "author_domains",
-			Help:        "Registered author domains of the last 30 days by published policy, estimated; from zero at a start.",
+			Help:        "Registered author domains of the last 30 days by published policy, estimated; with a store, of all its hosts; without one, from zero at a start.",
 			ConstLabels: prometheus.Labels{"policy": publishedLabel(p)},
-		}, func() float64 { return math.Round(w.Estimate(time.Now())) }))
+		}, func() float64 { return a.estimate(p, w) }))
 	}
 	return a
 }
 
 // count adds the author domain of an evaluated message. It does not block.
 func (a *authorDomains) count(e *msgauth.Evaluation) {
-	d := &e.DMARC
-	policy := slices.Index(publishedPolicies, d.PolicyPublished)
+	policy := slices.Index(publishedPolicies, e.DMARC.PolicyPublished)
 	switch {
-	case policy < 0, e.From.AuthorDomain == "",
-		d.PolicyPublished == "" && d.Result != dmarc.ResultNone, // the lookup failed, so there may be a policy
-		d.AuthorExists != nil && !*d.AuthorExists:
+	case policy < 0, e.From.AuthorDomain == "", !ledger.Countable(e):
 		return
 	}
-	if domain := a.owner(e.From.AuthorDomain); domain != "" && publishes(e, domain) {
+	if domain := a.owner(e.From.AuthorDomain); domain != "" && ledger.Publishes(e, domain) {
 		a.windows[policy].Add(string(domain), e.Time)
 	}
 }
@@ -79,21 +93,4 @@ func (a *authorDomains) owner(n dns.Name) dns.Name {
 	domain := suffix.Owner(n)
 	known.Store(hash&^lengths | uint64(len(domain)))
 	return domain
-}
-
-// publishes reports whether the evaluation found a DMARC record, an SPF record or a DKIM
-// key at the registered domain or at a name below it.
-func publishes(e *msgauth.Evaluation, domain dns.Name) bool {
-	switch {
-	case e.DMARC.Record != nil && e.DMARC.PolicyDomain.Under(domain),
-		e.MailFrom.Record != "" && e.MailFrom.Domain.Under(domain),
-		e.HELO.Record != "" && e.HELO.Domain.Under(domain):
-		return true
-	}
-	for i := range e.DKIM {
-		if s := &e.DKIM[i]; s.KeyBits != 0 && s.Domain.Under(domain) {
-			return true
-		}
-	}
-	return false
 }

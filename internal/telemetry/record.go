@@ -78,6 +78,9 @@ func evaluated(r record, d *judge.Decision, took time.Duration) {
 	if len(v.Indirect) > 0 {
 		r.str("indirect", words(v.Indirect, " "))
 	}
+	if len(v.Learned) > 0 {
+		r.str("learned", words(v.Learned, " "))
+	}
 	if v.Rule != "" {
 		r.str("rule", v.Rule)
 	}

@@ -70,6 +70,19 @@ const (
 	// Notification: the message has the null sender, or says that a program sent it without a
 	// person (Auto-Submitted, RFC 3834). Bounces and vacation replies do so.
 	Notification Trait = "notification"
+
+	// The learned signs compare a message that fails with what is usual for its author domain (see package
+	// ledger). A message has none of them as long as too little is known. Nobody but the domain itself can
+	// add to what they rest on.
+
+	// UnsignedUnlikeUsual: practically all mail of the author domain that passes has an aligned signature,
+	// and this message has no signature of the author at all, not even a broken one.
+	UnsignedUnlikeUsual Trait = "unsigned_unlike_usual"
+	// UnknownSource: the author domain sends from few networks, and the client is in none of them. It is
+	// weak: a forwarder is not in them either.
+	UnknownSource Trait = "unknown_source"
+	// KnownSource: the client's network has often delivered mail of the author domain that passed.
+	KnownSource Trait = "known_source"
 )
 
 // Side is an explanation of why a message fails DMARC, for which a trait is evidence.
@@ -90,6 +103,9 @@ type row struct {
 	// result means that the trait only restates a result of the Evaluation. A Set does not hold
 	// such a trait.
 	result bool
+	// learned means that the trait comes from what the daemon remembers. policy.learned says whether it is
+	// evidence. weak means that it is no evidence unless another trait of its side is there.
+	learned, weak bool
 }
 
 // table has every trait, in the order in which the log and the label list them.
@@ -109,6 +125,9 @@ var table = [...]row{
 	{trait: RewrittenFrom, side: Neither},
 	{trait: ThirdPartySignature, side: Neither},
 	{trait: Notification, side: Neither},
+	{trait: UnsignedUnlikeUsual, side: Spoofing, learned: true},
+	{trait: UnknownSource, side: Spoofing, learned: true, weak: true},
+	{trait: KnownSource, side: Indirect, learned: true},
 }
 
 // All lists every trait.
@@ -138,6 +157,21 @@ func (t Trait) Side() Side {
 		return table[i].side
 	}
 	return Neither
+}
+
+// Learned lists the learned signs.
+func Learned() []Trait { return where(func(r row) bool { return r.learned }) }
+
+// IsLearned reports whether t comes from what the daemon remembers.
+func (t Trait) IsLearned() bool {
+	i := t.index()
+	return i >= 0 && table[i].learned
+}
+
+// IsWeak reports whether t is evidence only beside another trait of its side.
+func (t Trait) IsWeak() bool {
+	i := t.index()
+	return i >= 0 && table[i].weak
 }
 
 // index returns the index of t in the table, or -1 if t is not there.

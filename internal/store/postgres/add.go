@@ -17,7 +17,8 @@ import (
 // All daemons take their locks in the same order: jobs, then rows, then counts, each sorted. Without
 // that, daemons that share rows wait for each other until PostgreSQL ends one of them.
 func (s *Store) Add(ctx context.Context, now time.Time, b report.Batch) error {
-	days := []report.Day{dayOf(b.Current)}
+	b.Ledger = pruned(b.Ledger, now)
+	days := append(ledgerDays(&b.Ledger), dayOf(b.Current))
 	for i := range b.Tallies {
 		days = append(days, dayOf(b.Tallies[i].Window))
 	}
@@ -57,7 +58,10 @@ func (s *Store) add(ctx context.Context, tx pgx.Tx, now time.Time, b report.Batc
 	if err := count(ctx, tx, into); err != nil {
 		return err
 	}
-	return see(ctx, tx, b.Seen)
+	if err := see(ctx, tx, b.Seen); err != nil {
+		return err
+	}
+	return s.addLedger(ctx, tx, b.Ledger)
 }
 
 // entry is one row of a batch.

@@ -86,6 +86,9 @@ func (s *Store) provide(ctx context.Context, days []report.Day) error {
 // partition makes the partitions of a day. A table that is made first and attached then locks the parent
 // less than CREATE TABLE ... PARTITION OF: batches and readers go on.
 func partition(ctx context.Context, tx pgx.Tx, d report.Day) error {
+	if err := ledgerPartitions(ctx, tx, d); err != nil {
+		return err
+	}
 	detail, tally := partitions(d)
 	var there bool
 	if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", tally).Scan(&there); err != nil || there {

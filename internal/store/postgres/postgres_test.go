@@ -30,3 +30,8 @@ func open1(t testing.TB, rawURL string) *Store {
 func TestStore(t *testing.T) {
 	storetest.Run(t, opener(cluster.Start(t, cluster.Options{})))
 }
+
+func TestLedger(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{})
+	storetest.RunLedger(t, func(t testing.TB) storetest.LedgerStore { return open1(t, c.Database(t)) })
+}

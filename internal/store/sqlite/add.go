@@ -36,7 +36,10 @@ func (d *DB) Add(ctx context.Context, now time.Time, b report.Batch) error {
 				return err
 			}
 		}
-		return seen.flush()
+		if err := seen.flush(); err != nil {
+			return err
+		}
+		return addLedger(ctx, tx, now, b.Ledger)
 	})
 }
 

@@ -32,6 +32,10 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) report.Store { return open(t) })
 }
 
+func TestLedger(t *testing.T) {
+	storetest.RunLedger(t, func(t testing.TB) storetest.LedgerStore { return open(t) })
+}
+
 func BenchmarkStore(b *testing.B) {
 	storetest.Benchmark(b, func(t testing.TB) report.Store { return open(t) })
 }

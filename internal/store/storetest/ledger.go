@@ -1,0 +1,624 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
+	"sekimori/internal/policy"
+	"sekimori/internal/report"
+)
+
+// LedgerStore is a store with its ledger.
+type LedgerStore interface {
+	report.Store
+	Ledger() ledger.Store
+}
+
+// RunLedger runs the suite for the ledger. Each test has a store of its own.
+func RunLedger(t *testing.T, open func(testing.TB) LedgerStore) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, LedgerStore)
+	}{
+		{"Rows", testLedgerRows},
+		{"Twice", testLedgerTwice},
+		{"AtOnce", testLedgerAtOnce},
+		{"Pages", testLedgerPages},
+		{"Sums", testLedgerSums},
+		{"Totals", testLedgerTotals},
+		{"Sources", testLedgerSources},
+		{"Usual", testUsual},
+		{"MaxDomains", testMaxDomains},
+		{"AuthorDomains", testAuthorDomains},
+		{"Expire", testLedgerExpire},
+		{"Old", testLedgerOld},
+		{"Breakages", testBreakages},
+		{"Hostile", testLedgerHostile},
+		{"Cancelled", testLedgerCancelled},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
+	}
+}
+
+// ledgerToday is the day of Noon.
+const ledgerToday = ledger.Day(20785)
+
+// Entry returns a message of an author domain that passed.
+func Entry(author, owner string, client string) ledger.Entry {
+	return ledger.Entry{Time: Noon(), Author: dns.Name(author), Owner: dns.Name(owner), Policy: dmarc.PolicyReject, Result: ledger.Pass, DKIM: true, SPF: true, Signed: true,
+		Applied: policy.Accept, Client: netip.MustParseAddr(client), Signers: []ledger.Signer{{Domain: dns.Name(owner), Selector: "s1", Pass: 1}},
+		Total: ledger.Total{SPF: "pass", DKIM: "pass", Policy: dmarc.PolicyReject, DMARC: "pass", Applied: "accept", Messages: 1}}
+}
+
+// failing returns a message that failed and was rejected.
+func failing(author, owner, client string) ledger.Entry {
+	x := Entry(author, owner, client)
+	x.Result, x.DKIM, x.SPF, x.Signed, x.Applied, x.Example, x.Signers = ledger.Fail, false, false, false, policy.Reject, "ABCD2345", nil
+	x.Total.SPF, x.Total.DKIM, x.Total.DMARC, x.Total.Applied = "softfail", "none", "fail", "reject"
+	return x
+}
+
+// Delta adds up entries of one day.
+func Delta(group string, maxDomains int64, day ledger.Day, entries ...ledger.Entry) ledger.Delta {
+	t := ledger.NewTable()
+	for i := range entries {
+		t.Add(&entries[i], day)
+	}
+	return t.Take(group, maxDomains)
+}
+
+func addLedger(t *testing.T, s LedgerStore, id string, d ledger.Delta) {
+	t.Helper()
+	add(t, s, report.Batch{ID: id, Current: Day(0), Ledger: d})
+}
+
+// gather returns all elements of a stream.
+func gather[T any](t *testing.T, stream iter.Seq2[T, error]) (out []T) {
+	t.Helper()
+	for x, err := range stream {
+		ok(t, err)
+		out = append(out, x)
+	}
+	return out
+}
+
+// everything selects all days.
+var everything = ledger.Filter{From: -1000, To: 100_000}
+
+func testLedgerRows(t *testing.T, s LedgerStore) {
+	l := s.Ledger()
+	same(t, "rows of an empty store", len(gather(t, l.Rows(t.Context(), everything))), 0)
+	pass, fail := Entry("news.shop.example", "shop.example", "192.0.2.1"), failing("shop.example", "shop.example", "198.51.100.7")
+	first := Delta("a", 0, ledgerToday, pass, fail, Entry("other.example", "other.example", "192.0.2.1"))
+	pass.Client = netip.MustParseAddr("203.0.113.1")
+	pass.Time, pass.Policy = pass.Time.Add(time.Hour), dmarc.PolicyNone
+	pass.Signers = []ledger.Signer{{Domain: "shop.example", Selector: "s2", Fail: 1}, {Domain: "shop.example", Selector: "s1", Pass: 1}}
+	second := Delta("a", 0, ledgerToday, pass)
+	third := Delta("b", 0, ledgerToday, fail)
+	fourth := Delta("a", 0, ledgerToday-1, fail)
+	for i, d := range []ledger.Delta{first, second, third, fourth} {
+		addLedger(t, s, fmt.Sprint(i), d)
+	}
+	got := gather(t, l.Rows(t.Context(), everything))
+	if len(got) != 4 {
+		t.Fatalf("%d rows, want 4: %+v", len(got), got)
+	}
+	want := second.Rows[0]
+	want.Counts.Add(first.Rows[1].Counts)
+	want.First, want.Example = first.Rows[1].First, "ABCD2345"
+	want.Signers = []ledger.Signer{{Domain: "shop.example", Selector: "s1", Pass: 2}, {Domain: "shop.example", Selector: "s2", Fail: 1}}
+	want.Sources.Merge(&first.Rows[1].Sources)
+	same(t, "rows", got, []ledger.Row{fourth.Rows[0], first.Rows[0], want, third.Rows[0]})
+	if n := math.Round(got[2].Sources.Estimate()); n != 3 {
+		t.Errorf("%v networks, want 3", n)
+	}
+	list := func(f ledger.Filter) (out []string) {
+		for _, r := range gather(t, l.Rows(t.Context(), f)) {
+			out = append(out, fmt.Sprintf("%d %s %s", r.Day-ledgerToday, r.Domain, r.Group))
+		}
+		return out
+	}
+	same(t, "by domain", list(ledger.Filter{From: ledgerToday, To: ledgerToday, Domain: "shop.example"}), []string{"0 shop.example a", "0 shop.example b"})
+	same(t, "by group", list(ledger.Filter{From: ledgerToday - 5, To: ledgerToday, Group: "a"}), []string{"-1 shop.example a", "0 other.example a", "0 shop.example a"})
+	same(t, "by day", list(ledger.Filter{From: ledgerToday - 1, To: ledgerToday - 1}), []string{"-1 shop.example a"})
+	same(t, "by a day without rows", len(list(ledger.Filter{From: ledgerToday + 1, To: ledgerToday + 10})), 0)
+	for range l.Rows(t.Context(), everything) {
+		break // a reader that stops must not keep a connection
+	}
+}
+
+func testLedgerTwice(t *testing.T, s LedgerStore) {
+	d := Delta("a", 0, ledgerToday, Entry("shop.example", "shop.example", "192.0.2.1"), failing("x.example", "x.example", "192.0.2.1"))
+	d.Dropped = []ledger.Dropped{{Day: ledgerToday, Group: "a", Messages: 3}}
+	addLedger(t, s, "same", d)
+	before := ledgerContents(t, s)
+	addLedger(t, s, "same", d)
+	same(t, "after the same batch", ledgerContents(t, s), before)
+	addLedger(t, s, "other", d)
+	after := ledgerContents(t, s)
+	if reflect.DeepEqual(after, before) {
+		t.Error("another batch changes nothing")
+	}
+}
+
+// ledgerContents is all that a batch can change.
+type ledgerContent struct {
+	rows    []ledger.Row
+	totals  []ledger.Total
+	sources []ledger.Source
+	authors []ledger.Author
+	dropped []ledger.Dropped
+	domains map[dmarc.Policy]float64
+}
+
+func ledgerContents(t *testing.T, s LedgerStore) (c ledgerContent) {
+	t.Helper()
+	l, ctx := s.Ledger(), t.Context()
+	c.rows, c.totals = gather(t, l.Rows(ctx, everything)), gather(t, l.Totals(ctx, everything))
+	owners := map[dns.Name]bool{}
+	for _, r := range c.rows {
+		if owners[r.Domain] {
+			continue
+		}
+		owners[r.Domain] = true
+		sources, err := l.Sources(ctx, r.Domain, everything.From)
+		ok(t, err)
+		authors, err := l.Authors(ctx, r.Domain, everything.From)
+		ok(t, err)
+		c.sources, c.authors = append(c.sources, sources...), append(c.authors, authors...)
+	}
+	var err error
+	c.dropped, err = l.Dropped(ctx, everything)
+	ok(t, err)
+	c.domains, err = l.AuthorDomains(ctx, everything)
+	ok(t, err)
+	return c
+}
+
+// testLedgerAtOnce adds overlapping parts from several daemons, each in its own order, and the same batch
+// several times. The result must be that of one after the other.
+func testLedgerAtOnce(t *testing.T, s LedgerStore) {
+	const daemons, batches = 5, 8
+	delta := func(daemon, i int) ledger.Delta {
+		var all []ledger.Entry
+		for n := range 30 {
+			domain := fmt.Sprintf("d%d.example", (n+i*7)%40)
+			x := Entry(domain, domain, fmt.Sprintf("192.0.%d.1", (n+daemon)%10))
+			if n%3 == 0 {
+				x = failing(domain, domain, "198.51.100.1")
+			}
+			all = append(all, x)
+		}
+		return Delta("g", 1000, ledgerToday-ledger.Day(i%2), all...)
+	}
+	atOnce(t, daemons, func(daemon int) error {
+		for i := range batches {
+			n := (daemon*3 + i) % batches
+			b := report.Batch{ID: fmt.Sprintf("%d-%d", daemon, n), Current: Day(0), Ledger: delta(daemon, n)}
+			for range 1 + n%2 {
+				if err := s.Add(t.Context(), Noon(), b); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	type key struct {
+		day    ledger.Day
+		domain dns.Name
+	}
+	want, sources := map[key]ledger.Counts{}, map[string]ledger.Source{}
+	var messages int64
+	for daemon := range daemons {
+		for i := range batches {
+			d := delta(daemon, i)
+			messages += d.Messages()
+			for _, r := range d.Rows {
+				c := want[key{r.Day, r.Domain}]
+				c.Add(r.Counts)
+				want[key{r.Day, r.Domain}] = c
+			}
+			for _, x := range d.Sources {
+				k := string(x.Domain) + x.Network.String()
+				if old, ok := sources[k]; ok {
+					x = old.Merge(x)
+				}
+				sources[k] = x
+			}
+		}
+	}
+	got := ledgerContents(t, s)
+	same(t, "number of rows", len(got.rows), len(want))
+	for _, r := range got.rows {
+		same(t, fmt.Sprintf("%s on day %d", r.Domain, r.Day), r.Counts, want[key{r.Day, r.Domain}])
+		var signed int64
+		for _, x := range r.Signers {
+			signed += x.Pass
+		}
+		same(t, "signatures of "+string(r.Domain), signed, r.PassDKIM)
+	}
+	same(t, "number of sources", len(got.sources), len(sources))
+	for _, x := range got.sources {
+		same(t, "source", x, sources[string(x.Domain)+x.Network.String()])
+	}
+	var total int64
+	for _, x := range got.totals {
+		total += x.Messages
+	}
+	same(t, "messages in the totals", total, messages)
+	if n := got.domains[dmarc.PolicyReject]; n < 38 || n > 42 {
+		t.Errorf("about %v domains, want 40", n)
+	}
+}
+
+// testLedgerPages reads more rows than fit into a page, of several days.
+func testLedgerPages(t *testing.T, s LedgerStore) {
+	const domains = 2500
+	for day := range ledger.Day(3) {
+		var all []ledger.Entry
+		for n := range domains {
+			domain := fmt.Sprintf("d%d.example", n)
+			all = append(all, Entry(domain, domain, "192.0.2.1"))
+		}
+		addLedger(t, s, fmt.Sprint(day), Delta("g", 0, ledgerToday-day, all...))
+	}
+	rows := gather(t, s.Ledger().Rows(t.Context(), everything))
+	same(t, "rows", len(rows), 3*domains)
+	if !slices.IsSortedFunc(rows, func(a, b ledger.Row) int { return a.Compare(&b) }) {
+		t.Error("the rows are not in order")
+	}
+	sums := gather(t, s.Ledger().Sums(t.Context(), everything, ledger.ByDomain, 0))
+	same(t, "sums", len(sums), domains)
+	same(t, "days", sums[7].Days, 3)
+}
+
+func testLedgerSums(t *testing.T, s LedgerStore) {
+	add := func(day ledger.Day, group string, domain string, pass, fail int, published dmarc.Policy) {
+		t.Helper()
+		var all []ledger.Entry
+		for range pass {
+			all = append(all, Entry(domain, domain, "192.0.2.1"))
+		}
+		for range fail {
+			all = append(all, failing(domain, domain, "192.0.2.1"))
+		}
+		for i := range all {
+			all[i].Policy, all[i].Time = published, day.Time().Add(time.Hour)
+		}
+		addLedger(t, s, fmt.Sprint(day, group, domain), Delta(group, 0, day, all...))
+	}
+	add(ledgerToday, "a", "b.example", 5, 1, dmarc.PolicyQuarantine)
+	add(ledgerToday-1, "a", "b.example", 2, 0, dmarc.PolicyReject)
+	add(ledgerToday-1, "b", "b.example", 2, 0, dmarc.PolicyNone)
+	add(ledgerToday, "a", "a.example", 0, 4, "")
+	add(ledgerToday-2, "a", "c.example", 4, 0, dmarc.PolicyNone)
+	sums := func(f ledger.Filter, by ledger.Order, limit int) (out []string) {
+		t.Helper()
+		for _, x := range gather(t, s.Ledger().Sums(t.Context(), f, by, limit)) {
+			out = append(out, fmt.Sprintf("%s %d/%d/%d %s %d", x.Domain, x.Messages, x.Pass, x.Rejected, x.Policy, x.Days))
+		}
+		return out
+	}
+	a, b, c := "a.example 4/0/4  1", "b.example 10/9/1 quarantine 2", "c.example 4/4/0 none 1"
+	same(t, "by messages", sums(everything, ledger.ByMessages, 0), []string{b, a, c})
+	same(t, "by fails", sums(everything, ledger.ByFail, 0), []string{a, b, c})
+	same(t, "by rejects", sums(everything, ledger.ByRejected, 2), []string{a, b})
+	same(t, "by domain", sums(everything, ledger.ByDomain, 0), []string{a, b, c})
+	same(t, "by quarantines", sums(everything, ledger.ByQuarantined, 1), []string{a})
+	same(t, "of a group", sums(ledger.Filter{From: ledgerToday - 1, To: ledgerToday, Group: "b"}, ledger.ByMessages, 0), []string{"b.example 2/2/0 none 1"})
+	same(t, "of a domain", sums(ledger.Filter{From: ledgerToday, To: ledgerToday, Domain: "b.example"}, ledger.ByMessages, 0), []string{"b.example 6/5/1 quarantine 1"})
+	got := gather(t, s.Ledger().Sums(t.Context(), ledger.Filter{From: ledgerToday - 1, To: ledgerToday, Domain: "b.example"}, ledger.ByMessages, 0))[0]
+	same(t, "first", got.First, (ledgerToday - 1).Time().Add(time.Hour).Unix())
+	same(t, "last", got.Last, ledgerToday.Time().Add(time.Hour).Unix())
+	for range s.Ledger().Sums(t.Context(), everything, ledger.ByMessages, 0) {
+		break
+	}
+}
+
+func testLedgerTotals(t *testing.T, s LedgerStore) {
+	pass, fail := Entry("shop.example", "shop.example", "192.0.2.1"), failing("shop.example", "shop.example", "192.0.2.1")
+	unknown := ledger.Entry{Time: Noon(), Total: ledger.Total{SPF: "none", DKIM: "none", DMARC: "none", Applied: "tag", Override: "other", Country: "JP", Messages: 1}}
+	addLedger(t, s, "a", Delta("g", 0, ledgerToday, pass, pass, fail, unknown))
+	addLedger(t, s, "b", Delta("g", 0, ledgerToday, pass))
+	addLedger(t, s, "c", Delta("h", 0, ledgerToday-1, pass))
+	got := gather(t, s.Ledger().Totals(t.Context(), ledger.Filter{From: ledgerToday, To: ledgerToday}))
+	with := func(x ledger.Total, n int64) ledger.Total {
+		x.Day, x.Group, x.Messages = ledgerToday, "g", n
+		return x
+	}
+	same(t, "totals", got, []ledger.Total{with(unknown.Total, 1), with(pass.Total, 3), with(fail.Total, 1)})
+	same(t, "of the other group", len(gather(t, s.Ledger().Totals(t.Context(), ledger.Filter{From: ledgerToday - 1, To: ledgerToday, Group: "h"}))), 1)
+	same(t, "a domain that is unknown has no row", len(gather(t, s.Ledger().Rows(t.Context(), ledger.Filter{From: ledgerToday, To: ledgerToday}))), 1)
+}
+
+// testLedgerSources adds the days of a network in every order, and compares with Source.Merge.
+func testLedgerSources(t *testing.T, s LedgerStore) {
+	ctx, l := t.Context(), s.Ledger()
+	for n, days := range [][]ledger.Day{{0, -1, -2}, {-2, -1, 0}, {-59, 0}, {0, -59}, {-40, -20, -40}} {
+		domain := fmt.Sprintf("d%d.example", n)
+		var want ledger.Source
+		for i, day := range days {
+			d := Delta("g", 0, ledgerToday+day, Entry(domain, domain, "2001:db8::1"))
+			addLedger(t, s, fmt.Sprint(n, i), d)
+			if i == 0 {
+				want = d.Sources[0]
+			} else {
+				want = want.Merge(d.Sources[0])
+			}
+		}
+		got, err := l.Sources(ctx, dns.Name(domain), 0)
+		ok(t, err)
+		same(t, fmt.Sprint(days), got, []ledger.Source{want})
+		one, known, err := l.Known(ctx, dns.Name(domain), want.Network)
+		ok(t, err)
+		same(t, "one network", one, want)
+		same(t, "known", known, true)
+	}
+	_, known, err := l.Known(ctx, "d0.example", netip.MustParsePrefix("192.0.2.0/24"))
+	ok(t, err)
+	same(t, "another network is known", known, false)
+
+	addLedger(t, s, "x", Delta("g", 0, ledgerToday-3, Entry("b.shop.example", "shop.example", "192.0.2.1"), Entry("a.shop.example", "shop.example", "192.0.2.1")))
+	addLedger(t, s, "y", Delta("g", 0, ledgerToday, Entry("b.shop.example", "shop.example", "203.0.113.1")))
+	got, err := l.Sources(ctx, "shop.example", ledgerToday-3)
+	ok(t, err)
+	var list []string
+	for _, x := range got {
+		list = append(list, string(x.Domain)+" "+x.Network.String())
+	}
+	same(t, "of a domain and those below it", list, []string{"b.shop.example 203.0.113.0/24", "a.shop.example 192.0.2.0/24", "b.shop.example 192.0.2.0/24"})
+	got, err = l.Sources(ctx, "shop.example", ledgerToday-2)
+	ok(t, err)
+	same(t, "since", len(got), 1)
+}
+
+func testUsual(t *testing.T, s LedgerStore) {
+	l := s.Ledger()
+	none, err := l.Usual(t.Context(), "shop.example", ledgerToday)
+	ok(t, err)
+	same(t, "of an unknown domain", none, ledger.Usual{Domain: "shop.example"})
+	spfOnly := Entry("shop.example", "shop.example", "203.0.113.9")
+	spfOnly.DKIM = false
+	for day := range ledger.Day(40) {
+		all := []ledger.Entry{Entry("shop.example", "shop.example", "192.0.2.1"), failing("shop.example", "shop.example", "198.51.100.1"), Entry("news.shop.example", "shop.example", "192.0.2.1")}
+		if day == 3 {
+			all = append(all, spfOnly)
+		}
+		addLedger(t, s, fmt.Sprint(day), Delta("g", 0, ledgerToday-day, all...))
+	}
+	got, err := l.Usual(t.Context(), "shop.example", ledgerToday)
+	ok(t, err)
+	same(t, "usual", got, ledger.Usual{Domain: "shop.example", Days: 30, Pass: 31, Signed: 30, Both: 30, Networks: []ledger.Network{
+		{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Days: 30}, {Prefix: netip.MustParsePrefix("203.0.113.0/24"), Days: 1}}})
+	got, err = l.Usual(t.Context(), "shop.example", ledgerToday+5)
+	ok(t, err)
+	same(t, "days five days later", got.Days, 25)
+	got, err = l.Usual(t.Context(), "shop.example", ledgerToday-5)
+	ok(t, err)
+	same(t, "networks five days ago, which were seen last today", len(got.Networks), 0)
+}
+
+// testMaxDomains fills a day. The least frequent domains go first, and their messages are counted.
+func testMaxDomains(t *testing.T, s LedgerStore) {
+	const limit = 20
+	domain := func(n int) string { return fmt.Sprintf("d%02d.example", n) }
+	for i := range 2 { // a domain has as many messages as its number
+		var all []ledger.Entry
+		for n := range 60 {
+			for range n + 1 {
+				all = append(all, Entry(domain(n), domain(n), "192.0.2.1"))
+			}
+		}
+		addLedger(t, s, fmt.Sprint("x", i), Delta("g", limit, ledgerToday, all...))
+	}
+	rows := gather(t, s.Ledger().Rows(t.Context(), everything))
+	same(t, "rows before they are trimmed", len(rows), limit+limit/ledger.Slack)
+	var kept int64
+	for _, r := range rows {
+		kept += r.Messages
+	}
+	ok(t, s.Ledger().Expire(t.Context(), Noon(), limit))
+	ok(t, s.Ledger().Expire(t.Context(), Noon(), limit)) // once more changes nothing
+	rows = gather(t, s.Ledger().Rows(t.Context(), everything))
+	same(t, "rows", len(rows), limit)
+	var sum int64
+	for _, r := range rows {
+		sum += r.Messages
+	}
+	least := slices.MinFunc(rows, func(a, b ledger.Row) int { return int(a.Messages - b.Messages) })
+	same(t, "the least frequent domain that stays", least.Domain, dns.Name(domain(limit/ledger.Slack)))
+	dropped, err := s.Ledger().Dropped(t.Context(), everything)
+	ok(t, err)
+	same(t, "dropped", dropped, []ledger.Dropped{{Day: ledgerToday, Group: "g", Messages: 60*61 - sum}})
+	addLedger(t, s, "y", Delta("g", limit, ledgerToday, Entry("new.example", "new.example", "192.0.2.1")))
+	same(t, "rows after a new domain", len(gather(t, s.Ledger().Rows(t.Context(), everything))), limit+1)
+}
+
+func testAuthorDomains(t *testing.T, s LedgerStore) {
+	for day := range ledger.Day(3) {
+		var all []ledger.Entry
+		for n := range 300 {
+			domain := fmt.Sprintf("d%d.example", n+100*int(day))
+			all = append(all, Entry(domain, domain, "192.0.2.1"))
+			if n < 50 {
+				all[n].Policy = ""
+			}
+		}
+		addLedger(t, s, fmt.Sprint(day), Delta("g", 0, ledgerToday-day, all...))
+	}
+	for days, want := range map[ledger.Day][2]float64{0: {50, 250}, 2: {150, 450}} {
+		got, err := s.Ledger().AuthorDomains(t.Context(), ledger.Filter{From: ledgerToday - days, To: ledgerToday})
+		ok(t, err)
+		for i, p := range []dmarc.Policy{"", dmarc.PolicyReject} {
+			if math.Abs(got[p]-want[i]) > 0.06*want[i] {
+				t.Errorf("%d days, policy %q: about %v domains, want %v", days+1, p, got[p], want[i])
+			}
+		}
+	}
+}
+
+func testLedgerExpire(t *testing.T, s LedgerStore) {
+	ctx, l := t.Context(), s.Ledger()
+	// At the time of each day, as a daemon would have added it.
+	addAt(t, s, Noon(), report.Batch{ID: "a", Current: Day(0), Ledger: Delta("g", 0, ledgerToday, Entry("shop.example", "shop.example", "192.0.2.1"))})
+	var many []ledger.Entry
+	for i := range ledger.MaxSources + 10 {
+		many = append(many, Entry("many.example", "many.example", fmt.Sprintf("10.%d.%d.1", i/256, i%256)))
+	}
+	addAt(t, s, Noon(), report.Batch{ID: "b", Current: Day(0), Ledger: Delta("g", 0, ledgerToday, many...)})
+	addAt(t, s, Noon().AddDate(0, 0, -1), report.Batch{ID: "c", Current: Day(-1), Ledger: Delta("g", 0, ledgerToday-1, Entry("many.example", "many.example", "192.0.2.1"))})
+	days := func(n int) time.Time { return Noon().AddDate(0, 0, n) }
+	ok(t, l.Expire(ctx, days(0), 0))
+	sources, err := l.Sources(ctx, "many.example", 0)
+	ok(t, err)
+	same(t, "sources of a domain with too many", len(sources), ledger.MaxSources)
+	if slices.ContainsFunc(sources, func(x ledger.Source) bool { return x.Last != ledgerToday }) {
+		t.Error("the oldest source stays")
+	}
+	ok(t, l.Expire(ctx, days(ledger.KeepSources-1), 0))
+	authors, err := l.Authors(ctx, "shop.example", 0)
+	ok(t, err)
+	same(t, "days of the author", len(authors), 1)
+	ok(t, l.Expire(ctx, days(ledger.KeepSources), 0))
+	authors, err = l.Authors(ctx, "shop.example", 0)
+	ok(t, err)
+	same(t, "days of the author afterwards", len(authors), 0)
+	sources, err = l.Sources(ctx, "shop.example", 0)
+	ok(t, err)
+	same(t, "sources afterwards", len(sources), 0)
+	ok(t, l.Expire(ctx, days(ledger.KeepDays-1), 0))
+	same(t, "rows", len(gather(t, l.Rows(ctx, everything))), 2)
+	same(t, "totals", len(gather(t, l.Totals(ctx, everything))), 1)
+	ok(t, l.Expire(ctx, days(ledger.KeepDays), 0))
+	same(t, "rows afterwards", len(gather(t, l.Rows(ctx, everything))), 0)
+	same(t, "totals afterwards", len(gather(t, l.Totals(ctx, everything))), 0)
+	domains, err := l.AuthorDomains(ctx, everything)
+	ok(t, err)
+	same(t, "sketches afterwards", len(domains), 0)
+	addAt(t, s, days(ledger.KeepDays), report.Batch{ID: "d", Current: Day(ledger.KeepDays), Ledger: Delta("g", 0, ledgerToday+5, Entry("shop.example", "shop.example", "192.0.2.1"))})
+	same(t, "rows of a day that is written again", len(gather(t, l.Rows(ctx, everything))), 1)
+}
+
+// testLedgerOld adds what a spool kept for too long.
+func testLedgerOld(t *testing.T, s LedgerStore) {
+	d := Delta("g", 0, ledgerToday-ledger.KeepDays, Entry("shop.example", "shop.example", "192.0.2.1"))
+	addLedger(t, s, "a", d)
+	d = Delta("g", 0, ledgerToday-ledger.KeepSources, Entry("shop.example", "shop.example", "192.0.2.1"))
+	addLedger(t, s, "b", d)
+	got := ledgerContents(t, s)
+	same(t, "rows", len(got.rows), 1)
+	same(t, "sources", len(got.sources), 0)
+	same(t, "authors", len(got.authors), 0)
+}
+
+func testBreakages(t *testing.T, s LedgerStore) {
+	ctx, l := t.Context(), s.Ledger()
+	a := ledger.Breakage{Domain: "b.example", Kind: ledger.SignatureFails, Subject: "s=x d=b.example", First: Noon(), Last: Noon(), Evidence: "5 of 90", Example: "ABC"}
+	b := ledger.Breakage{Domain: "a.example", Kind: ledger.PassShareFallen, First: Noon(), Last: Noon()}
+	ok(t, l.SetBreakage(ctx, a))
+	ok(t, l.SetBreakage(ctx, b))
+	list := func(since time.Time) []ledger.Breakage {
+		t.Helper()
+		all, err := l.Breakages(ctx, since)
+		ok(t, err)
+		return all
+	}
+	same(t, "breakages", list(Noon()), []ledger.Breakage{b, a})
+	a.Last, a.Ended, a.Evidence = Noon().Add(time.Hour), Noon().Add(2*time.Hour), "90 of 90"
+	ok(t, l.SetBreakage(ctx, a))
+	same(t, "with one that ended", list(Noon()), []ledger.Breakage{b, a})
+	same(t, "without it", list(Noon().Add(2*time.Hour)), []ledger.Breakage{b})
+	ok(t, l.Expire(ctx, Noon().AddDate(0, 0, ledger.KeepSources+1), 0))
+	same(t, "afterwards", list(time.Time{}), []ledger.Breakage{b})
+}
+
+// testLedgerHostile stores strings that databases do not like.
+func testLedgerHostile(t *testing.T, s LedgerStore) {
+	l := s.Ledger()
+	var all []ledger.Entry
+	names := []string{"\x00.example", "\xff\xfe.example", `\x00.example`, `\.example`, "'; DROP TABLE ledger; --", "%s.example", "a\x00b.example", "\u202e.example", string(make([]byte, 253)), "é.example"}
+	for _, n := range names {
+		x := failing(n, n, "192.0.2.1")
+		x.Example = n
+		x.Signers = []ledger.Signer{{Domain: dns.Name(n), Selector: n, Fail: 1}}
+		all = append(all, x)
+		x = Entry(n, n, "192.0.2.1")
+		x.Signers = nil
+		all = append(all, x)
+	}
+	d := Delta("g\x00'", 0, ledgerToday, all...)
+	addLedger(t, s, "a", d)
+	addLedger(t, s, "b", d)
+	rows := gather(t, l.Rows(t.Context(), everything))
+	same(t, "rows", len(rows), len(names))
+	for _, n := range names {
+		i := slices.IndexFunc(rows, func(r ledger.Row) bool { return string(r.Domain) == n })
+		if i < 0 {
+			t.Errorf("%q is not there", n)
+			continue
+		}
+		r := rows[i]
+		same(t, "messages", r.Messages, int64(4))
+		same(t, "example", r.Example, n)
+		same(t, "signers", r.Signers, []ledger.Signer{{Domain: dns.Name(n), Selector: n, Fail: 2}})
+		u, err := l.Usual(t.Context(), dns.Name(n), ledgerToday)
+		ok(t, err)
+		same(t, fmt.Sprintf("passes of %q", n), u.Pass, int64(2))
+		sources, err := l.Sources(t.Context(), dns.Name(n), 0)
+		ok(t, err)
+		if len(sources) != 1 || sources[0].Owner != dns.Name(n) {
+			t.Errorf("sources of %q: %+v", n, sources)
+		}
+		ok(t, l.SetBreakage(t.Context(), ledger.Breakage{Domain: dns.Name(n), Kind: ledger.SPFBroken, Subject: n, First: Noon(), Last: Noon(), Evidence: n, Example: n}))
+	}
+	breakages, err := l.Breakages(t.Context(), Noon())
+	ok(t, err)
+	same(t, "breakages", len(breakages), len(names))
+	same(t, "sums", len(gather(t, l.Sums(t.Context(), ledger.Filter{From: 0, To: 30000, Group: "g\x00'"}, ledger.ByMessages, 0))), len(names))
+}
+
+func testLedgerCancelled(t *testing.T, s LedgerStore) {
+	addLedger(t, s, "a", Delta("g", 0, ledgerToday, Entry("shop.example", "shop.example", "192.0.2.1")))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l := s.Ledger()
+	last := func(stream iter.Seq2[ledger.Row, error]) (err error) {
+		for _, err = range stream {
+		}
+		return err
+	}
+	for name, call := range map[string]func() error{
+		"Rows": func() error { return last(l.Rows(ctx, everything)) },
+		"Sums": func() (err error) {
+			for _, err = range l.Sums(ctx, everything, ledger.ByDomain, 0) {
+			}
+			return err
+		},
+		"Totals": func() (err error) {
+			for _, err = range l.Totals(ctx, everything) {
+			}
+			return err
+		},
+		"Sources":       func() error { _, err := l.Sources(ctx, "shop.example", 0); return err },
+		"Authors":       func() error { _, err := l.Authors(ctx, "shop.example", 0); return err },
+		"Usual":         func() error { _, err := l.Usual(ctx, "shop.example", ledgerToday); return err },
+		"Dropped":       func() error { _, err := l.Dropped(ctx, everything); return err },
+		"AuthorDomains": func() error { _, err := l.AuthorDomains(ctx, everything); return err },
+		"Expire":        func() error { return l.Expire(ctx, Noon(), 10) },
+		"Breakages":     func() error { _, err := l.Breakages(ctx, Noon()); return err },
+		"SetBreakage":   func() error { return l.SetBreakage(ctx, ledger.Breakage{Domain: "shop.example"}) },
+	} {
+		wants(t, name, call(), context.Canceled)
+	}
+	same(t, "rows", len(gather(t, l.Rows(t.Context(), everything))), 1)
+}
