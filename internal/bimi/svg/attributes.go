@@ -104,7 +104,7 @@ func isSquare(value string) bool {
 
 // isNumber reports whether s is a number of SVG. strconv would also take "Inf" and "0x1p4".
 func isNumber(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789+-.eE") == "" && strings.ContainsAny(s, "0123456789")
+	return strings.Trim(s, "0123456789+-.eE") == "" && strings.ContainsAny(s, "0123456789")
 }
 
 // isLength reports whether s is a length that does not depend on what is around the picture.

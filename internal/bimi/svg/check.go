@@ -22,10 +22,10 @@ const (
 	space      = " \t\r\n" // the white space of XML
 )
 
-// declaration matches an XML declaration for UTF-8 (XML 1.0 §2.8).
+// declaration matches an XML declaration without its end, for UTF-8 (XML 1.0 §2.8).
 var declaration = regexp.MustCompile(`^<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:"1\.0"|'1\.0')` +
 	`(?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:"(?i:utf-8)"|'(?i:utf-8)'))?` +
-	`(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:"(?:yes|no)"|'(?:yes|no)'))?[ \t\r\n]*\?>$`)
+	`(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:"(?:yes|no)"|'(?:yes|no)'))?[ \t\r\n]*$`)
 
 // checker walks over the tokens of one document.
 type checker struct {
@@ -97,8 +97,8 @@ func declared(doc []byte) bool {
 	if !bytes.HasPrefix(doc, []byte("<?xml")) || len(doc) < 6 || !strings.ContainsRune(space, rune(doc[5])) {
 		return true
 	}
-	end := bytes.Index(doc, []byte("?>"))
-	return end > 0 && declaration.Match(doc[:end+2])
+	head, _, _ := bytes.Cut(doc, []byte("?>"))
+	return declaration.Match(head)
 }
 
 // malformed tells an error of encoding/xml.
@@ -177,8 +177,8 @@ func (c *checker) references(raw []byte) {
 		if hex, ok := strings.CutPrefix(number, "x"); ok {
 			number, base = hex, 16
 		}
-		n, err := strconv.ParseUint(number, base, 64)
-		if err != nil || !utf8.ValidRune(rune(min(n, utf8.MaxRune+1))) {
+		n, _ := strconv.ParseUint(number, base, 64) // encoding/xml has read it as a number
+		if !utf8.ValidRune(rune(min(n, utf8.MaxRune+1))) {
 			c.problem("the reference &#%s; is of no character: remove it", named(string(digits)))
 		}
 	}
@@ -251,6 +251,9 @@ func (c *checker) whole() {
 		c.problemAt(0, "there is no picture in the file: it must have the element svg")
 		return
 	}
+	if len(c.tree.nodes) == 0 { // the root is another element
+		return
+	}
 	switch title := strings.Trim(c.title.String(), space); {
 	case !c.titled:
 		c.problemAt(0, "there is no title: put <title>the brand's name</title> first in svg")
@@ -270,7 +273,7 @@ func spaced(tag []byte) bool {
 		switch {
 		case quote == 0 && (b == '"' || b == '\''):
 			quote = b
-		case quote != 0 && b == quote:
+		case b == quote:
 			quote = 0
 			if i+1 < len(tag) && !bytes.ContainsRune([]byte(space+"/>"), rune(tag[i+1])) {
 				return false

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -44,7 +45,7 @@ func told(err error) string {
 
 // TestProblems checks that all problems are told, with their lines, up to a limit.
 func TestProblems(t *testing.T) {
-	_, err := Check([]byte(strings.Replace(wrap("\n<script/>\n<rect onload=''/>\n"), `version="1.2"`, "", 1)))
+	_, err := Check([]byte(strings.Replace(wrap("\n<script/>\n<rect onload='x'/>\n"), `version="1.2"`, "", 1)))
 	want := "line 1: svg has no attribute version: write version=\"1.2\"\nline 2: the element script is not allowed: remove it; a mark may run nothing\n" +
 		"line 3: the attribute onload of rect is not allowed: remove it"
 	if told(err) != want {
@@ -67,6 +68,39 @@ func TestProblems(t *testing.T) {
 	}
 	if Problems(errors.New("x")) != nil || Problems(nil) != nil {
 		t.Error("problems of another error")
+	}
+}
+
+// TestExactly checks what is told in full: one problem, and where it is.
+func TestExactly(t *testing.T) {
+	attributes := ""
+	for i := range 2 * maxProblems {
+		attributes += fmt.Sprintf(" on%d=''", i)
+	}
+	for i := range 8 {
+		if _, err := Check([]byte(wrap(`<g fill="` + string("09-_azAZ"[i]) + `rgb(1)"/>`))); err == nil {
+			t.Errorf("a function that begins with %q is accepted", "09-_azAZ"[i])
+		}
+	}
+	for _, c := range []struct{ svg, want string }{
+		{head + `<title> </title></svg>`, "the title is empty: write the brand's name in it"},
+		{head + `</svg>`, "there is no title: put <title>the brand's name</title> first in svg"},
+		{strings.Replace(wrap(""), "Shop", strings.Repeat("x", 65), 1), "the title has 65 characters, and may have 64: shorten it"},
+		{wrap("\n" + strings.Repeat("<g>", 2*maxDepth) + strings.Repeat("</g>", 2*maxDepth)), "line 2: more than 64 elements are within each other: use fewer groups"},
+		{"\n<html onload='x'><script/></html>", `line 2: the picture must begin with <svg xmlns="http://www.w3.org/2000/svg" …>, and begins with <html>`},
+		{wrap("\n\n<rect><rect onload='x'/></rect>"), "line 3: the element rect may have no elements in it: move rect out of it"},
+		{wrap("\n<use href='#a'/><g\nid='a'>\n<use href='#a'/></g>"), "line 4: use refers to an element that contains it: remove it"},
+		{wrap("<g id='a'/><g id='a'/>\n<use href='#a'/>"), "line 2: two elements have the id a, to which use refers: give each an id of its own"},
+		{"", "there is no picture in the file: it must have the element svg"},
+		{wrap("\n<g></h>"), "line 2: this is not well-formed XML (element <g> closed by </h>): save the picture again, or check it with xmllint"},
+	} {
+		_, err := Check([]byte(c.svg))
+		if got := told(err); got != c.want {
+			t.Errorf("told %q, want %q", got, c.want)
+		}
+	}
+	if _, err := Check([]byte(wrap("<rect" + attributes + "/>"))); len(Problems(err)) != maxProblems {
+		t.Errorf("%d problems of one element are told", len(Problems(err)))
 	}
 }
 

@@ -42,9 +42,6 @@ func (t *tree) use(n int, id string, line int) { t.nodes[n].uses, t.nodes[n].lin
 
 // check counts what is drawn.
 func (t *tree) check(c *checker) {
-	if len(t.nodes) == 0 {
-		return
-	}
 	for _, n := range t.nodes {
 		if n.uses != "" && t.twice[n.uses] {
 			c.problemAt(n.line, "two elements have the id %s, to which use refers: give each an id of its own", named(n.uses))
