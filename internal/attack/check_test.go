@@ -166,7 +166,7 @@ func checkLabel(t *testing.T, value string) authres.Field {
 		t.Errorf("%d results, %d lines that begin with one:\n%s", len(field.Results), begun, value)
 	}
 	for _, r := range field.Results {
-		if !slices.Contains([]string{"spf", "dkim", "dmarc", "arc", "iprev"}, r.Method) {
+		if !slices.Contains([]string{"spf", "dkim", "dmarc", "arc", "iprev", "bimi"}, r.Method) {
 			t.Errorf("result of a method %q", r.Method)
 		}
 	}

@@ -105,8 +105,12 @@ func (l *Writer) Edits(s *Settings, id *Identity, h message.Header, e *msgauth.E
 	if s.Verdict {
 		l.insert(VerdictField, word)
 	}
+	mark := policy.Mark(e, v)
+	if mark != nil {
+		l.insert(authres.FieldName, markText(s, id.ID, mark))
+	}
 	l.insert(authres.FieldName, l.format(s, id.ID, e, *v))
-	l.insertMark(s, e, v)
+	l.insertMark(s, mark)
 	return l.take()
 }
 

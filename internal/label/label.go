@@ -31,14 +31,8 @@ func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.V
 	}
 	l.arc(e)
 	l.iprev(e)
-	short := l.mark(s, e, &v)
 	f := authres.Field{AuthServID: id, Results: l.results, UTF8: utf8OK}
-	long := l.long(&f)
-	if long && short != nil {
-		l.results[len(l.results)-1] = *short
-		long = l.long(&f)
-	}
-	if long && len(e.DKIM) > 0 {
+	if l.long(&f) && len(e.DKIM) > 0 {
 		l.fit(&f, e)
 	}
 	return f
@@ -46,11 +40,11 @@ func (l *Writer) field(s *Settings, id string, e *msgauth.Evaluation, v policy.V
 
 // signatureProperties is the largest number of properties of one signature. otherProperties
 // and otherResults are the largest numbers of properties and of results for spf, dmarc, arc
-// and iprev together. The properties of bimi are not in this memory.
+// and iprev together.
 const (
 	signatureProperties = 5
 	otherProperties     = 6
-	otherResults        = 5
+	otherResults        = 4
 )
 
 func (l *Writer) result(r authres.Result) { l.results = append(l.results, r) }

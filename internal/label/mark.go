@@ -3,8 +3,6 @@ package label
 import (
 	"sekimori/internal/authres"
 	"sekimori/internal/bimi"
-	"sekimori/internal/msgauth"
-	"sekimori/internal/policy"
 )
 
 // MarkFields says which header fields hand the author's mark on (BIMI).
@@ -36,20 +34,19 @@ const (
 	maxMarkURI = 900
 )
 
-// mark adds the result of BIMI. short is nil, or the result without the address of the certificate, for
-// a field that would be over maxLabel with it. BIMI-Location has the address, too.
-func (l *Writer) mark(s *Settings, e *msgauth.Evaluation, v *policy.Verdict) (short *authres.Result) {
-	b := policy.Mark(e, v)
-	if b == nil {
-		return nil
-	}
+// markText returns the value of the Authentication-Results field with the result of BIMI. It is a field
+// of its own, because SpamAssassin 4.0 skips a whole field that has a method which it does not know, and
+// bimi is not registered. The address of the certificate is left out if the field would be over maxLabel
+// with it. BIMI-Location has the address, too.
+func markText(s *Settings, id string, b *bimi.Evaluation) string {
 	_, indicator := markFields(s.Mark, b)
-	l.result(b.AuthResult(true, indicator))
-	if b.Result == bimi.Pass {
-		r := b.AuthResult(false, indicator)
-		short = &r
+	f := authres.Field{AuthServID: id, Results: []authres.Result{b.AuthResult(true, indicator)}}
+	text := f.Format()
+	if len(authres.FieldName)+len(":")+len(text) > maxLabel {
+		f.Results[0] = b.AuthResult(false, indicator)
+		text = f.Format()
 	}
-	return short
+	return text
 }
 
 // markFields says which of the two fields a message with the mark gets.
@@ -60,8 +57,7 @@ func markFields(which MarkFields, b *bimi.Evaluation) (location, indicator bool)
 }
 
 // insertMark inserts the fields that hand the mark on. They are above Authentication-Results.
-func (l *Writer) insertMark(s *Settings, e *msgauth.Evaluation, v *policy.Verdict) {
-	b := policy.Mark(e, v)
+func (l *Writer) insertMark(s *Settings, b *bimi.Evaluation) {
 	if b == nil || b.Result != bimi.Pass || b.Mark == nil {
 		return
 	}

@@ -8,9 +8,7 @@ import (
 
 	"sekimori/internal/authres"
 	"sekimori/internal/bimi"
-	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
-	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
@@ -35,6 +33,16 @@ func inserted(edits []Edit) (fields []message.Field) {
 		}
 	}
 	return fields
+}
+
+// results returns the value of the Authentication-Results field that has a result of the method.
+func results(edits []Edit, method string) string {
+	for _, f := range inserted(edits) {
+		if f.Name == authres.FieldName && strings.Contains(f.Value, " "+method+"=") {
+			return f.Value
+		}
+	}
+	return ""
 }
 
 func TestMarkFields(t *testing.T) {
@@ -101,7 +109,7 @@ func TestMarkFields(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", c.why, got, c.want)
 		}
 		// The hash stands in the results exactly if the picture stands in the message.
-		text := Text(&Settings{Mark: c.which}, "mx.example.jp", c.e, c.v)
+		text := results(edits, "bimi")
 		if strings.Contains(text, "indicator-hash") != strings.Contains(c.want, IndicatorField) {
 			t.Errorf("%s: got %q", c.why, text)
 		}
@@ -126,9 +134,13 @@ func TestMarkIsRead(t *testing.T) {
 	if err != nil || string(svg) != string(e.BIMI.Mark.SVG) {
 		t.Errorf("the picture cannot be read: %v", err)
 	}
-	f, err := authres.Parse(m.Header.Get("Authentication-Results"))
-	if err != nil {
-		t.Fatal(err)
+	all := m.Header["Authentication-Results"]
+	if len(all) != 2 || strings.Contains(all[0], "bimi") || strings.Contains(all[1], "dmarc") {
+		t.Fatalf("got %q", all)
+	}
+	f, err := authres.Parse(all[1])
+	if err != nil || f.AuthServID != "mx.example.jp" {
+		t.Fatal(f, err)
 	}
 	last := f.Results[len(f.Results)-1]
 	got := last.Method + "=" + last.Value
@@ -136,36 +148,39 @@ func TestMarkIsRead(t *testing.T) {
 		got += " " + string(p.Type) + "." + p.Name + "=" + p.Value
 	}
 	want := "bimi=pass header.d=shop.example header.selector=default policy.authority=pass policy.authority-uri=https://shop.example/vmc.pem policy.indicator-hash=" + e.BIMI.Hash
-	if got != want || !strings.Contains(m.Header.Get("Authentication-Results"), ` policy.authority-uri="https://shop.example/vmc.pem"`) {
+	if got != want || !strings.Contains(all[1], ` policy.authority-uri="https://shop.example/vmc.pem"`) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
 // TestMarkLeavesRoom checks that the address of the certificate is left out where the field would be too
-// long for opendmarc, and a signature of the author's is not.
+// long. (A value of more than 255 octets is left out in any case.)
 func TestMarkLeavesRoom(t *testing.T) {
-	s := dkim.Signature{Result: dkim.Pass, Domain: "shop.example", Selector: strings.Repeat("s", 60), Algorithm: "rsa-sha256", B: "abcdefghijk", Identity: "@shop.example"}
 	e := marked(100)
-	for n := range 12 {
-		e.DKIM = append(e.DKIM, s)
-		e.DMARC.Alignments = []dmarc.Alignment{{Identifier: dmarc.Identifier{Mechanism: dmarc.DKIM, Domain: dns.Name("shop.example"), State: dmarc.StatePass}, Aligned: true}}
-		text := Text(&Settings{}, "mx.example.jp", e, accepted)
-		whole := len(authres.FieldName)+1+len(text) <= maxLabel
-		if uri := strings.Contains(text, "authority-uri"); uri && !whole || !strings.Contains(text, "bimi=pass") {
-			t.Errorf("%d signatures, %d octets: URI %t", n+1, len(text), uri)
-		}
-		if n == 0 && !strings.Contains(text, "authority-uri") || n == 11 && strings.Contains(text, "authority-uri") {
-			t.Errorf("%d signatures: %q", n+1, text)
+	b := *e.BIMI
+	e.BIMI = &b
+	for _, c := range []struct {
+		selector, path int
+		shown          bool
+	}{{7, 10, true}, {7, 200, true}, {7, 300, false}, {240, 200, true}} {
+		b.Selector, b.Evidence = strings.Repeat("s", c.selector), "https://shop.example/"+strings.Repeat("x", c.path)
+		text := results(new(Writer).Edits(&Settings{}, (&Names{AuthServID: "mx.example.jp"}).Identity(""), nil, e, &accepted), "bimi")
+		if strings.Contains(text, "authority-uri") != c.shown || len(authres.FieldName)+1+len(text) > maxLabel {
+			t.Errorf("%+v: %q", c, text)
 		}
 	}
 }
 
-// TestMarkNoise checks that a message without BIMI has no word of it.
-func TestMarkNoise(t *testing.T) {
+// TestMarkIsApart checks that the result of BIMI is in a field of its own, below the other one, and that
+// there is none if marks are not looked for.
+func TestMarkIsApart(t *testing.T) {
 	e := marked(10)
-	e.BIMI = nil
 	if text := Text(&Settings{}, "mx.example.jp", e, accepted); strings.Contains(text, "bimi") {
 		t.Error(text)
+	}
+	e.BIMI = nil
+	if edits := new(Writer).Edits(&Settings{}, (&Names{AuthServID: "mx.example.jp"}).Identity(""), nil, e, &accepted); len(edits) != 1 {
+		t.Errorf("edits %+v", edits)
 	}
 }
 

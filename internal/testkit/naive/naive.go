@@ -28,8 +28,8 @@ type reader struct {
 }
 
 var (
-	methodAtStart  = regexp.MustCompile(`(?i)^\s*(spf|dkim|dmarc|arc|iprev)\s*=\s*([a-z0-9]+)`)
-	methodAnywhere = regexp.MustCompile(`(?i)(?:^|[^a-z0-9._-])(spf|dkim|dmarc|arc|iprev|auth|dkim-adsp)\s*=\s*([a-z0-9]+)`)
+	methodAtStart  = regexp.MustCompile(`(?i)^\s*(spf|dkim|dmarc|arc|iprev|bimi)\s*=\s*([a-z0-9]+)`)
+	methodAnywhere = regexp.MustCompile(`(?i)(?:^|[^a-z0-9._-])(spf|dkim|dmarc|arc|iprev|bimi|auth|dkim-adsp)\s*=\s*([a-z0-9]+)`)
 	comments       = regexp.MustCompile(`\([^)]*\)`)
 	quotes         = regexp.MustCompile(`"[^"]*"`)
 	fromAnywhere   = regexp.MustCompile(`(?i)([a-z.]*)from=([^\s;]*)`)
@@ -72,10 +72,11 @@ func cutAt(v string, at func(rune) bool) []Result {
 // ours lists the names that sekimori writes before "=" in an Authentication-Results field. The
 // names in the last line are in comments.
 var ours = []string{
-	"spf", "dkim", "dmarc", "arc", "iprev", "reason",
+	"spf", "dkim", "dmarc", "arc", "iprev", "bimi", "reason",
 	"smtp.mailfrom", "smtp.helo", "smtp.remote-ip",
 	"header.d", "header.i", "header.s", "header.a", "header.b", "header.from", "header.oldest-pass",
 	"policy.dmarc", "policy.iprev",
+	"header.selector", "policy.authority", "policy.authority-uri", "policy.indicator-hash",
 	"p", "d", "dis", "policy", "t",
 }
 

@@ -11,7 +11,7 @@ process.stdin.on('end', () => {
         try {
             const { parsed } = parse('Authentication-Results:' + value);
             const results = [];
-            for (const method of ['spf', 'dkim', 'dmarc', 'arc', 'iprev']) {
+            for (const method of ['spf', 'dkim', 'dmarc', 'arc', 'iprev', 'bimi']) {
                 for (const one of [].concat(parsed[method] || [])) {
                     results.push([method, String(one.result || one.value || '').split(' ')[0]]);
                 }
