@@ -44,6 +44,12 @@ func (w *witness) Body(m *milter.Modifier) (milter.Response, error) {
 
 func serveWitness(t *testing.T, s slot) {
 	t.Helper()
+	serveOther(t, s, func() milter.Milter { return &witness{} })
+}
+
+// serveOther starts a milter made with go-milter in place of our daemon.
+func serveOther(t *testing.T, s slot, make func() milter.Milter) {
+	t.Helper()
 	network, addr, _ := strings.Cut(s.milter, ":")
 	if network == "inet" {
 		network = "tcp"
@@ -53,7 +59,7 @@ func serveWitness(t *testing.T, s slot) {
 		t.Fatal(err)
 	}
 	server := &milter.Server{
-		NewMilter: func() milter.Milter { return &witness{} },
+		NewMilter: make,
 		Actions:   milter.OptAddHeader | milter.OptChangeHeader | milter.OptQuarantine,
 	}
 	var wg sync.WaitGroup
