@@ -141,7 +141,6 @@ func TestDashboardIsWhole(t *testing.T) {
 var notShown = map[string]string{
 	"sekimori_message_duration_seconds": "it is the old name of sekimori_message_wait_seconds",
 	"sekimori_probe_messages_total":     "who runs sekimori probe sees its outcome",
-	"sekimori_relay_clients_total":      "few sites have relays, and the log warns if their fields cannot be read",
 	"sekimori_failure_reports_total":    "failure reports are off by default, and the panel about report mails counts them, too",
 	"sekimori_dns_upstream_info":        "the description of \"DNS servers\" says that it names the addresses",
 }

@@ -45,6 +45,57 @@ func TestPrometheusScrapes(t *testing.T) {
 		return strings.HasPrefix(v["reject"], "0.333") && strings.HasPrefix(v["quarantine"], "0.333") && strings.HasPrefix(v["none"], "0.333")
 	})
 	p.rules(t, ctx)
+	p.exemplars(t, ctx)
+	p.dashboard(t, ctx)
+}
+
+// exemplars checks that Prometheus asks for OpenMetrics and keeps the queue ids that the daemon then
+// writes beside the buckets of the wait.
+func (p *prom) exemplars(t *testing.T, ctx context.Context) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	query := "/api/v1/query_exemplars?query=sekimori_message_wait_seconds_bucket&start=" +
+		fmt.Sprint(time.Now().Add(-time.Hour).Unix()) + "&end=" + fmt.Sprint(time.Now().Add(time.Hour).Unix())
+	for {
+		var data []struct {
+			SeriesLabels map[string]string
+			Exemplars    []struct {
+				Labels map[string]string
+				Value  string
+			}
+		}
+		if p.get(t, ctx, query, &data) {
+			for _, s := range data {
+				for _, e := range s.Exemplars {
+					if strings.HasPrefix(e.Labels["queue_id"], "4Q") && e.Value != "" && s.SeriesLabels["le"] != "" {
+						return
+					}
+				}
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("Prometheus has no exemplar with a queue id of ours: %+v", data)
+		}
+	}
+}
+
+// dashboard checks that Prometheus evaluates every query of the dashboard. This is not a Grafana: it
+// shows nothing of how the panels look.
+func (p *prom) dashboard(t *testing.T, ctx context.Context) {
+	t.Helper()
+	queries := loadDashboard(t).queries()
+	for where, expr := range queries {
+		var data struct{ Result []any }
+		if !p.get(t, ctx, "/api/v1/query?query="+url.QueryEscape(expr), &data) {
+			t.Errorf("%s: Prometheus does not evaluate %s", where, expr)
+		}
+	}
+	if len(queries) < 100 {
+		t.Errorf("only %d queries", len(queries))
+	}
 }
 
 // prom is a running Prometheus.
@@ -68,7 +119,7 @@ func startPrometheus(t *testing.T, ctx context.Context, target string) *prom {
 	address := loopback.Address(t) // chosen here, because Prometheus does not report which port it uses
 	var out strings.Builder
 	cmd := exec.CommandContext(ctx, "prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn", "--enable-feature=exemplar-storage")
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

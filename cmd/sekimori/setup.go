@@ -106,9 +106,9 @@ func (f *setupFlags) run(cmd *cobra.Command, mta string, read func(setup.Host, s
 	}
 	out := cmd.OutOrStdout()
 	if f.undo {
-		return failed(h.Undo(cmd.Context(), mta, !f.noRun, out))
+		return failed(h.Undo(cmd.Context(), mta, f.configDir, !f.noRun, out))
 	}
-	d, err := h.ReadDaemon(f.config)
+	d, err := h.ReadDaemon(cmd.Context(), f.config, !f.noRun)
 	if err != nil {
 		return failed(err)
 	}

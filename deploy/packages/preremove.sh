@@ -13,8 +13,9 @@ if postconf -h smtpd_milters 2>/dev/null | grep -q sekimori ||
 	cat >&2 <<END
 The MTA still asks sekimori, and answers every client with 451 from now on. Take
 the line out: smtpd_milters in Postfix's main.cf, then "postfix reload"; or
-INPUT_MAIL_FILTER in sendmail.mc, then "make -C /etc/mail". (Before a removal,
-"sekimori setup postfix --undo" does it.)
+INPUT_MAIL_FILTER in sendmail.mc, then "make -C /etc/mail" and a restart of
+Sendmail. (Before a removal, "sekimori setup postfix --undo" or
+"sekimori setup sendmail --undo" does it.)
 END
 fi
 

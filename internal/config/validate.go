@@ -119,7 +119,7 @@ func (k *checker) listener(path string, l Listener) {
 		return
 	case "systemd":
 	default:
-		k.add(path, "%q is not a place to listen; write inet:127.0.0.1:8891, inet6:[::1]:8891, "+
+		k.add(path, "%q is not a place to listen; write inet:127.0.0.1:8890, inet6:[::1]:8890, "+
 			"unix:/run/sekimori/milter.sock or systemd:NAME", l.Address)
 	}
 	if l.Mode != 0 || l.Group != "" {
@@ -140,7 +140,7 @@ func (k *checker) relays(relays []Relay) {
 func (k *checker) hostPort(path, s string) {
 	host, port, err := net.SplitHostPort(s)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 && port != "0" {
-		k.add(path, "%q is not HOST:PORT, such as 127.0.0.1:8891 or [::1]:8891", s)
+		k.add(path, "%q is not HOST:PORT, such as 127.0.0.1:8890 or [::1]:8890", s)
 		return
 	}
 	if strings.ContainsAny(host, " \t/\\\"'") {

@@ -14,22 +14,24 @@ import (
 	"time"
 )
 
-// baseEnv is the environment variable for a directory with a Debian that bookworm made earlier, so
-// that a developer does not wait for debootstrap at each run. The tests do not change it.
-const baseEnv = "SEKIMORI_DEBIAN"
+// base is a Debian for machines.
+type base struct {
+	// env is the environment variable for a directory with a Debian that bookworm made earlier, so
+	// that a developer does not wait for debootstrap at each run. The tests do not change it.
+	env string
+	// packages are the packages that the machine has in addition to Debian's smallest system: the
+	// MTA, the init system, and the programs that README calls.
+	packages string
+}
 
-// packages are the packages that a machine has in addition to Debian's smallest system: the MTA,
-// the init system, and the programs that README calls.
-const packages = "systemd,systemd-sysv,postfix,make,rpm"
-
-// bookworm returns a directory with a Debian that has packages.
-func bookworm(t *testing.T) string {
+// bookworm returns a directory with a Debian.
+func (b base) bookworm(t *testing.T) string {
 	t.Helper()
-	if dir := os.Getenv(baseEnv); dir != "" {
+	if dir := os.Getenv(b.env); dir != "" {
 		return dir
 	}
 	root := t.TempDir()
-	run(t, "debootstrap", "--variant=minbase", "--include="+packages, "bookworm", root)
+	run(t, "debootstrap", "--variant=minbase", "--include="+b.packages, "bookworm", root)
 	return root
 }
 

@@ -52,7 +52,7 @@ func TestRoad(t *testing.T) {
 		t.Fatalf("README shows other ways than with the package and from source, and a probe: %q", blocks)
 	}
 	probe := strings.ReplaceAll(blocks[2], "ann@example.jp", "reader@reader.example")
-	base, files := bookworm(t), build(t, "1.0")
+	debian, files := base{"SEKIMORI_DEBIAN", "systemd,systemd-sysv,postfix,make,rpm"}.bookworm(t), build(t, "1.0")
 	for _, tt := range []struct {
 		name, script, dir string
 		binds             []string
@@ -64,25 +64,35 @@ func TestRoad(t *testing.T) {
 			[]string{"ro", files, "/mnt/dist"}},
 		{"source", blocks[1], "/root/source", append(goBinds(t), "ro", top(t), "/mnt/source")},
 	} {
-		t.Run(tt.name, func(t *testing.T) { follow(t, base, tt.dir, tt.script, probe, tt.binds) })
+		t.Run(tt.name, func(t *testing.T) { follow(t, debian, tt.dir, tt.script, probe, tt.binds) })
 	}
+	t.Run("instances", func(t *testing.T) { followInstances(t, debian, files) })
 }
 
-// follow runs the lines of script in a new machine, sends a message, and runs the lines of probe.
-func follow(t *testing.T, base, dir, script, probe string, binds []string) {
+// machineFor starts a machine whose MTA receives mail for reader.example, and a name server for it
+// that publishes a policy for author.example. prepare is a script with two verbs: the machine's
+// address and the name server's.
+func machineFor(t *testing.T, debian, prepare string, binds []string) *machine {
+	t.Helper()
 	n := os.Getpid()%250 + 1
-	m := startMachine(t, base, fmt.Sprintf(prepareMX, fmt.Sprintf("198.18.%d.2", n), fmt.Sprintf("198.18.%d.1", n)), binds...)
-	nameserver.Serve(t, fmt.Sprintf("author.example TXT \"v=spf1 ip4:%s -all\"\n_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n", m.client),
+	m := startMachine(t, debian, fmt.Sprintf(prepare, fmt.Sprintf("198.18.%d.2", n), fmt.Sprintf("198.18.%d.1", n)), binds...)
+	nameserver.Serve(t, fmt.Sprintf("author.example A %[1]s\nauthor.example TXT \"v=spf1 ip4:%[1]s -all\"\n_dmarc.author.example TXT \"v=DMARC1; p=reject\"\n", m.client),
 		nameserver.Options{Addr: m.client + ":53"})
-	if dir == "/root/source" {
-		m.do(t, "cp -r /mnt/source /root/source; rm -rf /root/source/bin")
-	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := m.try("journalctl --no-pager -n 40; tail -n 30 /var/log/postfix.log || :")
 			t.Log(out)
 		}
 	})
+	return m
+}
+
+// follow runs the lines of script in a new machine, sends a message, and runs the lines of probe.
+func follow(t *testing.T, debian, dir, script, probe string, binds []string) {
+	m := machineFor(t, debian, prepareMX, binds)
+	if dir == "/root/source" {
+		m.do(t, "cp -r /mnt/source /root/source; rm -rf /root/source/bin")
+	}
 	before := m.do(t, "cat /etc/postfix/main.cf")
 	begin := time.Now()
 	for line := range strings.Lines(script) {
@@ -92,7 +102,7 @@ func follow(t *testing.T, base, dir, script, probe string, binds []string) {
 			t.Log(out)
 		}
 	}
-	label := send(t, m)
+	label := send(t, m, m.host)
 	t.Logf("%5.1f s, %d lines of README: the first label\n%s", time.Since(begin).Seconds(), strings.Count(script, "\n")+1, label)
 	for _, want := range []string{"Authentication-Results: mx.reader.example;", "spf=pass", "dmarc=pass"} {
 		if !strings.Contains(label, want) {
@@ -121,22 +131,22 @@ func follow(t *testing.T, base, dir, script, probe string, binds []string) {
 	if after := m.do(t, "cat /etc/postfix/main.cf"); after != before {
 		t.Errorf("undone, main.cf is\n%s\nand was\n%s", after, before)
 	}
-	if label := send(t, m); strings.Contains(label, "Authentication-Results") {
+	if label := send(t, m, m.host); strings.Contains(label, "Authentication-Results") {
 		t.Errorf("undone, the message has a label:\n%s", label)
 	}
 }
 
-// send sends a message to the machine and returns it as it was delivered.
-func send(t *testing.T, m *machine) string {
+// send sends a message to an address of the machine and returns it as it was delivered.
+func send(t *testing.T, m *machine, host string) string {
 	t.Helper()
 	m.do(t, "rm -f /var/mail/reader")
 	var nc net.Conn
 	wait(t, "Postfix listens", func() bool {
 		var err error
-		nc, err = net.DialTimeout("tcp", m.host+":25", time.Second)
+		nc, err = net.DialTimeout("tcp", host+":25", time.Second)
 		return err == nil
 	})
-	c, err := smtp.NewClient(nc, m.host)
+	c, err := smtp.NewClient(nc, host)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/milter/wire"
 	"sekimori/internal/mtaconf"
 	"sekimori/internal/status"
 	"sekimori/internal/testkit/loopback"
+	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -39,6 +41,8 @@ type place struct {
 	socket string
 	port   string
 	closed string // a TCP address at which nobody listens
+	other  string // a TCP address at which another milter listens
+	mute   string // a TCP address at which a program listens that never answers
 	o      Options
 }
 
@@ -57,6 +61,7 @@ func newPlace(t *testing.T) *place {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
+	go mta.Answer(ln, wire.Sign)
 	if err := os.Chmod(p.socket, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +70,7 @@ func newPlace(t *testing.T) *place {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = tcp.Close() })
+	go mta.Answer(tcp, wire.Sign)
 	_, p.port, _ = net.SplitHostPort(tcp.Addr().String())
 	cfg := config.Default()
 	cfg.Mode = "enforce"
@@ -167,6 +173,11 @@ var brokenPostfix = []struct {
 	{"a socket that Postfix may not open", map[string]string{"smtpd_milters": "unix:@DIR@/private.sock"}, "", "socket_permission"},
 	{"the socket file of a daemon that is gone", map[string]string{"smtpd_milters": "unix:@DIR@/dead.sock"}, "", "nobody_listens"},
 	{"a port of a daemon that is gone", map[string]string{"smtpd_milters": "inet:@CLOSED@"}, "", "nobody_listens"},
+	{"another milter at the daemon's port", map[string]string{"smtpd_milters": "inet:@OTHER@"}, "", "another_program"},
+	{"another milter with settings of its own", map[string]string{
+		"smtpd_milters": "{ inet:@OTHER@, default_action = accept, protocol = 2 }",
+	}, "", "another_program"},
+	{"a program that does not answer", map[string]string{"smtpd_milters": "inet:@MUTE@"}, "", "no_answer"},
 }
 
 // TestBrokenPostfix builds each set-up in a configuration directory of its own, which the postconf
@@ -203,8 +214,9 @@ func TestBrokenPostfix(t *testing.T) {
 	}
 }
 
-// sockets makes a socket that only root may open, and a socket file at which nobody listens. It
-// returns their addresses, an address at which no file exists, and a closed TCP address.
+// sockets makes a socket that only root may open, a socket file at which nobody listens, and the TCP
+// addresses of another milter and of a program that does not answer. It returns their addresses, an
+// address at which no file exists, and a closed TCP address.
 func (p *place) sockets(t *testing.T) []string {
 	t.Helper()
 	private := filepath.Join(p.dir, "private.sock")
@@ -227,7 +239,24 @@ func (p *place) sockets(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	p.closed = loopback.Address(t)
-	return []string{"unix:" + private, "unix:" + dead, "unix:" + filepath.Join(p.dir, "gone.sock"), "inet:" + p.closed}
+	p.other = p.listen(t, func(ln net.Listener) { mta.Answer(ln, "j", "{client_addr}") })
+	p.mute = p.listen(t, func(net.Listener) {})
+	return []string{
+		"unix:" + private, "unix:" + dead, "unix:" + filepath.Join(p.dir, "gone.sock"),
+		"inet:" + p.closed, "inet:" + p.other, "inet:" + p.mute,
+	}
+}
+
+// listen opens a TCP port that serve serves, and returns its address.
+func (p *place) listen(t *testing.T, serve func(net.Listener)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go serve(ln)
+	return ln.Addr().String()
 }
 
 // postfix writes a configuration directory and returns its path.
@@ -240,7 +269,8 @@ func (p *place) postfix(t *testing.T, changed map[string]string, first string) s
 	maps.Copy(parameters, changed)
 	var text strings.Builder
 	for name, value := range parameters {
-		fmt.Fprintf(&text, "%s = %s\n", name, strings.NewReplacer("@DIR@", p.dir, "@SOCKET@", p.socket, "@PORT@", p.port, "@CLOSED@", p.closed).Replace(value))
+		fmt.Fprintf(&text, "%s = %s\n", name, strings.NewReplacer("@DIR@", p.dir, "@SOCKET@", p.socket, "@PORT@", p.port, "@CLOSED@", p.closed,
+			"@OTHER@", p.other, "@MUTE@", p.mute).Replace(value))
 	}
 	p.file(t, "main.cf", text.String())
 	master := healthyMaster

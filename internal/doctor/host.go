@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"sekimori/internal/milter/client"
 )
 
 // ownAddress returns a function that reports whether an address is one of this host's.
@@ -26,18 +29,28 @@ func ownAddress() func(netip.Addr) bool {
 	return func(a netip.Addr) bool { return slices.Contains(own, a.Unmap()) }
 }
 
-// dialTimeout is how long dial waits. The address is on this host, so the answer comes at once.
-const dialTimeout = 2 * time.Second
+// askTimeout is how long a milter has for its answer to the negotiation. It is on this host or near
+// it, and answers at once. A daemon that is just starting behind a socket of systemd takes longest.
+const askTimeout = 3 * time.Second
 
-func dial(network, address string) error {
-	if network == "inet" {
-		network = "tcp"
-	}
-	conn, err := net.DialTimeout(network, address, dialTimeout)
-	if err != nil {
+// asks returns a function that asks which program listens at an address. Each address is asked once,
+// because several services of an MTA usually name the same one.
+func asks(ctx context.Context) func(network, address string) error {
+	known := map[string]error{}
+	return func(network, address string) error {
+		if network == "inet" {
+			network = "tcp"
+		}
+		key := network + ":" + address
+		err, asked := known[key]
+		if !asked {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			err = client.Ask(ctx, network, address)
+			known[key] = err
+		}
 		return err
 	}
-	return conn.Close()
 }
 
 func sameFile(a, b string) bool {

@@ -1,10 +1,12 @@
 package doctor
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"time"
 
+	"sekimori/internal/milter/client"
 	"sekimori/internal/mtaconf"
 )
 
@@ -25,8 +27,9 @@ type Ours struct {
 	Own func(netip.Addr) bool
 	// Socket looks at the file of a unix socket.
 	Socket func(path string) SocketFile
-	// Dial connects to an address of this host and closes the connection. nil: nothing is tried.
-	Dial func(network, address string) error
+	// Ask asks which program listens at an address of this host, as client.Ask does. nil: nothing is
+	// tried.
+	Ask func(network, address string) error
 	// Same reports whether two paths lead to the same file.
 	Same func(a, b string) bool
 	// ReadFile reads a lookup table of the MTA.
@@ -60,7 +63,7 @@ func (o *Ours) reaches(network, address, file string) bool {
 		case network == "unix" && (l.Address == file || o.Same(l.Address, file)):
 			return true
 		case network == "inet" && sameEndpoint(l.Address, address):
-			return true
+			return !isName(address) || o.Ask == nil || !errors.Is(o.Ask(network, address), client.ErrAnother)
 		}
 	}
 	return false
@@ -90,6 +93,18 @@ func sameEndpoint(listen, to string) bool {
 	la, errL := netip.ParseAddr(lh)
 	ta, errT := netip.ParseAddr(th)
 	return errL != nil || errT != nil || la.IsUnspecified() || la.Unmap() == ta.Unmap()
+}
+
+// another reports whether another program than sekimori answers at an address of this host.
+func (o *Ours) another(network, address string) bool {
+	return o.Ask != nil && o.local(network, address) && errors.Is(o.Ask(network, address), client.ErrAnother)
+}
+
+// isName reports whether an address has a name that may be another host's.
+func isName(hostPort string) bool {
+	host, _, _ := net.SplitHostPort(hostPort)
+	_, err := netip.ParseAddr(host)
+	return err != nil && host != "localhost"
 }
 
 // example returns an address of the daemon for a line that is proposed.

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"sekimori/internal/milter/client"
 	"sekimori/internal/mtaconf"
 	"sekimori/internal/topology"
 )
@@ -113,6 +115,11 @@ func (c *postfixCheck) service(s *mtaconf.Service) bool {
 		c.missing(s, milters)
 		return false
 	}
+	if m := milters[at]; c.ours.another(m.Network, cmp.Or(c.p.File(s, m), m.Address)) {
+		// The other findings would be about the other program's settings.
+		c.found = judgeListener(m.Network, cmp.Or(c.p.File(s, m), m.Address), "postfix", c.ours, c.found)
+		return false
+	}
 	if strings.Contains(c.p.Value(s, "receive_override_options"), "no_milters") {
 		c.add("no_milters", fmt.Sprintf("the smtpd %s has receive_override_options = no_milters", s.Label()),
 			"this smtpd asks no milter, so its mail is not verified", c.place(s, "receive_override_options", "")+" (without no_milters)")
@@ -203,7 +210,7 @@ func (c *postfixCheck) milter(s *mtaconf.Service, m mtaconf.Milter) {
 		}
 	}
 	c.found, c.skipped = judgeSocket(c.p.File(s, m), c.ours, c.found, c.skipped)
-	c.found = judgeListener(m.Network, cmp.Or(c.p.File(s, m), m.Address), "sekimori setup postfix --undo", c.ours, c.found)
+	c.found = judgeListener(m.Network, cmp.Or(c.p.File(s, m), m.Address), "postfix", c.ours, c.found)
 }
 
 // restart is the least time that an MTA should wait for the daemon.
@@ -248,22 +255,38 @@ func judgeSocket(file string, ours *Ours, found []Finding, skipped []string) (_ 
 	return append(found, f), skipped
 }
 
-// judgeListener adds a finding if the MTA asks an address of this host at which no program listens. A
-// unix socket whose file has a finding of its own is not tried.
-func judgeListener(network, address, undo string, ours *Ours, found []Finding) []Finding {
-	if ours.Dial == nil || !ours.local(network, address) || slices.ContainsFunc(found, func(f Finding) bool {
+// judgeListener adds a finding if the MTA asks an address of this host at which no program listens, or
+// another one than the daemon, or one that does not answer. A unix socket whose file has a finding of
+// its own is not tried.
+func judgeListener(network, address, mta string, ours *Ours, found []Finding) []Finding {
+	if ours.Ask == nil || !ours.local(network, address) || slices.ContainsFunc(found, func(f Finding) bool {
 		return strings.HasPrefix(f.Kind, "socket_")
 	}) {
 		return found
 	}
-	err := ours.Dial(network, address)
-	if !errors.Is(err, syscall.ECONNREFUSED) { // any other error, such as a missing right, says nothing about the daemon
+	const noMail = "the MTA answers clients as its default action says, usually with 451, so no mail arrives"
+	var f Finding
+	switch err := ours.Ask(network, address); {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		f = Finding{
+			AreaMTA, "nobody_listens", fmt.Sprintf("no program listens at %s:%s, which the MTA asks", network, address), noMail,
+			"start the daemon (systemctl start sekimori); if sekimori is removed: sekimori setup " + mta + " --undo",
+		}
+	case errors.Is(err, client.ErrAnother):
+		f = Finding{
+			AreaMTA, "another_program",
+			fmt.Sprintf("at %s:%s, which sekimori.yaml and the MTA name for sekimori, another program answers (OpenDKIM often has port 8891)",
+				network, address),
+			"mail is not verified, and the daemon cannot start while the other program has the address",
+			"sekimori.yaml: listen: [\"inet:127.0.0.1:8890\"] (a port that is free); then: systemctl restart sekimori; sekimori setup " + mta + " --apply",
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		f = Finding{
+			AreaMTA, "no_answer", fmt.Sprintf("the program at %s:%s takes connections and does not answer", network, address), noMail,
+			"systemctl restart sekimori; its log says why (journalctl -u sekimori)",
+		}
+	default: // the daemon answers, or an error such as a missing right says nothing about it
 		return found
-	}
-	f := Finding{
-		AreaMTA, "nobody_listens", fmt.Sprintf("no program listens at %s:%s, which the MTA asks", network, address),
-		"the MTA answers clients as its default action says, usually with 451, so no mail arrives",
-		"start the daemon (systemctl start sekimori); if sekimori is removed: " + undo,
 	}
 	if slices.Contains(found, f) {
 		return found

@@ -48,7 +48,7 @@ func Run(ctx context.Context, o Options) *Report {
 		}
 		r.looked("the DNS server %s", p.Server)
 	}
-	checkMTA(ctx, o, ours(o, running), r)
+	checkMTA(ctx, o, ours(ctx, o, running), r)
 	if running != nil {
 		r.found(CheckSeen(running)...)
 	}
@@ -112,12 +112,12 @@ func servers(o Options) ([]Server, error) {
 }
 
 // ours gathers what the judges of the MTA need. If the daemon runs, it knows best where it listens.
-func ours(o Options, running *status.Status) *Ours {
+func ours(ctx context.Context, o Options, running *status.Status) *Ours {
 	cfg := o.Config
 	out := &Ours{
 		Enforce: cfg.Mode == policy.Enforce, AuthservID: cfg.AuthservID,
 		Budget: time.Duration(cfg.DNS.MessageBudget), Idle: time.Duration(cfg.Limits.IdleTimeout),
-		Own: ownAddress(), Same: sameFile, ReadFile: readTable, Dial: dial,
+		Own: ownAddress(), Same: sameFile, ReadFile: readTable, Ask: asks(ctx),
 		Trusts: func(n netip.Prefix) bool {
 			for _, t := range cfg.Trusted.Networks {
 				if t.Bits() <= n.Bits() && t.Contains(n.Addr()) {

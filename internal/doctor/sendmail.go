@@ -52,6 +52,10 @@ func (c *sendmailCheck) line() string {
 
 // filter judges the filter that is the daemon.
 func (c *sendmailCheck) filter(f *mtaconf.Filter) {
+	if c.ours.another(f.Network, f.Address) {
+		c.found = judgeListener(f.Network, f.Address, "sendmail", c.ours, c.found)
+		return
+	}
 	c.asked(f)
 	switch {
 	case f.Fail == "" && c.ours.Enforce:
@@ -89,7 +93,7 @@ func (c *sendmailCheck) filter(f *mtaconf.Filter) {
 	if f.Network == "unix" {
 		c.found, c.skipped = judgeSocket(f.Address, c.ours, c.found, c.skipped)
 	}
-	c.found = judgeListener(f.Network, f.Address, "sekimori setup sendmail --undo", c.ours, c.found)
+	c.found = judgeListener(f.Network, f.Address, "sendmail", c.ours, c.found)
 }
 
 // asked judges which listeners ask the filter, and in which order.

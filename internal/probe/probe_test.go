@@ -15,6 +15,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -343,5 +344,19 @@ func TestOriginIsBounded(t *testing.T) {
 		if got := p.origin(t.Context(), dns.Name(d)); got.IsValid() != found {
 			t.Errorf("%s: %v, found should be %v", d, got, found)
 		}
+	}
+}
+
+// TestAnotherMilter: what another milter says is not judged as if the daemon had said it.
+func TestAnotherMilter(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go mta.Answer(ln, "j")
+	o := Options{Config: configured(t, nil), Socket: "inet:" + ln.Addr().String()}
+	if _, err := Quick(context.Background(), o); err == nil || !strings.Contains(err.Error(), "another milter than sekimori") {
+		t.Errorf("error %v", err)
 	}
 }

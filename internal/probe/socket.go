@@ -146,16 +146,23 @@ func (t Target) send(ctx context.Context, conn net.Conn, self *label.Identity, m
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return Outcome{Fate: NoAnswer}, nil
+	case errors.Is(err, errAnother):
+		return Outcome{}, fmt.Errorf("probe: %s: %w", t, err)
 	case err != nil:
 		return Outcome{}, fmt.Errorf("probe: %s does not answer as a milter: %w", t, err)
 	}
 	return cameBack(self, m.Raw, action, mods), nil
 }
 
+var errAnother = errors.New("another milter than sekimori answers there (OpenDKIM often has port 8891); name sekimori's socket by --socket")
+
 // converse runs a milter session with one message. It returns the last answer and the edits.
 func converse(c *client.Client, m Mail) (client.Action, []client.Modification, error) {
 	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
 		return client.Action{}, nil, err
+	}
+	if !c.IsSekimori() {
+		return client.Action{}, nil, errAnother
 	}
 	if err := c.SendMacro('C', filter.ProbeMacro, "1"); err != nil {
 		return client.Action{}, nil, err

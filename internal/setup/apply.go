@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -146,14 +145,17 @@ func (h Host) run(ctx context.Context, argv []string) error {
 	return nil
 }
 
-// answers waits until the daemon answers at e as a milter.
+// answers waits until the daemon answers at e. It does not wait for a milter that is not the daemon.
 func answers(ctx context.Context, e Endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	for {
-		err := negotiate(ctx, e)
-		if err == nil {
+		err := client.Ask(ctx, e.Network, e.Address)
+		switch {
+		case err == nil:
 			return nil
+		case errors.Is(err, client.ErrAnother):
+			return fmt.Errorf("setup: %s", taken(e))
 		}
 		select {
 		case <-ctx.Done():
@@ -163,21 +165,10 @@ func answers(ctx context.Context, e Endpoint) error {
 	}
 }
 
-func negotiate(ctx context.Context, e Endpoint) error {
-	nc, err := (&net.Dialer{}).DialContext(ctx, e.Network, e.Address)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		nc.SetDeadline(deadline)
-	}
-	c := client.New(nc)
-	c.Timeout = answerTimeout
-	if _, err := c.Negotiate(client.PostfixOffer()); err != nil {
-		return err
-	}
-	return c.Quit()
+// taken says that another program has an address of the daemon.
+func taken(e Endpoint) string {
+	return fmt.Sprintf("at %s another program answers, not sekimori (OpenDKIM often has port 8891); "+
+		"write another address into listen, such as inet:127.0.0.1:8890, and restart the daemon", e)
 }
 
 // mayConnect returns an error if processes of the group may not open the socket at e.

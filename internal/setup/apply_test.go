@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sekimori/internal/testkit/daemon"
+	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -81,7 +82,7 @@ func TestApplyAndUndo(t *testing.T) {
 	}
 	// Another change of the operator stays.
 	write(t, d.main, "# mine\n"+changed, 0o640)
-	if err := d.host.Undo(ctx, "postfix", true, io.Discard); err != nil {
+	if err := d.host.Undo(ctx, "postfix", "", true, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	d.want(t, "# mine\n"+original, "")
@@ -91,7 +92,7 @@ func TestApplyAndUndo(t *testing.T) {
 	if got := d.ran(t); !slices.Equal(got, []string{"postfix reload", "systemctl daemon-reload"}) {
 		t.Errorf("ran %q", got)
 	}
-	if err := d.host.Undo(ctx, "postfix", true, io.Discard); err == nil || !strings.Contains(err.Error(), "nothing to undo") {
+	if err := d.host.Undo(ctx, "postfix", "", true, io.Discard); err == nil || !strings.Contains(err.Error(), "nothing to undo") {
 		t.Errorf("a second undo: %v", err)
 	}
 }
@@ -111,7 +112,7 @@ func TestUndoTwice(t *testing.T) {
 		}
 	}
 	for _, want := range []string{original + "1\n", original} {
-		if err := d.host.Undo(context.Background(), "postfix", false, io.Discard); err != nil {
+		if err := d.host.Undo(context.Background(), "postfix", "", false, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		d.want(t, want, "")
@@ -173,6 +174,56 @@ func TestApplyAsksFirst(t *testing.T) {
 	}
 }
 
+// TestApplyToAnother: if another milter answers in the place of the daemon, nothing is written, and
+// the answer is not waited for.
+func TestApplyToAnother(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go mta.Answer(ln, "j")
+	d := newDesk(t, Endpoint{Network: "tcp", Address: ln.Addr().String()})
+	d.plan.Listens = true
+	err = d.host.Apply(context.Background(), d.plan, true, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "another program answers, not sekimori") || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("error %v", err)
+	}
+	d.want(t, original, "")
+}
+
+// TestTaken: the plans for both MTAs have one problem and no change if another program has an address
+// of the daemon.
+func TestTaken(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go mta.Answer(ln, "j")
+	file := filepath.Join(t.TempDir(), "sekimori.yaml")
+	write(t, file, "listen: [\"inet:"+ln.Addr().String()+"\", \""+running(t).String()+"\"]\nmode: monitor\n", 0o600)
+	h := Host{UnitDirs: []string{t.TempDir()}}
+	for _, ask := range []bool{true, false} {
+		d, err := h.ReadDaemon(context.Background(), file, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, plan := range []Plan{
+			PlanPostfix(postfixOf(free, "", "smtpd_milters = inet:"+ln.Addr().String()+"\n"), d),
+			PlanSendmail(Sendmail{Path: "sendmail.mc", Text: []byte("MAILER(`smtp')\n")}, d),
+		} {
+			text := plan.String()
+			if got := strings.Contains(text, "at inet:"+ln.Addr().String()+" another program answers"); got != ask {
+				t.Errorf("asked %v: %s", ask, text)
+			}
+			if ask && (len(plan.Problems) != 1 || changes(plan) != "") {
+				t.Errorf("%q, changes\n%s", plan.Problems, changes(plan))
+			}
+		}
+	}
+}
+
 // TestUndoRefuses: if the lines that were written are no longer there, nothing is changed.
 func TestUndoRefuses(t *testing.T) {
 	d := newDesk(t, Endpoint{})
@@ -180,11 +231,46 @@ func TestUndoRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, d.main, "else\n", 0o640)
-	err := d.host.Undo(context.Background(), "postfix", false, io.Discard)
+	err := d.host.Undo(context.Background(), "postfix", "", false, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "was changed since") || !strings.Contains(err.Error(), "1-main.cf") {
 		t.Errorf("error %v", err)
 	}
 	d.want(t, "else\n", "[Socket]\n")
+}
+
+// TestUndoInstance: an undo takes back what was done for that instance of Postfix, and the error names
+// the other instances.
+func TestUndoInstance(t *testing.T) {
+	d := newDesk(t, Endpoint{})
+	d.plan.Instance, d.plan.Daemon = "/etc/postfix-in", Stage{}
+	if err := d.host.Apply(context.Background(), d.plan, false, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	err := d.host.Undo(context.Background(), "postfix", "", false, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "sekimori setup postfix --undo --config-dir /etc/postfix-in") {
+		t.Errorf("error %v", err)
+	}
+	d.want(t, changed, "")
+	if err := d.host.Undo(context.Background(), "postfix", "/etc/postfix-in", false, io.Discard); err != nil {
+		t.Error(err)
+	}
+	d.want(t, original, "")
+}
+
+// TestUndoByHand: commands that are left to the operator are printed by an undo too.
+func TestUndoByHand(t *testing.T) {
+	d := newDesk(t, Endpoint{})
+	d.plan.Daemon, d.plan.Mail.ByHand = Stage{}, true
+	if err := d.host.Apply(context.Background(), d.plan, false, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := d.host.Undo(context.Background(), "postfix", "", true, &out); err != nil || !strings.Contains(out.String(), "run now: postfix reload\n") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	if got := d.ran(t); !slices.Equal(got, []string{""}) {
+		t.Errorf("ran %q", got)
+	}
 }
 
 // TestUndoWithoutTheDaemon: if a command fails, because the daemon does not run for example, the files
@@ -195,7 +281,7 @@ func TestUndoWithoutTheDaemon(t *testing.T) {
 	if err := d.host.Apply(context.Background(), d.plan, false, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	err := d.host.Undo(context.Background(), "postfix", true, io.Discard)
+	err := d.host.Undo(context.Background(), "postfix", "", true, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "every file is as it was, but a command failed") {
 		t.Errorf("error %v", err)
 	}

@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/milter/client"
 	"sekimori/internal/mtaconf"
 )
 
-// dialTimeout is the longest time to connect to another milter on this host.
+// dialTimeout is the longest time for an answer of a milter on this host.
 const dialTimeout = time.Second
 
 // Host is the host that is set up. Its fields are the places where a host keeps its files;
@@ -44,8 +45,9 @@ func ThisHost() (Host, error) {
 	}, nil
 }
 
-// ReadDaemon reads the daemon's configuration and the units of its socket.
-func (h Host) ReadDaemon(path string) (Daemon, error) {
+// ReadDaemon reads the daemon's configuration and the units of its socket. If ask is true, it also
+// asks which program listens at the daemon's addresses.
+func (h Host) ReadDaemon(ctx context.Context, path string, ask bool) (Daemon, error) {
 	cfg, err := config.Load(path)
 	if err != nil {
 		return Daemon{}, err
@@ -58,8 +60,24 @@ func (h Host) ReadDaemon(path string) (Daemon, error) {
 	if _, err := os.Stat(h.Booted); err == nil {
 		d.Systemd = true
 	}
-	d.Units, err = h.units()
-	return d, err
+	if d.Units, err = h.units(); err != nil {
+		return d, err
+	}
+	if ask {
+		d.Taken = d.taken(ctx)
+	}
+	return d, nil
+}
+
+// taken returns those addresses at which the daemon should listen, but another program answers. While
+// it does, the daemon cannot start.
+func (d Daemon) taken(ctx context.Context) []Endpoint {
+	all, _ := d.listeners()
+	return slices.DeleteFunc(all, func(e Endpoint) bool {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		return !errors.Is(client.Ask(ctx, e.Network, e.Address), client.ErrAnother)
+	})
 }
 
 // units reads sekimori.socket and its drop-ins. In each list, a file of a more important directory

@@ -57,12 +57,18 @@ func (v version) atLeast(major, minor int) bool {
 // PlanPostfix returns what has to change so that the instance p of Postfix asks the daemon d.
 func PlanPostfix(p Postfix, d Daemon) Plan {
 	plan := Plan{MTA: "postfix", Group: p.Group}
+	if !p.Default {
+		plan.Instance = p.ConfigDir
+	}
 	chroot := slices.ContainsFunc(p.Conf.SMTPD(), p.Conf.Chrooted)
 	release := p.Conf.Params["mail_version"]
 	plan.fact("Postfix %s in %s; its smtpd connects in group %s%s", release, p.ConfigDir, p.Group, chrootFact(chroot, p.queue()))
 	if !parseVersion(release).atLeast(3, 0) {
 		plan.problem("Postfix %s is older than 3.0, which first has settings for one milter; "+
 			"write smtpd_milters and milter_default_action by hand", release)
+	}
+	if plan.taken(d) {
+		return plan
 	}
 	plan.checkServices(p)
 	plan.choose(p, d, chroot)
@@ -130,7 +136,7 @@ func (plan *Plan) choose(p Postfix, d Daemon, chroot bool) {
 		plan.Endpoint, plan.Listens = tcp, true
 	default:
 		plan.problem("smtpd is chrooted to %s and sees no socket of the daemon; "+
-			"write listen: [\"inet:127.0.0.1:8891\"] into %s and restart the daemon", p.queue(), d.Path)
+			"write listen: [\"inet:127.0.0.1:8890\"] into %s and restart the daemon", p.queue(), d.Path)
 	}
 }
 
@@ -143,6 +149,9 @@ func (plan *Plan) systemdSocket(p Postfix, d Daemon, seen Endpoint, found bool) 
 	if !found {
 		added = path.Join(p.queue(), "sekimori", "milter.sock")
 		plan.Endpoint = Endpoint{Network: "unix", Address: added}
+	}
+	if added != "" && !s.open("") {
+		group = p.Group // also if the drop-in of another instance has it, which may be removed first
 	}
 	if !s.open(p.Group) {
 		group, plan.Listens = p.Group, false
@@ -289,7 +298,7 @@ func (plan *Plan) runs(p Postfix, d Daemon) {
 	switch {
 	case socket && !d.Systemd:
 		plan.Offline = "the daemon gets its socket from systemd, which does not run here; in an image give --no-run; on a host " +
-			"without systemd write listen: [\"inet:127.0.0.1:8891\"] into " + d.Path + " and start \"sekimori serve\" first"
+			"without systemd write listen: [\"inet:127.0.0.1:8890\"] into " + d.Path + " and start \"sekimori serve\" first"
 		plan.note("%s", plan.Offline)
 	case len(plan.Daemon.Changes) == 0:
 	case socket && slices.ContainsFunc(plan.Daemon.Changes, func(c Change) bool { return within(d.DropIns, c.Path) }):

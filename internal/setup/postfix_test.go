@@ -220,12 +220,16 @@ func TestKeepTrusted(t *testing.T) {
 func TestInstances(t *testing.T) {
 	p := postfixOf(chrooted, "", "multi_instance_name = postfix-in\nqueue_directory = /var/spool/postfix-in\n")
 	p.Default, p.ConfigDir = false, "/etc/postfix-in"
-	plan := PlanPostfix(p, daemonOf(t, packageYAML))
+	first := Unit{Path: dropIns + "/postfix.conf", Text: []byte("[Socket]\nListenStream=/var/spool/postfix/sekimori/milter.sock\nSocketGroup=postfix\n")}
+	plan := PlanPostfix(p, daemonOf(t, packageYAML, first))
 	if got := plan.Daemon.Changes[0].Path; got != dropIns+"/postfix-in.conf" {
 		t.Errorf("the drop-in is %s", got)
 	}
 	got := changes(plan)
-	for _, want := range []string{"+ListenStream=/var/spool/postfix-in/sekimori/milter.sock\n", "{ unix:sekimori/milter.sock,", "$postfix -c /etc/postfix-in reload\n"} {
+	if plan.Instance != "/etc/postfix-in" {
+		t.Errorf("the instance is %q", plan.Instance)
+	}
+	for _, want := range []string{"+ListenStream=/var/spool/postfix-in/sekimori/milter.sock\n+SocketGroup=postfix\n", "{ unix:sekimori/milter.sock,", "$postfix -c /etc/postfix-in reload\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

@@ -45,6 +45,9 @@ func (e Endpoint) sendmail() string {
 func PlanSendmail(s Sendmail, d Daemon) Plan {
 	plan := Plan{MTA: "sendmail"}
 	plan.fact("Sendmail, built from %s", s.Path)
+	if plan.taken(d) {
+		return plan
+	}
 	all, systemd := d.listeners()
 	at, ok := pick(all, func(e Endpoint) bool { return e.Network == "unix" })
 	if !ok {

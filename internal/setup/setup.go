@@ -16,8 +16,11 @@ import (
 
 // Plan is what has to change on a host.
 type Plan struct {
-	MTA   string   // "postfix" or "sendmail"
-	Facts []string // what was found
+	MTA string // "postfix" or "sendmail"
+	// Instance is the configuration directory of one of several instances of Postfix, or "" for the
+	// default one.
+	Instance string
+	Facts    []string // what was found
 	// Daemon comes first: the changes of the daemon's files, and the commands that bring them into
 	// effect. The MTA is changed only after the daemon answers at Endpoint.
 	Daemon, Mail Stage
@@ -75,6 +78,8 @@ type Daemon struct {
 	// DropIns is the directory for the administrator's drop-ins of sekimori.socket.
 	DropIns string
 	Systemd bool // systemd runs this host
+	// Taken has those addresses of listen at which another program answers.
+	Taken []Endpoint
 	// KeepTrusted says that trusted.networks is to stay as it is.
 	KeepTrusted bool
 }
@@ -140,6 +145,15 @@ func (d Daemon) listeners() (all []Endpoint, systemd bool) {
 		}
 	}
 	return all, systemd
+}
+
+// taken adds a problem if another program has an address of the daemon. Then every other finding
+// would be about that program.
+func (p *Plan) taken(d Daemon) bool {
+	for _, e := range d.Taken {
+		p.problem("%s: %s", d.Path, taken(e))
+	}
+	return len(d.Taken) > 0
 }
 
 // within reports whether a path lies below a directory.

@@ -18,14 +18,17 @@ import (
 
 // record says what Apply changed. It is kept beside the copies of the files.
 type record struct {
-	MTA    string   `json:"mta"`
-	Stages []stages `json:"stages"`
-	dir    string
+	MTA      string   `json:"mta"`
+	Instance string   `json:"instance,omitempty"` // Plan.Instance
+	Stages   []stages `json:"stages"`
+	dir      string
 }
 
 type stages struct {
 	Files []kept     `json:"files"`
 	Runs  [][]string `json:"runs"`
+	// ByHand says that the commands are left to the operator.
+	ByHand bool `json:"by_hand,omitempty"`
 }
 
 // kept is a file as it was, and what was changed in it.
@@ -82,7 +85,7 @@ func (h hunk) undo(text string) (string, bool) {
 
 // keep makes a copy of every file that the plan changes, and a record of the changes.
 func (h Host) keep(plan Plan) (r record, err error) {
-	r = record{MTA: plan.MTA}
+	r = record{MTA: plan.MTA, Instance: plan.Instance}
 	if err := os.MkdirAll(h.State, 0o700); err != nil {
 		return r, fmt.Errorf("setup: %w", err)
 	}
@@ -96,10 +99,7 @@ func (h Host) keep(plan Plan) (r record, err error) {
 	}()
 	n := 0
 	for _, stage := range []Stage{plan.Daemon, plan.Mail} {
-		s := stages{Runs: stage.Runs}
-		if stage.ByHand {
-			s.Runs = nil
-		}
+		s := stages{Runs: stage.Runs, ByHand: stage.ByHand}
 		for _, c := range stage.Changes {
 			k := kept{Path: c.Path, Hunk: diff(string(c.Before), string(c.After))}
 			if c.Before != nil {
@@ -159,29 +159,45 @@ func (h Host) records(mta string) ([]string, error) {
 	return found, nil
 }
 
-// Undo takes the last Apply for an MTA back. It changes nothing if a file no longer has the lines
-// that Apply wrote.
-func (h Host) Undo(ctx context.Context, mta string, run bool, out io.Writer) error {
+// Undo takes the last Apply for an MTA back. instance is Plan.Instance of that Apply. Undo changes
+// nothing if a file no longer has the lines that Apply wrote.
+func (h Host) Undo(ctx context.Context, mta, instance string, run bool, out io.Writer) error {
 	found, err := h.records(mta)
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
-		return fmt.Errorf("setup: %s has no record of a change for %s, so there is nothing to undo", h.State, mta)
+	others := ""
+	for _, dir := range slices.Backward(found) {
+		r, err := readRecord(dir, mta)
+		if err != nil {
+			return err
+		}
+		if r.Instance == instance {
+			return h.revert(ctx, r, run, out)
+		}
+		others = "; it has one for another instance: sekimori setup postfix --undo"
+		if r.Instance != "" {
+			others += " --config-dir " + r.Instance
+		}
 	}
-	dir := found[len(found)-1]
+	return fmt.Errorf("setup: %s has no record of a change for %s, so there is nothing to undo%s", h.State, mta, others)
+}
+
+// readRecord reads the record in a directory.
+func readRecord(dir, mta string) (record, error) {
 	text, err := os.ReadFile(filepath.Join(dir, recordName))
 	if err != nil {
-		return fmt.Errorf("setup: %w", err)
+		return record{}, fmt.Errorf("setup: %w", err)
 	}
-	r := record{dir: dir}
+	r := record{}
 	if err := json.Unmarshal(text, &r); err != nil {
-		return fmt.Errorf("setup: %s: %w", filepath.Join(dir, recordName), err)
+		return record{}, fmt.Errorf("setup: %s: %w", filepath.Join(dir, recordName), err)
 	}
-	if r.dir = dir; r.MTA != mta {
-		return fmt.Errorf("setup: %s is not about %s", dir, mta)
+	if r.MTA != mta {
+		return record{}, fmt.Errorf("setup: %s is not about %s", dir, mta)
 	}
-	return h.revert(ctx, r, run, out)
+	r.dir = dir
+	return r, nil
 }
 
 // back says how a file is put back: it gets the text, or is removed if "gone" is true.
@@ -222,7 +238,11 @@ func (h Host) revert(ctx context.Context, r record, run bool, out io.Writer) err
 			fmt.Fprintf(out, "put back %s\n", f.path)
 		}
 		for _, argv := range r.Stages[i].Runs {
-			if !run || len(files) == 0 {
+			if len(files) == 0 {
+				continue
+			}
+			if !run || r.Stages[i].ByHand {
+				fmt.Fprintf(out, "run now: %s\n", strings.Join(argv, " "))
 				continue
 			}
 			if err := h.run(ctx, argv); err != nil {
@@ -264,8 +284,8 @@ func (s stages) back(dir string) ([]back, error) {
 			}
 			text, ok := k.Hunk.undo(string(now))
 			if !ok {
-				return nil, fmt.Errorf("setup: %s was changed since, and nothing was undone; the file as it was before is %s",
-					k.Path, filepath.Join(dir, k.Copy))
+				return nil, fmt.Errorf("setup: %s was changed since, and nothing was undone; if that was another \"sekimori setup --apply\", "+
+					"undo that one first; the file as it was before is %s", k.Path, filepath.Join(dir, k.Copy))
 			}
 			b.text = []byte(text)
 		}

@@ -32,6 +32,41 @@ var results = []*regexp.Regexp{
 	regexp.MustCompile(`(?m)(^ {2,4}(?:iprev )?)(pass|fail|softfail|temperror|permerror|policy)(?:\b)`),
 }
 
+// lines are other texts that a reader should see at once. The first group is the place, and the second
+// one gets the colour, unless it is the word in "but".
+var lines = []struct {
+	text        *regexp.Regexp
+	colour, but string
+}{
+	// doctor: a finding, what to do, and the last line.
+	{regexp.MustCompile(`(?m)^()((?:dns|mta|daemon) [a-z_]+)\b`), red, ""},
+	{regexp.MustCompile(`(?m)^(  )(fix)\b`), bold, ""},
+	{regexp.MustCompile(`(?m)^()(not looked at)\b`), yellow, ""},
+	{regexp.MustCompile(`(?m)^()(\d+ finding\(s\))`), red, ""},
+	{regexp.MustCompile(`(?m)^()(nothing is wrong)\b`), green, ""},
+	// status
+	{regexp.MustCompile(`(?m)^(configuration  .*; )(THE NEWEST FILE WAS REFUSED)`), red, ""},
+	{regexp.MustCompile(`(?m)^(set-up         )(.*)`), red, "no problem"},
+	{regexp.MustCompile(`(?m)^(MTAs lack      )(.*)`), yellow, "none"},
+	{regexp.MustCompile(`(?m)^(DNS servers    .*?)(\S+ silent)\b`), red, ""},
+	{regexp.MustCompile(`(?m)^(trouble        )(.*)`), yellow, "none"},
+	// probe
+	{regexp.MustCompile(`(?m)^(   )(WRONG)\b`), red, ""},
+	{regexp.MustCompile(`(?m)^(   => )(NOT as the configuration means)`), red, ""},
+	{regexp.MustCompile(`(?m)^(   => )(as the configuration means)`), green, ""},
+	// replay
+	{regexp.MustCompile(`(?m)^()(DNS FAILED for .*)`), yellow, ""},
+	{regexp.MustCompile(`(?m)^()(\d+ messages could not be judged)`), yellow, ""},
+	{regexp.MustCompile(`(?m)^(  .* -> )(reject)\b`), red, ""},
+	{regexp.MustCompile(`(?m)^(  .* -> )(quarantine|tempfail|tag)\b`), yellow, ""},
+	{regexp.MustCompile(`(?m)^(  .* -> )(accept)\b`), green, ""},
+	// setup: the lines that it changes, and what it says about them
+	{regexp.MustCompile(`(?m)^(  )(\+ .*)`), green, ""},
+	{regexp.MustCompile(`(?m)^(  )(- .*)`), red, ""},
+	{regexp.MustCompile(`(?m)^()(Problem): `), red, ""},
+	{regexp.MustCompile(`(?m)^()(Note): `), yellow, ""},
+}
+
 // title is a line that heads a part of the output.
 var title = regexp.MustCompile(`(?m)^[A-Z][A-Za-z ,]*$`)
 
@@ -70,6 +105,16 @@ func paint(p []byte) []byte {
 				return match
 			}
 			return []byte(string(part[1]) + "\x1b[" + colour + "m" + string(part[2]) + "\x1b[0m")
+		})
+	}
+	for _, l := range lines {
+		p = l.text.ReplaceAllFunc(p, func(match []byte) []byte {
+			at := l.text.FindSubmatchIndex(match)
+			text := string(match[at[4]:at[5]])
+			if text == l.but {
+				return match
+			}
+			return []byte(string(match[:at[4]]) + "\x1b[" + l.colour + "m" + text + "\x1b[0m" + string(match[at[5]:]))
 		})
 	}
 	return title.ReplaceAll(p, []byte("\x1b["+bold+"m$0\x1b[0m"))

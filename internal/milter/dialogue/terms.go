@@ -71,12 +71,12 @@ func (t Terms) LeadingSpace() bool { return t.Protocol&gomilter.OptHeaderLeading
 // in the configuration of the MTA. They must name {client_addr} and similar macros, because Postfix
 // does not send these by default. The lists for the end of the header and later stages name only
 // the queue id, because Postfix repeats the macros before every header field and every part of the
-// body.
+// body. wire.Sign is not for the MTA: it tells our own programs that this milter is sekimori.
 func Macros() map[gomilter.Stage][]string {
 	return map[gomilter.Stage][]string{
 		gomilter.StageConnect: {
 			"j", "_", "{daemon_name}", "{daemon_addr}", "{client_addr}", "{client_name}",
-			"{client_port}", "{client_ptr}", "{client_resolve}", "v", "{if_addr}",
+			"{client_port}", "{client_ptr}", "{client_resolve}", "v", "{if_addr}", wire.Sign,
 		},
 		gomilter.StageHelo: {"{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}"},
 		gomilter.StageMailFrom: {

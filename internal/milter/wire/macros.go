@@ -14,6 +14,10 @@ const (
 	keptMacros = 512
 )
 
+// Sign is a macro for which the daemon asks although no MTA has it. Programs of this project tell the
+// daemon from other milters by it. An MTA sends nothing for a macro that it does not have.
+const Sign = "{sekimori}"
+
 // Macros keeps the macros that the MTA sent for each stage. Macros that come after the event of
 // their stage replace the earlier macros of that stage. Without that, {rcpt_addr} of one recipient
 // could be taken for {rcpt_addr} of the next recipient.
