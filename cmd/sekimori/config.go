@@ -8,8 +8,8 @@ func newConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Check, show or change the configuration",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  cobra.ArbitraryArgs, // group looks at them
+		RunE:  group,
 	}
 	cmd.AddCommand(newConfigCheck(), newConfigPrint(), newConfigExample(), newConfigSchema(), newConfigSetMode())
 	return cmd

@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"sekimori/internal/doctor"
+	"sekimori/internal/milter/wire"
 	"sekimori/internal/status"
+	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -29,6 +31,7 @@ func TestDoctor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer milter.Close()
+	go mta.Answer(milter, wire.Sign)
 	listen := milter.Addr().String()
 	_, port, _ := net.SplitHostPort(listen)
 	const zone = "gmail.com MX 5 a.example\ngmail.com TXT \"v=spf1 -all\"\n"
@@ -54,7 +57,7 @@ func TestDoctor(t *testing.T) {
 			"not looked at  what the daemon has seen: no daemon answers", ""},
 		{"no such directory", []string{"--postfix-config-dir", filepath.Join(dir, "none")}, exitUsage, "", "no such file"},
 		{"no such file", []string{"--sendmail-cf", filepath.Join(dir, "none")}, exitUsage, "", "no such file"},
-		{"both MTAs", []string{"--sendmail-cf", healthy, "--postfix-config-dir", dir}, exitUsage, "", "none of the others can be"},
+		{"both MTAs", []string{"--sendmail-cf", healthy, "--postfix-config-dir", dir}, exitUsage, "", "cannot be given together"},
 		{"no such configuration", []string{"--config", filepath.Join(dir, "none")}, exitUsage, "", "no such file"},
 		{"an argument", []string{"postfix"}, exitUsage, "", "doctor takes no arguments"},
 	} {

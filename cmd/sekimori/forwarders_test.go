@@ -30,7 +30,7 @@ func TestForwarders(t *testing.T) {
 		{"no failures", []string{path, "--min", "0"}, 2, "", "at least 1"},
 		{"two sources", []string{path, "--admin", "http://127.0.0.1:1"}, 2, "", "give one of them"},
 		{"no daemon", []string{"--admin", "http://127.0.0.1:1"}, 1, "", "no daemon answers"},
-		{"no URL", []string{"--admin", "here"}, 2, "", "write a URL"},
+		{"no URL", []string{"--admin", "here"}, 2, "", "write HOST:PORT"},
 	} {
 		code, stdout, stderr := command(t, append([]string{"forwarders"}, tt.args...)...)
 		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) || (tt.stderr == "") != (stderr == "") {

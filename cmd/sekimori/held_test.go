@@ -16,8 +16,8 @@ func TestHeldUsage(t *testing.T) {
 	}{
 		{[]string{"--release", "-d"}, "not a queue id"},
 		{[]string{"--drop", "ALL"}, "not a queue id"},
-		{[]string{"--drop", "4dQZ7x2wJ1z9sP", "--release", "4dQZ7x2wJ1z9sP"}, "none of the others"},
-		{[]string{"--metrics", prom, "--json"}, "none of the others"},
+		{[]string{"--drop", "4dQZ7x2wJ1z9sP", "--release", "4dQZ7x2wJ1z9sP"}, "cannot be given together"},
+		{[]string{"--metrics", prom, "--json"}, "cannot be given together"},
 		{[]string{"--force"}, "--force is for"},
 		{[]string{"--mta", "exim"}, "write postfix or sendmail"},
 		{[]string{"4dQZ7x2wJ1z9sP"}, "no arguments"},

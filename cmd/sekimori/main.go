@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var failed failure
 	if !errors.As(err, &failed) || failed.message != "" {
-		complain(stderr, err)
+		complain(stderr, advise(cmd, err))
 	}
 	var bad *config.Error
 	switch {
@@ -109,12 +109,15 @@ func newRoot() *cobra.Command {
 		Use:           "sekimori",
 		Version:       versionText(),
 		Short:         "Verifies SPF, DKIM and DMARC of inbound mail, as a milter for Postfix and Sendmail",
+		RunE:          group,
+		Args:          cobra.ArbitraryArgs, // group looks at them
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		CompletionOptions: cobra.CompletionOptions{
 			HiddenDefaultCmd: true,
 		},
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newReport(), newDemo(), newSetup(),
 		newProbe(), newDoctor(), newCheck(), newSurvey(), newVersion())

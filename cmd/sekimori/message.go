@@ -12,12 +12,12 @@ import (
 // the log. Commands remove these names from what they print for a person.
 var (
 	// outermost matches package names at the beginning of a line of an error message.
-	outermost = regexp.MustCompile(`(?m)^(?:(?:admin|aggregate|app|config|consent|demo|destination|dispatch|dmarc|dns|domaincheck|explain|forwarders|holdqueue|mailaddr|milter|postgres|` +
+	outermost = regexp.MustCompile(`(?m)^(?:(?:admin|aggregate|app|client|config|consent|demo|destination|dispatch|dmarc|dns|domaincheck|explain|forwarders|holdqueue|mailaddr|milter|mtaconf|postgres|` +
 		`policy|probe|received|recent|replay|report|reporting|resolver|setup|sign|smtp|spf|sqlite|status|store|submit|survey|taglist|telemetry|trait|zone): )+`)
 	// inner matches package names within an error message, after a colon or a semicolon. It leaves
 	// out names that are also keys of the configuration (such as "dmarc"), because after a colon or
 	// semicolon such a name may mean the key.
-	inner = regexp.MustCompile(`([:;] )(?:(?:aggregate|app|config|consent|demo|destination|dispatch|domaincheck|explain|forwarders|holdqueue|mailaddr|milter|postgres|` +
+	inner = regexp.MustCompile(`([:;] )(?:(?:aggregate|app|client|config|consent|demo|destination|dispatch|domaincheck|explain|forwarders|holdqueue|mailaddr|milter|mtaconf|postgres|` +
 		`probe|received|recent|replay|reporting|resolver|setup|sign|smtp|sqlite|submit|survey|taglist|telemetry|zone): )+`)
 )
 
@@ -26,9 +26,9 @@ func plain(text string) string {
 	return inner.ReplaceAllString(outermost.ReplaceAllString(text, ""), "$1")
 }
 
-// complain prints an error to out.
-func complain(out io.Writer, err error) {
-	telemetry.Say(out, slog.LevelError, "sekimori: "+plain(err.Error()))
+// complain prints the text of an error to out.
+func complain(out io.Writer, text string) {
+	telemetry.Say(out, slog.LevelError, "sekimori: "+plain(text))
 }
 
 // warn prints a warning to out.

@@ -143,7 +143,7 @@ func (f *probeFlags) options(named bool) (o probe.Options, err error) {
 	for _, d := range f.domains {
 		name, err := dns.ParseHostname(d)
 		if err != nil {
-			return o, fmt.Errorf("--domain: %w", err)
+			return o, fmt.Errorf("--domain: %s; write a domain such as example.jp", strings.TrimPrefix(err.Error(), "dns: "))
 		}
 		o.Domains = append(o.Domains, name)
 	}

@@ -25,7 +25,7 @@ func TestProbeCodes(t *testing.T) {
 		{"--quick --json --socket inet:" + silent.Addr().String(), exitFailed, `"fate": "no_answer"`, ""},
 		{"--quick --json --socket unix:/nonexistent.sock", exitUsage, `"ok": false`, "does the daemon run?"},
 		{"--self", exitDone, "5 of 5 messages came back as the configuration means", ""},
-		{"--quick --self", exitUsage, "", "none of the others can be"},
+		{"--quick --self", exitUsage, "", "cannot be given together"},
 		{"--smtp mx.example", exitUsage, "", "--smtp needs --rcpt"},
 		{"--client nobody", exitUsage, "", "is not an IP address"},
 		{"--domain a..b", exitUsage, "", "--domain"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,8 +27,8 @@ they become the owner of an SQLite file before they open it.
 
 reports.md in /usr/share/doc/sekimori says how to switch reports on, and what to do
 at each word.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.ArbitraryArgs, // group looks at them
+		RunE: group,
 	}
 	cmd.AddCommand(newReportList(), newReportShow(), newReportSend(), newReportSuppress(), newReportCheck())
 	return cmd
@@ -89,7 +90,7 @@ func (f *storeFlags) open(ctx context.Context) (cfg *config.Config, o *reporting
 // another.
 func used(err error) error {
 	if errors.Is(err, reporting.ErrUse) {
-		return err
+		return errors.New(strings.TrimPrefix(err.Error(), reporting.ErrUse.Error()+": "))
 	}
 	return failed(err)
 }

@@ -16,8 +16,8 @@ func newReportSuppress() *cobra.Command {
 		Long: `A destination whose reports come back is suppressed by itself: at once for 30 days
 if the mailbox does not exist, and from the second window on for 7 days, doubling to
 90, for other failures. An operator can add a suppression, and lift any.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.ArbitraryArgs, // group looks at them
+		RunE: group,
 	}
 	cmd.AddCommand(newSuppressList(), newSuppressAdd(), newSuppressRemove())
 	return cmd

@@ -81,7 +81,7 @@ func TestReport(t *testing.T) {
 		{"show shop.example --json", 0, []string{`"word": "unverified"`}, ""},
 		{"show shop.example --xml", 0, []string{`<feedback xmlns="urn:ietf:params:xml:ns:dmarc-2.0">`, "<org_name>Example ISP</org_name>", "<source_ip>192.0.0.1</source_ip>"}, ""},
 		{"show shop.example --eml", 0, []string{"To: <rua@shop.example>", "Report-ID:", ".xml.gz"}, ""},
-		{"show shop.example --eml --xml", 2, nil, "if any flags in the group"},
+		{"show shop.example --eml --xml", 2, nil, "cannot be given together"},
 		{"show none.example", 1, nil, "there is no report about none.example"},
 		{"show", 2, nil, "report show takes a domain or a Report-ID"},
 		{"send --dry-run", 0, []string{"it would go to rua@shop.example"}, ""},
@@ -100,7 +100,7 @@ func TestReport(t *testing.T) {
 		{"check --ip 192.0.2.25", 1, []string{"SPF passes for 192.0.2.25", "FAULT    server   the mail server 127.0.0.1:1 does not answer", "would pass DMARC."}, ""},
 		{"check --ip 192.0.2.26 --json", 1, []string{`"aligned": false`}, ""},
 		{"check --ip x", 2, nil, `--ip: "x" is not an IP address`},
-		{"list --config " + empty, 2, nil, "there is no store: store.url is empty"},
+		{"list --config " + empty, 2, nil, "store.url is empty"},
 		{"check --config " + empty, 2, nil, "report.domain is not set"},
 		{"list --config /nonexistent", 2, nil, "/nonexistent"},
 	} {

@@ -22,8 +22,8 @@ func newSetup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "setup",
 		Short: "Show or write the lines that the MTA of this host needs",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  cobra.ArbitraryArgs, // group looks at them
+		RunE:  group,
 	}
 	cmd.AddCommand(newSetupPostfix(), newSetupSendmail())
 	return cmd

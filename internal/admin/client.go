@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -40,7 +41,7 @@ func NewClient(base string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		// The error of url.Parse is not shown, because it contains the password.
-		return nil, errors.New("admin: not an address; write a URL such as http://127.0.0.1:8892")
+		return nil, errors.New("admin: not an admin address; write HOST:PORT, such as 127.0.0.1:8892, or a URL")
 	}
 	return &Client{base: u}, nil
 }
@@ -70,7 +71,10 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, to any)
 		if errors.As(err, &failed) {
 			err = failed.Err // the text of url.Error contains the URL, and so the password
 		}
-		return fmt.Errorf("%w at %s: %w", ErrNoServer, u.Redacted(), err)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			err = errors.New("no program listens there; does the daemon run (systemctl status sekimori)? --admin HOST:PORT names another address")
+		}
+		return fmt.Errorf("%w at %s: %w", ErrNoServer, c.base.Redacted(), err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -52,9 +52,16 @@ func run(t *testing.T, argv ...string) string {
 	return string(out)
 }
 
+// distEnv is the environment variable for a directory with packages that "make dist" made earlier, so
+// that a developer does not wait for them at each run.
+const distEnv = "SEKIMORI_DIST"
+
 // build builds the amd64 packages and returns the directory with the files.
 func build(t *testing.T, version string) string {
 	t.Helper()
+	if dir := os.Getenv(distEnv); dir != "" {
+		return dir
+	}
 	dir := filepath.Join(t.TempDir(), "dist")
 	run(t, "make", "dist", "ARCHES=amd64", "DIST="+dir, "PACKAGE_VERSION="+version)
 	return dir

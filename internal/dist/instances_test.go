@@ -9,7 +9,6 @@ import (
 // secondInstance makes an instance of Postfix beside the first, with its own address and queue.
 // Its smtpd is chrooted, as that of Debian's first instance is.
 const secondInstance = `
-ip address add %[1]s/32 dev lo
 postconf -e 'inet_interfaces = %[2]s, 127.0.0.1'
 postmulti -e init
 postmulti -I postfix-in -e create
@@ -18,6 +17,7 @@ postconf -c /etc/postfix-in -e 'inet_interfaces = %[1]s' myhostname=in.reader.ex
   'mynetworks = 127.0.0.0/8 10.8.0.0/16' maillog_file=/var/log/postfix-in.log
 postmulti -i postfix-in -e enable
 systemctl restart postfix
+postmulti -i postfix-in -p start
 `
 
 // followInstances sets up two instances of Postfix, which ask the same daemon through two sockets,
@@ -26,6 +26,7 @@ func followInstances(t *testing.T, debian, files string) {
 	m := machineFor(t, debian, prepareMX, []string{"ro", files, "/mnt/dist"})
 	second := strings.TrimSuffix(m.host, ".2") + ".66"
 	run(t, "ip", "route", "add", second, "via", m.host)
+	run(t, "nsenter", "-t", fmt.Sprint(m.pid), "-n", "ip", "address", "add", second+"/32", "dev", "lo")
 	m.do(t, fmt.Sprintf(secondInstance, second, m.host))
 	m.do(t, "dpkg -i /mnt/dist/sekimori_*.deb")
 	t.Log(m.do(t, "sekimori setup postfix --apply"))

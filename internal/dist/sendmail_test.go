@@ -17,7 +17,8 @@ echo 'nameserver %[2]s' >/etc/resolv.conf
 useradd --create-home reader
 sed -i 's/, Addr=127.0.0.1//' /etc/mail/sendmail.mc
 echo reader.example >>/etc/mail/local-host-names
-`
+# A host that runs tests may be busy.
+` + "sed -i \"/^MAILER_DEFINITIONS/i define(\\`confREFUSE_LA', \\`1000')dnl\" /etc/mail/sendmail.mc\n"
 
 // TestRoadSendmail follows README from a Debian with Sendmail to the first label, takes the change
 // back, and removes the package.

@@ -1,6 +1,7 @@
 package mtaconf
 
 import (
+	"errors"
 	"os/exec"
 	"syscall"
 	"time"
@@ -11,4 +12,10 @@ func inGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 100 * time.Millisecond // a child that left the group may still hold the pipes
+}
+
+// alive reports whether there is a process with this id.
+func alive(pid int) bool {
+	err := syscall.Kill(pid, 0)
+	return err == nil || errors.Is(err, syscall.EPERM)
 }

@@ -315,3 +315,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestRuns checks that only the process id of a master counts as a running Postfix.
+func TestRuns(t *testing.T) {
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, pid string
+		want      bool
+	}{
+		{"no file", "", false},
+		{"no number", "x\n", false},
+		{"a process that has ended", fmt.Sprintf("%10d\n", gone.Process.Pid), false},
+		{"another program", fmt.Sprint(os.Getpid()), false},
+	} {
+		queue := t.TempDir()
+		if err := os.Mkdir(filepath.Join(queue, "pid"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if tt.pid != "" {
+			if err := os.WriteFile(filepath.Join(queue, "pid", "master.pid"), []byte(tt.pid), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := Runs(queue); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}

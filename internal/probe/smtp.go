@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"sekimori/internal/authres"
@@ -40,6 +41,9 @@ func OverSMTP(ctx context.Context, o Options, server string) (*Report, error) {
 	defer cancel()
 	s, err := dialSMTP(ctx, server)
 	if err != nil {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			err = errors.New("no program listens there; does the MTA run, and is it reached at this address?")
+		}
 		return nil, fmt.Errorf("probe: %s: %w", server, err)
 	}
 	defer s.close()

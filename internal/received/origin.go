@@ -188,7 +188,7 @@ func (o Origin) namesTrusted(value string) bool {
 // index of that field. It returns an error if there was no such field (at is -1).
 func lastTrusted(at int, border Field) (int, Field, error) {
 	if at < 0 {
-		return 0, border, errors.New("the topmost received field is not by a trusted host")
+		return 0, border, errors.New("the topmost received field is not by a trusted host; name the host that it has after \"by\"")
 	}
 	return at, border, nil
 }

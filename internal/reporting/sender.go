@@ -16,7 +16,7 @@ import (
 // OpenStore opens the configured store beside the daemon.
 func OpenStore(ctx context.Context, cfg *config.Config) (report.Store, error) {
 	if !cfg.Store.On() {
-		return nil, fmt.Errorf("%w: there is no store: store.url is empty in the configuration, so nothing is counted", ErrUse)
+		return nil, fmt.Errorf("%w: store.url is empty in the configuration, so nothing is counted; name a store there first (\"Switching it on\" in reports.md)", ErrUse)
 	}
 	return app.OpenStoreBeside(ctx, cfg.Store)
 }

@@ -137,7 +137,7 @@ func (h Host) ReadPostfix(ctx context.Context, dir string) (Postfix, error) {
 	if p.Group, err = groupOf(conf.Params["mail_owner"]); err != nil {
 		return p, err
 	}
-	p.Running = mtaconf.Runs(ctx, dir)
+	p.Running = mtaconf.Runs(conf.Params["queue_directory"])
 	p.Silent = silent(ctx, conf.Params["smtpd_milters"])
 	return p, nil
 }

@@ -13,15 +13,7 @@ func (d *decoder) hint(path, key string, here []string) string {
 	if to := d.renamed[at]; to != "" {
 		return "write " + to + " instead"
 	}
-	best, least := "", 3 // only keys that differ by at most two letters are similar
-	for _, k := range here {
-		if len(key) > len(k)+2 {
-			continue // cannot be similar; distance would be slow for a very long key
-		}
-		if d := distance(key, k); d < least && d < len(k)/2 {
-			best, least = k, d
-		}
-	}
+	best, least := nearest(key, here)
 	var others []string
 	for _, p := range Paths(d.top) {
 		if p == key || strings.HasSuffix(p, "."+key) {
@@ -35,6 +27,27 @@ func (d *decoder) hint(path, key string, here []string) string {
 		return "perhaps " + best
 	}
 	return ""
+}
+
+// Nearest returns that one of the words which a word that is none of them was most likely meant to be,
+// or "".
+func Nearest(word string, words []string) string {
+	best, _ := nearest(word, words)
+	return best
+}
+
+// nearest returns the most similar of the words and its distance.
+func nearest(word string, words []string) (best string, least int) {
+	least = 3 // only words that differ by at most two letters are similar
+	for _, w := range words {
+		if len(word) > len(w)+2 {
+			continue // cannot be similar; distance would be slow for a very long word
+		}
+		if d := distance(word, w); d < least && (d < len(w)/2 || d == 1 && len(w) > 2) {
+			best, least = w, d
+		}
+	}
+	return best, least
 }
 
 // distance returns how many edits turn a into b. An edit adds, removes or

@@ -208,7 +208,7 @@ func parse(data []byte) (body ast.Node, at *token.Token, err error) {
 	if err != nil {
 		var ye yaml.Error
 		if errors.As(err, &ye) {
-			return nil, ye.GetToken(), errors.New(ye.GetMessage())
+			return nil, ye.GetToken(), errors.New(cure(ye.GetMessage()))
 		}
 		return nil, nil, err
 	}
@@ -225,6 +225,17 @@ func parse(data []byte) (body ast.Node, at *token.Token, err error) {
 		body = doc.Body
 	}
 	return body, nil, nil
+}
+
+// cure adds to a message of the YAML parser what to do, where that is not plain.
+func cure(message string) string {
+	switch {
+	case strings.Contains(message, "tab character"), strings.Contains(message, "'\t'"):
+		return message + "; indent with spaces, because YAML does not allow tabs there"
+	case strings.Contains(message, "already defined"):
+		return message + "; remove one of the two"
+	}
+	return message
 }
 
 // check returns an error for a file that must not be given to the parser.

@@ -145,7 +145,7 @@ func hint(err error) error {
 	}
 	switch errno {
 	case syscall.EADDRINUSE:
-		return fmt.Errorf("%w; is another sekimori running?", errno)
+		return fmt.Errorf("%w; is another sekimori running? \"ss -ltnpx\" shows which program has it", errno)
 	case syscall.EACCES, syscall.EPERM:
 		return fmt.Errorf("%w; may this user listen there?", errno)
 	case syscall.EADDRNOTAVAIL:

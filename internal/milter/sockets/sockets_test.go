@@ -52,7 +52,7 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct{ address, want string }{
-		{"inet:" + taken.Addr().String(), "address already in use; is another sekimori running?"},
+		{"inet:" + taken.Addr().String(), "address already in use; is another sekimori running? \"ss -ltnpx\" shows which program has it"},
 		{"inet:192.0.2.1:8891", "cannot assign requested address; is the address one of this host's?"},
 		{"unix:" + file, "the path exists and is not a socket; remove it or choose another"},
 		{"unix:" + filepath.Join(dir, "none", "sock"), "no such file or directory; does the directory exist?"},
