@@ -1,6 +1,7 @@
 package mark
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -16,7 +17,7 @@ import (
 // point returns the extension issuingDistributionPoint with fields.
 func point(tb testing.TB, fields ...[]byte) []pkix.Extension {
 	tb.Helper()
-	return []pkix.Extension{{Id: oidIssuingDistributionPoint, Critical: true, Value: markca.Sequence(tb, fields...)}}
+	return []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: true, Value: markca.Sequence(tb, fields...)}}
 }
 
 func field(tb testing.TB, tag int, content ...byte) []byte {
@@ -214,6 +215,9 @@ func TestParseCRL(t *testing.T) {
 		{"attribute certificates", &markca.List{Extensions: point(t, field(t, 5, 0xff))}, "some certificates or reasons"},
 		{"unknown field", &markca.List{Extensions: point(t, field(t, 6, 0))}, "some certificates or reasons"},
 		{"relative name", &markca.List{Extensions: point(t, markca.Value(t, asn1.ClassContextSpecific, 0, true, field(t, 1)))}, "some certificates or reasons"},
+		{"no name", &markca.List{Extensions: point(t, markca.Value(t, asn1.ClassContextSpecific, 0, true, nil))}, "some certificates or reasons"},
+		{"names that cannot be read", &markca.List{Extensions: point(t, markca.Value(t, asn1.ClassContextSpecific, 0, true, []byte{0xa0, 2, 0x86, 9}))}, "some certificates or reasons"},
+		{"two names", &markca.List{Extensions: point(t, markca.Value(t, asn1.ClassContextSpecific, 0, true, bytes.Repeat(at(t, markca.IssuerCRL)[2:], 2)))}, "some certificates or reasons"},
 		{"no sequence", &markca.List{Extensions: []pkix.Extension{{Id: oidIssuingDistributionPoint, Value: []byte{5, 0}}}}, "some certificates or reasons"},
 		{"as many places", &markca.List{Extensions: point(t, at(t, names[:maxIDPNames]...))}, ""},
 		{"too many places", &markca.List{Extensions: point(t, at(t, names...))}, "some certificates or reasons"},
@@ -231,12 +235,27 @@ func TestParseCRL(t *testing.T) {
 	good := ca.CRL(t, markca.List{Revoked: []*big.Int{big.NewInt(5)}})
 	for name, der := range map[string][]byte{
 		"empty": nil, "text": []byte("<html>"), "cut": good[:len(good)-1], "behind": append(good[:len(good):len(good)], 0),
-		"a certificate": ca.Root.Raw, "large": make([]byte, MaxCRL+1), "an empty sequence": {0x30, 0}, "a sequence of one": {0x30, 2, 0x30, 0},
+		"a certificate": ca.Root.Raw, "an empty sequence": {0x30, 0}, "a sequence of one": {0x30, 2, 0x30, 0},
 		"entries that cannot be read": {0x30, 12, 0x30, 10, 0x30, 0, 0x30, 0, 0x30, 4, 0x30, 0, 0x30, 9},
 	} {
 		if _, err := ParseCRL(der); err == nil || !strings.HasPrefix(err.Error(), "mark: ") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := ParseCRL(make([]byte, MaxCRL+1)); err == nil || !strings.Contains(err.Error(), "has 10485761 octets") {
+		t.Errorf("a large one: %v", err)
+	}
+	for _, der := range [][]byte{nil, {0x30, 9}, {0x30, 0}, {0x30, 2, 0x30, 9}, {0x30, 4, 0x30, 2, 2, 9}, {0x30, 10, 0x30, 8, 0x30, 0, 0x30, 0, 0x30, 2, 0x30, 9}, {0x30, 0, 0}} {
+		if bounded(der) == nil {
+			t.Errorf("%x counts as bounded", der)
+		}
+	}
+	endless := CRL{list: &x509.RevocationList{}}
+	signed := parsed(t, ca.CRL(t, markca.List{}))
+	*endless.list = *signed.list
+	endless.list.NextUpdate = time.Time{}
+	if err := endless.serves(ca.Certificate(t, domain), ca.Issuer, now); err == nil || !strings.Contains(err.Error(), "does not say when") {
+		t.Errorf("a list without an end: %v", err)
 	}
 	entry := x509.RevocationListEntry{SerialNumber: big.NewInt(5), RevocationTime: now, ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 29}, Critical: true, Value: []byte{0x30, 0}}}}
 	if _, err := ParseCRL(ca.CRL(t, markca.List{Entries: []x509.RevocationListEntry{entry}})); err == nil || !strings.Contains(err.Error(), "entry with a critical") {

@@ -131,7 +131,7 @@ func (r *Rules) Judge(e Evidence, now time.Time) Judgement {
 		j.revocation(chain, e.CRLs, now)
 	}
 	j.picture(leaf)
-	if j.Until.IsZero() || !j.Certificate.Ends.IsZero() && j.Certificate.Ends.Before(j.Until) {
+	if j.Until.IsZero() || j.Certificate.Ends.Before(j.Until) {
 		j.Until = j.Certificate.Ends
 	}
 	return j.decided()

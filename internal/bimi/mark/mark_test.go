@@ -212,6 +212,19 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestPilotIsTold checks that a person sees that a pilot certificate was accepted.
+func TestPilotIsTold(t *testing.T) {
+	ca := markca.New(t, now)
+	for pilot, want := range map[bool]string{true: "a pilot certificate, which is accepted here", false: "not a pilot certificate"} {
+		rules := rulesOf(t, ca)
+		rules.Pilot = true
+		j := rules.Judge(evidence(t, ca, ca.Issue(t, domain, func(l *markca.Leaf) { l.Pilot = pilot })), now)
+		if detail(j, "pilot") != want || j.Certificate.Pilot != pilot {
+			t.Errorf("%v: %q", pilot, detail(j, "pilot"))
+		}
+	}
+}
+
 // BenchmarkJudge judges one certificate with its picture and lists, which happens once a day and domain.
 func BenchmarkJudge(b *testing.B) {
 	ca := markca.New(b, now)
