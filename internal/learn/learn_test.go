@@ -62,7 +62,10 @@ func (m *memory) Sums(context.Context, ledger.Filter, ledger.Order, int) iter.Se
 
 func (m *memory) Rows(_ context.Context, f ledger.Filter) iter.Seq2[ledger.Row, error] {
 	return func(yield func(ledger.Row, error) bool) {
-		for _, r := range m.rows[f.Domain] {
+		m.mu.Lock()
+		rows := m.rows[f.Domain]
+		m.mu.Unlock()
+		for _, r := range rows {
 			if !yield(r, nil) {
 				return
 			}
@@ -297,7 +300,9 @@ func TestSearch(t *testing.T) {
 		if !b.Last.Equal(b.First.Add(3 * keepTime)) {
 			t.Errorf("first %v, last %v", b.First, b.Last)
 		}
+		m.mu.Lock()
 		m.rows["shop.example"] = broken("shop.example", time.Now(), 100)
+		m.mu.Unlock()
 		time.Sleep(keepTime)
 		synctest.Wait()
 		if k.Broken(ledger.SPFBroken) != 0 || !strings.Contains(log.String(), "authenticates again") || m.breakages["shop.examplespf_broken"].Ended.IsZero() {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -107,35 +108,48 @@ func (l ledgerOf) trim(ctx context.Context, maxDomains int64) error {
 	if maxDomains <= 0 {
 		return nil
 	}
-	for {
-		more := false
-		if err := l.s.do(ctx, "drop the least frequent domains", func(ctx context.Context, tx pgx.Tx) error {
-			more = false
-			var k dayGroup
-			var day int32
-			var over int64
-			// One daemon trims at a time. A batch writes this row only when its other rows are written, so
-			// whoever has it must not wait for a row of the ledger: those that are locked stay until later.
-			err := tx.QueryRow(ctx, `SELECT day, grp, domains - $1 FROM ledger_day WHERE domains > $1 ORDER BY day, grp LIMIT 1 FOR UPDATE SKIP LOCKED`, maxDomains).Scan(&day, &k.group, &over)
-			if err == pgx.ErrNoRows { //nolint:errorlint // Scan returns it as it is
-				return nil
-			} else if err != nil {
+	type full struct {
+		Day   int32
+		Group string
+	}
+	days, err := all(ctx, l.s, "look for days with too many domains", pgx.RowToStructByPos[full], "SELECT day, grp FROM ledger_day WHERE domains > $1 ORDER BY day, grp", maxDomains)
+	if err != nil {
+		return err
+	}
+	for _, k := range days {
+		for more := true; more; {
+			if more, err = l.trimDay(ctx, k.Day, k.Group, maxDomains); err != nil {
 				return err
 			}
-			k.day = ledger.Day(day)
-			var n, messages int64
-			p := ledgerPartition(k.day)
-			err = tx.QueryRow(ctx, `WITH least AS (SELECT domain, grp FROM `+p+` WHERE grp = $1 ORDER BY messages, domain DESC LIMIT $2 FOR UPDATE SKIP LOCKED),
-				gone AS (DELETE FROM `+p+` AS old USING least WHERE old.domain = least.domain AND old.grp = least.grp RETURNING messages)
-				SELECT count(*), coalesce(sum(messages), 0)::bigint FROM gone`, k.group, min(over, trimRows)).Scan(&n, &messages)
-			if err != nil {
-				return err
-			}
-			more = n == trimRows
-			_, err = tx.Exec(ctx, "UPDATE ledger_day SET domains = domains - $3, dropped = dropped + $4 WHERE day = $1 AND grp = $2", day, k.group, n, messages)
-			return err
-		}); err != nil || !more {
-			return err
 		}
 	}
+	return nil
+}
+
+// trimDay drops up to trimRows rows of a day. It reports whether there may be more to drop. One daemon does
+// it at a time. A batch takes the lock on this row of ledger_day after those on its rows of the ledger,
+// so whoever has it must not wait for a row there: those that are locked stay until later.
+func (l ledgerOf) trimDay(ctx context.Context, day int32, group string, maxDomains int64) (more bool, err error) {
+	p := ledgerPartition(ledger.Day(day))
+	err = l.s.do(ctx, "drop the least frequent domains", func(ctx context.Context, tx pgx.Tx) error {
+		more = false
+		var over int64
+		err := tx.QueryRow(ctx, "SELECT domains - $1 FROM ledger_day WHERE day = $2 AND grp = $3 AND domains > $1 FOR UPDATE SKIP LOCKED", maxDomains, day, group).Scan(&over)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		var n, messages int64
+		err = tx.QueryRow(ctx, `WITH least AS (SELECT domain, grp FROM `+p+` WHERE grp = $1 ORDER BY messages, domain DESC LIMIT $2 FOR UPDATE SKIP LOCKED),
+			gone AS (DELETE FROM `+p+` AS old USING least WHERE old.domain = least.domain AND old.grp = least.grp RETURNING messages)
+			SELECT count(*), coalesce(sum(messages), 0)::bigint FROM gone`, group, min(over, trimRows)).Scan(&n, &messages)
+		if err != nil {
+			return err
+		}
+		more = n == trimRows
+		_, err = tx.Exec(ctx, "UPDATE ledger_day SET domains = domains - $3, dropped = dropped + $4 WHERE day = $1 AND grp = $2", day, group, n, messages)
+		return err
+	})
+	return more, err
 }

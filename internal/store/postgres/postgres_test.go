@@ -35,3 +35,8 @@ func TestLedger(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{})
 	storetest.RunLedger(t, func(t testing.TB) storetest.LedgerStore { return open1(t, c.Database(t)) })
 }
+
+func BenchmarkLedger(b *testing.B) {
+	c := cluster.Start(b, cluster.Options{})
+	storetest.BenchmarkLedger(b, func(t testing.TB) storetest.LedgerStore { return open1(t, c.Database(t)) })
+}

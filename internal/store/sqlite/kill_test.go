@@ -65,6 +65,10 @@ func TestKill(t *testing.T) {
 		if n%40 != 0 || n < told*40 || n > (told+int64(round)+1)*40 {
 			t.Fatalf("round %d: %d messages, but %d batches of 40 were told", round, n, told)
 		}
+		// The ledger of a batch is stored with its rows, or not at all.
+		if rows, totals, authors := inLedger(t, d); rows != n/40 || totals != n/40 || authors != n/40 {
+			t.Fatalf("round %d: %d batches are stored, and the ledger counts %d, %d and %d messages", round, n/40, rows, totals, authors)
+		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}

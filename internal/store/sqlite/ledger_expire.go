@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"sekimori/internal/ledger"
@@ -107,7 +108,7 @@ func dropLeast(ctx context.Context, tx *sql.Tx, k dayGroup, limit int64) (n, mes
 
 // none drops the error for an empty answer.
 func none(err error) error {
-	if err == sql.ErrNoRows { //nolint:errorlint // QueryRow returns it as it is
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 	"sekimori/internal/store/storetest"
 )
@@ -24,7 +25,36 @@ func fill(t testing.TB, d *DB, id string, rows int) {
 }
 
 func batch(id string, rows int) report.Batch {
-	return storetest.Batch(id, storetest.Tally(storetest.Policy("shop.example"), storetest.Day(0), storetest.Rows(0, rows)))
+	b := storetest.Batch(id, storetest.Tally(storetest.Policy("shop.example"), storetest.Day(0), storetest.Rows(0, rows)))
+	b.Ledger = storetest.Delta("g", 0, ledger.DayOf(storetest.Noon()), storetest.Entry("shop.example", "shop.example", "192.0.2.1"))
+	return b
+}
+
+// inLedger returns how many messages the ledger counts in its rows, its totals, and its author domains.
+func inLedger(t testing.TB, d *DB) (rows, totals, authors int64) {
+	t.Helper()
+	day := ledger.DayOf(storetest.Noon())
+	f := ledger.Filter{From: day, To: day}
+	for r, err := range d.Ledger().Rows(t.Context(), f) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows += r.Messages
+	}
+	for x, err := range d.Ledger().Totals(t.Context(), f) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		totals += x.Messages
+	}
+	days, err := d.Ledger().Authors(t.Context(), "shop.example", day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range days {
+		authors += a.Pass
+	}
+	return rows, totals, authors
 }
 
 // messages returns how many messages the store counts, in its jobs and in its rows.

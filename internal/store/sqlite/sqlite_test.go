@@ -36,6 +36,10 @@ func TestLedger(t *testing.T) {
 	storetest.RunLedger(t, func(t testing.TB) storetest.LedgerStore { return open(t) })
 }
 
+func BenchmarkLedger(b *testing.B) {
+	storetest.BenchmarkLedger(b, func(t testing.TB) storetest.LedgerStore { return open(t) })
+}
+
 func BenchmarkStore(b *testing.B) {
 	storetest.Benchmark(b, func(t testing.TB) report.Store { return open(t) })
 }

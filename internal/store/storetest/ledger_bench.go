@@ -1,0 +1,86 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
+	"sekimori/internal/report"
+)
+
+// BenchmarkLedger measures the questions of readers on 10^6 days of domains. The figure is 5 s for each.
+func BenchmarkLedger(b *testing.B, open func(testing.TB) LedgerStore) {
+	const days, domains, each = 30, 33_334, 16_667
+	s := open(b)
+	began := time.Now()
+	for day := range ledger.Day(days) {
+		for part := range domains / each {
+			var d ledger.Delta
+			for n := part * each; n < (part+1)*each; n++ {
+				r := ledger.Row{Day: ledgerToday - day, Domain: dns.Name(fmt.Sprintf("d%06d.example", n)), Policy: "reject", First: 1, Last: 2, Example: "ABCD2345",
+					Counts: ledger.Counts{Messages: int64(n), Pass: int64(n / 2), Fail: int64(n % 7)}, Signers: []ledger.Signer{{Domain: dns.Name(fmt.Sprintf("d%06d.example", n)), Selector: "s1", Pass: 9}}}
+				r.Sources.AddNetwork(ledger.NetworkOf(Entry("a", "a", "192.0.2.1").Client))
+				d.Rows = append(d.Rows, r)
+				d.Authors = append(d.Authors, ledger.Author{Day: r.Day, Domain: r.Domain, Owner: r.Domain, Pass: 20, Signed: 20, Both: 20})
+			}
+			if err := s.Add(b.Context(), Noon(), report.Batch{ID: fmt.Sprint(day, part), Current: Day(0), Ledger: d}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Logf("added %.0f rows/s", 2*days*domains/time.Since(began).Seconds())
+	all := ledger.Filter{From: ledgerToday - days, To: ledgerToday}
+	b.Run("Top", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			for _, err := range s.Ledger().Sums(b.Context(), all, ledger.ByFail, 100) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			if n != 100 {
+				b.Fatal(n)
+			}
+		}
+	})
+	b.Run("All", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			for _, err := range s.Ledger().Sums(b.Context(), all, ledger.ByDomain, 0) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			if n != domains {
+				b.Fatal(n)
+			}
+		}
+	})
+	b.Run("Domain", func(b *testing.B) {
+		f := all
+		f.Domain = "d012345.example"
+		for b.Loop() {
+			n := 0
+			for _, err := range s.Ledger().Rows(b.Context(), f) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			if n != days {
+				b.Fatal(n)
+			}
+		}
+	})
+	b.Run("Usual", func(b *testing.B) {
+		for b.Loop() {
+			if u, err := s.Ledger().Usual(b.Context(), "d012345.example", ledgerToday); err != nil || u.Days != days {
+				b.Fatal(u, err)
+			}
+		}
+	})
+}
