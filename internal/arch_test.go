@@ -147,6 +147,7 @@ var floors = map[string]floor{
 	// These packages do the work of the commands: demo, replay, doctor and forwarders of sekimori, and
 	// bench/load and bench/traffic of milterload.
 	"internal/demo":       programs,
+	"internal/markcheck":  programs,
 	"internal/probe":      programs,
 	"internal/replay":     programs,
 	"internal/doctor":     programs,
@@ -218,6 +219,11 @@ var sameFloor = map[string][]string{
 	"internal/config":           {"internal/label"},                     // keys have the types label.Style and label.ShowMailFrom
 	"internal/config/strict":    {"internal/printable"},                 // it quotes lines of a file in errors
 	"internal/bimi":             {"internal/dkim", "internal/dmarc"},    // it judges their results
+	"internal/arc":              {"internal/dkim"},                      // ARC uses DKIM's canonicalization and hashes
+	"internal/policy":           {"internal/msgauth"},                   // it decides on an Evaluation of msgauth
+	"internal/received":         {"internal/msgauth"},                   // it reads a Session and an Envelope of msgauth
+	"internal/config":           {"internal/label"},                     // keys have the types label.Style and label.ShowMailFrom
+	"internal/config/strict":    {"internal/printable"},                 // it quotes lines of a file in errors
 
 	"internal/ledger":             {"internal/msgauth", "internal/policy"},                    // an Entry is made from an Evaluation and a Verdict
 	"internal/report":             {"internal/ledger", "internal/msgauth", "internal/policy"}, // so is an Observation; a Batch has a part of the ledger
@@ -242,6 +248,7 @@ var sameFloor = map[string][]string{
 	// Package telemetry counts and logs Decisions, what package topology noticed and what package collect
 	// counted; its tests make a Decision with edits.
 	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/learn"},
+	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/indicators", "internal/webfetch"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},
@@ -250,7 +257,7 @@ var sameFloor = map[string][]string{
 	"internal/probe": {"internal/demo"},
 	// Package console shows what packages explain, recent and status know; its tests also use
 	// config, judge and telemetry.
-	"internal/console": {"internal/config", "internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry"},
+	"internal/console": {"internal/config", "internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry", "internal/indicators"},
 	// Packages dialogue and wire are parts of one protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
 	// Package resolver puts a cache in front of package upstream.

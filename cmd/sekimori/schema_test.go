@@ -19,6 +19,7 @@ import (
 	"sekimori/internal/domaincheck"
 	"sekimori/internal/explain"
 	"sekimori/internal/holdqueue"
+	"sekimori/internal/markcheck"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/probe"
@@ -45,6 +46,7 @@ var documents = []struct {
 	{"sekimori doctor --json", reflect.TypeFor[doctor.Report]()},
 	{"sekimori check --json", reflect.TypeFor[domaincheck.Report]()},
 	{"sekimori survey --format json", reflect.TypeFor[survey.Result]()},
+	{"sekimori bimi check --json", reflect.TypeFor[markcheck.Result]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},
 	{"sekimori held --json", reflect.TypeFor[holdqueue.List]()},

@@ -45,6 +45,7 @@ type App struct {
 	dnsMetrics *resolver.Metrics
 	reports    *telemetry.Reports
 	kept       storeParts
+	marks      markParts
 	standing   atomic.Pointer[status.Reports] // how the reports stand; nil before the store was read
 	filter     *filter.Filter
 	server     *milter.Server
@@ -132,6 +133,7 @@ func (a *App) registerMetrics() (err error) {
 	a.unknown = &telemetry.UnknownClients{Log: a.log}
 	a.logOut.CountDropped(a.o.Registry)
 	a.reports = telemetry.NewReports(a.o.Registry)
+	a.marks = newMarkParts(a.o.Registry, a.markEnds)
 	a.dnsMetrics, err = resolver.NewMetrics(a.o.Registry)
 	return err
 }
@@ -248,6 +250,7 @@ func (a *App) Start() {
 		a.serve(s)
 	}
 	a.current.sender.start()
+	a.current.fetcher.start()
 	if a.bounces != nil {
 		a.bounces.served.start()
 	}
@@ -284,6 +287,7 @@ func (a *App) Stop(ctx context.Context) {
 		close(a.stopped)
 		a.stopBy, _ = ctx.Deadline()
 		a.current.sender.end() // it ends the reports under way while sessions end
+		a.current.fetcher.end()
 	}
 	a.mu.Unlock()
 	a.ready.Store(false)

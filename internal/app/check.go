@@ -73,6 +73,8 @@ func Check(cfg *config.Config) error {
 	if len(own) == 0 { // what is not a regular file must not be opened
 		_, err := NewVerifier(cfg, nil, 0, nil)
 		add("dmarc.psl_file", err)
+		_, err = MarkRules(cfg)
+		add("bimi", err)
 		add("policy.recipients.file", checkRecipients(cfg.Policy.Recipients))
 		add("admin.web_config", admin.Check(cfg.Admin.WebConfig))
 		_, err = password(storePassword, cfg.Store.PasswordFile)

@@ -7,6 +7,7 @@ import (
 	"sekimori/internal/admin"
 	"sekimori/internal/config"
 	"sekimori/internal/filter"
+	"sekimori/internal/indicators"
 	"sekimori/internal/milter"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
@@ -27,7 +28,9 @@ type generation struct {
 	advice   []string
 	recent   *recent.Ring // the recent decisions; nil if none are remembered
 	options  filter.Options
-	sender   *background // of reports; nil without a store
+	sender   *background            // of reports; nil without a store
+	marks    *indicators.Indicators // nil unless bimi.enabled
+	fetcher  *background            // of marks; nil unless bimi.enabled
 	// steps has an entry for everything that build opened. The steps are undone when the last
 	// message of the generation has ended, or at once if the generation never comes into effect.
 	steps []step
@@ -76,8 +79,15 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	if err != nil {
 		return nil, err
 	}
+	reading("the files of bimi")
+	if cfg.BIMI.Enabled {
+		err = a.begin(&g.steps, "marks", func() (undo func() error, err error) { return a.openMarks(g, old, logger) })
+		if err != nil {
+			return nil, err
+		}
+	}
 	reading("dmarc.psl_file " + cfg.DMARC.PSLFile)
-	verifier, err := NewVerifier(cfg, g.resolver, shownWait(cfg, g.rules, shadow), nil)
+	verifier, err := NewVerifier(cfg, g.resolver, shownWait(cfg, g.rules, shadow), g.indicators())
 	if err != nil {
 		return nil, err
 	}
@@ -236,6 +246,7 @@ func (a *App) commit(c *change) {
 	}
 	if a.current != nil {
 		a.current.sender.end()
+		a.current.fetcher.end()
 		a.filter.Swap(c.generation.options)
 	}
 	if a.kept.rows != nil {

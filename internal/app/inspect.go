@@ -78,7 +78,7 @@ func (a *App) status() *status.Status {
 	return status.Collect(status.Options{
 		Version: a.o.Version, Revision: telemetry.Revision(), Started: a.began, Running: a.inEffect, Ready: a.Ready, Listen: a.listens,
 		Messages: a.metrics.Counts, DNS: a.dnsMetrics.Counts, LogDropped: a.logOut.Dropped, Topology: a.topology, Now: a.o.Now,
-		Reports: a.reportsStanding,
+		Reports: a.reportsStanding, Marks: a.markStanding,
 		Limits: func() status.Limits {
 			c := a.generation().cfg
 			return status.Limits{
@@ -125,6 +125,8 @@ func (a *App) newConsole() (*console.Console, error) {
 			r := a.Running()
 			return console.Running{Text: r.Config, Hash: r.Hash, Since: r.Since, Refused: r.Reload.Error}
 		},
+		Marks:  a.knownMarks,
+		Mark:   a.mark,
 		Logger: a.log,
 		Now:    a.o.Now,
 	})

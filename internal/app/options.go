@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sekimori/internal/webfetch"
 )
 
 // Options are what the daemon needs besides its configuration. Package app takes such things only
@@ -34,6 +36,9 @@ type Options struct {
 	OpenFiles func() uint64
 	// Interfaces returns the addresses of this host, from which the MTA sends reports. It may be nil.
 	Interfaces func() ([]net.Addr, error)
+
+	// Fetch changes how marks are fetched. Only tests set it.
+	Fetch func(*webfetch.Options)
 
 	onStep func(name string, undo bool) error // called by App.begin and App.undo for every step; only tests set it
 }

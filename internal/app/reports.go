@@ -299,12 +299,13 @@ func (a *App) serveBounces(ctx context.Context, b *bounces) {
 	}
 }
 
-// commitReports starts the sender of the new generation and the new listeners for bounces.
+// commitReports starts the sender and the fetcher of the new generation, and the new listeners for bounces.
 func (a *App) commitReports(c *change) {
 	old := a.bounces
 	a.bounces = c.bounces
 	if a.started {
 		c.generation.sender.start()
+		c.generation.fetcher.start()
 		if a.bounces != nil {
 			a.bounces.served.start()
 		}

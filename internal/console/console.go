@@ -19,14 +19,16 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/bimi"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
 )
 
 // csp is the content security policy. A page may load the style, script, icon and data
-// of this server, and nothing else. No other page may show this page in a frame.
-const csp = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+// of this server, the picture of a mark that the page itself holds, and nothing else. No other page may
+// show this page in a frame.
+const csp = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 //go:embed pages/*.html
@@ -52,8 +54,12 @@ type Options struct {
 	Decisions func() *recent.Ring
 	Rules     func() []policy.Rule
 	Config    func() Running
-	Logger    *slog.Logger
-	Now       func() time.Time // nil means time.Now
+	// Marks returns at most so many marks of authors, and the roots. Mark returns one, or nil if it is not
+	// known. Both may be nil.
+	Marks  func(most int) Marks
+	Mark   func(bimi.Query) *bimi.Mark
+	Logger *slog.Logger
+	Now    func() time.Time // nil means time.Now
 }
 
 // Console makes the web pages of the admin address.
@@ -74,7 +80,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "config", "problem"} {
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "config", "problem"} {
 		page, err := layout.Clone()
 		if err == nil {
 			page, err = page.ParseFS(pages, "pages/"+name+".html")
@@ -95,6 +101,7 @@ func (c *Console) Handlers() map[string]http.Handler {
 		"/decision":  c.page("decision", "Decision", c.decision),
 		"/overrides": c.page("overrides", "Overrides", c.overrides),
 		"/reports":   c.page("reports", "Reports", c.reports),
+		"/marks":     c.page("marks", "Marks", c.marks),
 		"/config":    c.page("config", "Configuration", c.config),
 		"/":          c.missing(),
 	}

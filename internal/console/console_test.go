@@ -41,6 +41,7 @@ type bench struct {
 	rules   []policy.Rule
 	config  Running
 	reports *status.Reports
+	marks   *status.Marks
 }
 
 func newBench(t *testing.T) *bench {
@@ -60,6 +61,7 @@ func newBench(t *testing.T) *bench {
 					return policy.Monitor, status.Config{Hash: "abc", Loaded: start, LastReloadOK: !b.refused}
 				},
 				Reports: func() *status.Reports { return b.reports },
+				Marks:   func() *status.Marks { return b.marks },
 				Limits:  func() status.Limits { return status.Limits{MaxSessions: 10, Recipients: 7} },
 			})
 		},

@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"fmt"
+	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ type one struct {
 	Records    []record
 	Sections   []explain.Section // the whole explanation, without the lines of Why
 	Offers     []offer
+	Mark       template.URL // the picture of the author's mark, or ""
 }
 
 // identity is a name that the message claims, and what the check of it found.
@@ -93,7 +95,7 @@ func (c *Console) lay(d *recent.Entry) one {
 		}
 		return o
 	}
-	o.Session, o.Envelope = e.Session, e.Envelope
+	o.Session, o.Envelope, o.Mark = e.Session, e.Envelope, c.markOf(e)
 	o.Identities, o.Questions = identities(e), questions(e)
 	for _, s := range e.DKIM {
 		o.Signatures = append(o.Signatures, signature{

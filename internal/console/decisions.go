@@ -1,6 +1,7 @@
 package console
 
 import (
+	"html/template"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -94,11 +95,17 @@ func senderDomain(sender string) dns.Name {
 	return n
 }
 
+// row is a decision in the list.
+type row struct {
+	*recent.Entry
+	Mark template.URL // the picture of the author's mark, or ""
+}
+
 // found is the data of the page that lists decisions.
 type found struct {
 	Search   search
 	Verdicts []policy.Action
-	Rows     []*recent.Entry
+	Rows     []row
 	Older    string // path of the page with older decisions; "" if there are none
 	All      bool   // no search was made, so every decision is selected
 }
@@ -115,9 +122,12 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 		return nil, p
 	}
 	f := found{Search: s, Verdicts: policy.Actions, All: s.Text == "" && s.Verdict == ""}
-	var more bool
-	if f.Rows, more = ring.Find(s.matches, maxRows); more {
-		last := strconv.FormatInt(f.Rows[maxRows-1].Time.UnixNano(), 10)
+	matches, more := ring.Find(s.matches, maxRows)
+	for _, d := range matches {
+		f.Rows = append(f.Rows, row{d, c.markOf(d.Evaluation)})
+	}
+	if more {
+		last := strconv.FormatInt(matches[maxRows-1].Time.UnixNano(), 10)
 		f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "before": {last}}.Encode()
 	}
 	return f, nil

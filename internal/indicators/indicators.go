@@ -49,10 +49,10 @@ const (
 
 // The reasons of answers that do not come from the judgement of a mark.
 const (
-	ReasonNotFetched     = "not_fetched"     // it was not fetched yet
-	ReasonNotEstablished = "not_established" // the domain is too new to us
-	ReasonNoCertificate  = "no_certificate"  // the record names none, and one is asked for
-	ReasonInternal       = "internal"        // a fault of this program
+	ReasonNotFetched     = bimi.ReasonNotFetched    // it was not fetched yet
+	ReasonNotEstablished = "not_established"        // the domain is too new to us
+	ReasonNoCertificate  = bimi.ReasonNoCertificate // the record names none, and one is asked for
+	ReasonInternal       = bimi.ReasonInternal      // a fault of this program
 )
 
 // Options are what Indicators needs. Judge, Now and Log must be set.

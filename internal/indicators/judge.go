@@ -107,6 +107,7 @@ func (j *Judge) judge(ctx context.Context, q bimi.Query, now time.Time, pace fun
 		a.Mark, a.Until, a.Ends = nil, time.Time{}, time.Time{}
 		return a
 	}
+	a.Mark = a.Mark.Prepared()
 	if until := now.Add(keepGood); a.Until.IsZero() || a.Until.After(until) {
 		a.Until = until
 	}

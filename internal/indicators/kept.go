@@ -43,6 +43,7 @@ func (i *Indicators) load(ctx context.Context, m id) *judged {
 	if text == nil || json.Unmarshal(text, &a) != nil || a.Result != bimi.Pass || a.Mark == nil {
 		return nil
 	}
+	a.Mark = a.Mark.Prepared()
 	return &a
 }
 

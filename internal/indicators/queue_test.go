@@ -131,7 +131,7 @@ func TestCacheIsBounded(t *testing.T) {
 	c := newCache(1<<20, counts)
 	now := time.Unix(1e9, 0)
 	good := func() judged {
-		m := &bimi.Mark{SVG: []byte(picture(20_000)), Same: true}
+		m := (&bimi.Mark{SVG: []byte(picture(20_000)), Same: true}).Prepared()
 		return judged{Answer: bimi.Answer{Result: bimi.Pass, Mark: m, Fetched: now, Until: now.Add(time.Hour)}, Ends: now.Add(time.Hour)}
 	}
 	name := func(n int) id {
@@ -292,7 +292,7 @@ func BenchmarkFind(b *testing.B) {
 		other := query(fmt.Sprintf("d%d.example", n))
 		i.cache.learn(idOf(other), judged{Answer: bimi.Answer{Result: bimi.Fail}}, now)
 	}
-	m := &bimi.Mark{SVG: []byte(picture(20_000)), Same: true}
+	m := (&bimi.Mark{SVG: []byte(picture(20_000)), Same: true}).Prepared()
 	i.cache.learn(idOf(q), judged{Answer: bimi.Answer{Result: bimi.Pass, Mark: m, Fetched: now, Until: now.Add(24 * time.Hour)}}, now)
 	b.ReportAllocs()
 	for b.Loop() {

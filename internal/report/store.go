@@ -155,6 +155,17 @@ type Seen struct {
 	Wrote     Day // the last day on which a user wrote to it, or 0
 }
 
+// Passing reports whether a domain is known for passing: on 3 days, the first 7 days ago.
+func (s Seen) Passing(today Day) bool {
+	return s.PassDays >= PassDays && today-s.FirstPass >= PassSince
+}
+
+// When a domain is known for passing.
+const (
+	PassDays  = 3 // days with a pass
+	PassSince = 7 // days since the first of them
+)
+
 // Filter selects jobs. The zero value selects all.
 type Filter struct {
 	Window   int64 // begin

@@ -36,6 +36,7 @@ type Options struct {
 	LogDropped func() int       // returns the number of records that the log has lost
 	Topology   *topology.Watch  // may be nil
 	Reports    func() *Reports  // returns nil if the daemon has no store, or has not read it yet
+	Marks      func() *Marks    // returns nil if bimi.enabled is false
 	Now        func() time.Time // nil means time.Now
 }
 
@@ -68,7 +69,7 @@ func Collect(o Options) *Status {
 	s.Rules, s.Shadow = rules(m.RuleHits), shadow(m.Shadow)
 	s.DNS = dnsHealth(call(o.DNS))
 	s.DNS.BudgetExceeded = m.BudgetExceeded
-	s.Reports = call(o.Reports)
+	s.Reports, s.Marks = call(o.Reports), call(o.Marks)
 	s.Topology, s.MTALacks = problems(o.Topology)
 	s.Trouble = troubles(&m, call(o.LogDropped), o.Topology)
 	return s

@@ -56,6 +56,8 @@ type Status struct {
 	Shadow []Series `json:"shadow"`
 	// Reports is missing if the daemon has no store, or has not read it yet.
 	Reports *Reports `json:"reports,omitempty"`
+	// Marks is missing if bimi.enabled is false.
+	Marks *Marks `json:"marks,omitempty"`
 }
 
 // Config is the configuration in effect.

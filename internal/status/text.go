@@ -53,6 +53,7 @@ func (s *Status) Text(out io.Writer) error {
 	line("DNS cache", "%s hits, %d stale, %d evicted; %d entries in %d octets",
 		percent(c.Hits, c.Hits+c.Misses), c.Stale, c.Evictions, c.Entries, c.Bytes)
 	s.Reports.lines(line)
+	s.Marks.lines(line)
 	for _, list := range []struct {
 		label  string
 		series []Series

@@ -12,6 +12,7 @@ const (
 	PanicMilter   = "milter"   // in a callback of a milter session
 	PanicResolver = "resolver" // in a DNS query that the cache could not answer
 	PanicConsent  = "consent"  // in the lookup of a recipient's consent
+	PanicMarks    = "marks"    // in the background work on a mark
 )
 
 // RegisterReserved registers a gauge of the memory that is reserved for connections and

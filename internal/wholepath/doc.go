@@ -15,6 +15,7 @@
 //	admin.maxScrapes = 4 requests at a time: a scrape collects every series
 //	app.maxHung = 16 reloads given up: each still waits for a file in a goroutine of its own
 //	app.maxKeyFile = 65536 octets of a key file: a private key has a few thousand
+//	app.maxMarkFile = 1048576 octets of a file: of bimi.roots and bimi.ct_logs; a certificate has some thousand
 //	app.maxPasswordFile = 4096 octets of a file: a password is one line
 //	arc.maxSets = 50 sets: RFC 8617 §5.2 step 1
 //	authres.maxFieldLen = 16384 octets: Sendmail refuses 32 KiB of header
@@ -113,6 +114,7 @@
 //	consent.maxReply = 4096 octets: a socketmap answers with one word
 //	consent.maxReplyDigits = 4 digits: in the length of an answer
 //	consent.maxSilent = 3 lookups without an answer: after these, the socketmap is not asked until a second has passed
+//	console.maxMarks = 100 marks of a page: each has a picture of up to 45 KB
 //	console.maxRows = 100 decisions of a page: for more, a person searches
 //	console.maxSamples = 1441 samples: one a minute: a day of the chart of verdicts
 //	console.maxSearchBytes = 512 octets: of a search; a domain name has 253

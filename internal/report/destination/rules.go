@@ -15,10 +15,8 @@ import (
 // When a domain is established. Spammers publish DMARC records and pass DMARC, too. A report would tell
 // them that the mail arrived, and reports to their addresses make our host look like a spammer.
 const (
-	passDays  = 3 // days with a pass
-	passSince = 7 // days since the first of them
-	anyDays   = 7 // days on which the domain was seen at all
-	anySince  = 14
+	anyDays  = 7 // days on which the domain was seen at all
+	anySince = 14
 )
 
 func (c *decider) off() (RuleState, string) {
@@ -50,7 +48,7 @@ func (c *decider) notEstablished() (RuleState, string) {
 		return RulePassed, fmt.Sprintf("established: the list always has %s", entry)
 	}
 	passed := days("passed DMARC", s.PassDays, s.FirstPass)
-	if s.PassDays >= passDays && today-s.FirstPass >= passSince {
+	if s.Passing(today) {
 		return RulePassed, "established: " + passed
 	}
 	seen := days("was seen", s.AnyDays, s.FirstAny)
@@ -65,7 +63,7 @@ func (c *decider) notEstablished() (RuleState, string) {
 		wrote = "; no user wrote to it in the last 90 days"
 	}
 	return RuleApplies, fmt.Sprintf("not established: it %s (%d days are needed, the first %d days ago); it %s (%d days are needed, the first %d days ago)%s",
-		passed, passDays, passSince, seen, anyDays, anySince, wrote)
+		passed, report.PassDays, report.PassSince, seen, anyDays, anySince, wrote)
 }
 
 func days(what string, n int, first report.Day) string {
