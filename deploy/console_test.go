@@ -56,6 +56,7 @@ func TestConsole(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), browserTime+updateTime())
 	defer cancel()
 	d, key := startMX(t, ctx, build(t), `
+bimi: {enabled: true}
 policy:
   overrides:
     - {id: alumni-forwarding, owner: postmaster@rcpt.example, reason: "<script>pwned()</script>", expires: 2099-06-30,

@@ -219,11 +219,6 @@ var sameFloor = map[string][]string{
 	"internal/config":           {"internal/label"},                     // keys have the types label.Style and label.ShowMailFrom
 	"internal/config/strict":    {"internal/printable"},                 // it quotes lines of a file in errors
 	"internal/bimi":             {"internal/dkim", "internal/dmarc"},    // it judges their results
-	"internal/arc":              {"internal/dkim"},                      // ARC uses DKIM's canonicalization and hashes
-	"internal/policy":           {"internal/msgauth"},                   // it decides on an Evaluation of msgauth
-	"internal/received":         {"internal/msgauth"},                   // it reads a Session and an Envelope of msgauth
-	"internal/config":           {"internal/label"},                     // keys have the types label.Style and label.ShowMailFrom
-	"internal/config/strict":    {"internal/printable"},                 // it quotes lines of a file in errors
 
 	"internal/ledger":             {"internal/msgauth", "internal/policy"},                    // an Entry is made from an Evaluation and a Verdict
 	"internal/report":             {"internal/ledger", "internal/msgauth", "internal/policy"}, // so is an Observation; a Batch has a part of the ledger
