@@ -242,8 +242,7 @@ var sameFloor = map[string][]string{
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},
 	// Package telemetry counts and logs Decisions, what package topology noticed and what package collect
 	// counted; its tests make a Decision with edits.
-	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/learn"},
-	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/indicators", "internal/webfetch"},
+	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/learn", "internal/indicators", "internal/webfetch"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},

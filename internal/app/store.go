@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"sekimori/internal/bimi"
 	"sekimori/internal/collect"
 	"sekimori/internal/config"
 	"sekimori/internal/dispatch/failures"
@@ -103,7 +102,7 @@ func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.marks.store, _ = opened.(bimi.Store)
+	a.marks.store = opened
 	p, every := storeParts{store: a.reports.Store(opened), ledger: opened.Ledger(), failures: failures.NewMemory()}, everySQLite
 	if !cfg.Store.Embedded() {
 		every = everyPostgres

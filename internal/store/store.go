@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 
+	"sekimori/internal/bimi"
 	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 	"sekimori/internal/store/postgres"
@@ -14,6 +15,7 @@ import (
 // Store is all that a store keeps.
 type Store interface {
 	report.Store
+	bimi.Store
 	// Ledger returns the part of the store that remembers authors. It is closed with the store.
 	Ledger() ledger.Store
 }
