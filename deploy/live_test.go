@@ -59,6 +59,7 @@ func everything(t *testing.T) string {
 	writeFile(t, candidate, "policy: {reject: quarantine}\n", 0o644)
 	return fmt.Sprintf(`
 shadow: %s
+watch: [{name: banks, domains: [bank.example], lookalikes: true}]
 policy:
   recipients: {file: %s}
   overrides: [{id: partner, when: {client: [203.0.113.0/24], dmarc: [fail]}, then: accept}]

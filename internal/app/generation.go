@@ -293,6 +293,7 @@ func (a *App) commit(c *change) {
 	}
 	a.commitReports(c)
 	a.metrics.RulesLoaded(c.generation.rules.Rules)
+	a.metrics.Watching(watchNames(cfg))
 	if c.generation.warnings != nil {
 		a.log.Warn("useless rules", "error", c.generation.warnings)
 	}

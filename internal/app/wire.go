@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
+	"sekimori/internal/lookalike"
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -34,8 +35,19 @@ func NewVerifier(cfg *config.Config, r dns.Resolver, grace time.Duration, marks 
 	if o.DMARC, err = Discovery(cfg); err != nil {
 		return nil, err
 	}
+	if o.Watch, err = lookalike.New(cfg.WatchLists()); err != nil {
+		return nil, fmt.Errorf("app: watch: %w", err)
+	}
 	markOptions(&o, cfg, marks)
 	return msgauth.NewVerifier(r, o), nil
+}
+
+// watchNames returns the names of the watch lists.
+func watchNames(cfg *config.Config) (out []string) {
+	for _, w := range cfg.Watch {
+		out = append(out, w.Name)
+	}
+	return out
 }
 
 // skew converts the configured dkim.clock_skew to dkim.Options.Skew. In the configuration, 0

@@ -41,6 +41,7 @@ type Config struct {
 	ARC            ARC         `yaml:"arc"`
 	BIMI           BIMI        `yaml:"bimi"`
 	Policy         Policy      `yaml:"policy"`
+	Watch          []Watch     `yaml:"watch"`  // domains that are watched, and who looks like them
 	Shadow         string      `yaml:"shadow"` // path of a candidate configuration to compare with; "" for none
 	Store          Store       `yaml:"store"`
 	Ledger         Ledger      `yaml:"ledger"`

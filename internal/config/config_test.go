@@ -84,6 +84,7 @@ policy:
   reply: {contact: postmaster@example.jp, url: "https://example.jp/mail"}
   ramp: {percent: 50, domains: {Bank.example: 25, shop.example: 0}}
   recipients: {default: out, file: /etc/optin, socketmap: "inet:[::1]:9999:consent", timeout: 1s, cache_ttl: 0s, mixed: split}
+watch: [{name: banks, domains: [Bank.Example, .go.jp], names: [みずほ銀行], lookalikes: true}]
 shadow: /etc/sekimori/next.yaml
 store: {url: "postgres://u@db.example/mail?sslmode=verify-full", password_file: /etc/sekimori/db, spool: {dir: /var/spool/x, size: 2GiB}}
 ledger: {group: inbound, max_domains: 5000}
@@ -176,6 +177,7 @@ func fullConfig() *Config {
 			Reply:      Reply{Contact: "postmaster@example.jp", URL: "https://example.jp/mail"},
 			Ramp:       Ramp{Percent: 50, Domains: map[Domain]int{"bank.example": 25, "shop.example": 0}},
 			Recipients: Recipients{Default: "out", File: "/etc/optin", Socketmap: "inet:[::1]:9999:consent", Timeout: Duration(time.Second), Mixed: MixedSplit}},
+		Watch:  []Watch{{Name: "banks", Domains: []Pattern{"bank.example", ".go.jp"}, Names: []string{"みずほ銀行"}, Lookalikes: true}},
 		Shadow: "/etc/sekimori/next.yaml",
 		Store: Store{URL: "postgres://u@db.example/mail?sslmode=verify-full", PasswordFile: "/etc/sekimori/db",
 			Spool: Spool{Dir: "/var/spool/x", Size: 2 << 30}},
@@ -275,6 +277,9 @@ func forgetPlaces(c *Config) {
 func forgetEmpty(c *Config) {
 	r := &c.Report
 	c.BIMI.Roots, c.BIMI.CTLogs, c.BIMI.Always = nil, nil, nil
+	if len(c.Watch) == 0 {
+		c.Watch = nil
+	}
 	r.Aggregate.Always, r.Aggregate.Never, r.Aggregate.SpamSign, r.Aggregate.DNSBL, r.Failure.Domains = nil, nil, nil, nil, nil
 }
 

@@ -128,6 +128,12 @@ func TestBadInput(t *testing.T) {
 		{"socketmap without a port", "policy: {recipients: {socketmap: 'inet:localhost:y'}}\n", `1:34: policy.recipients.socketmap: "localhost" is not HOST:PORT`},
 		{"socket path over 107 octets", "policy: {recipients: {socketmap: 'unix:/" + strings.Repeat("x", 107) + ":y'}}\n",
 			`1:34: policy.recipients.socketmap: the path of a unix socket has at most 107 octets`},
+		{"list without a name", "watch: [{domains: [a.example]}]\n", `1:9: watch[0].name: "": write 1 to 32 lower-case letters`},
+		{"list with a long name", "watch: [{name: " + strings.Repeat("x", 33) + ", domains: [a.example]}]\n", `1:16: watch[0].name: "x`},
+		{"two lists of one name", "watch: [{name: a, domains: [a.example]}, {name: a, domains: [b.example]}]\n", `1:49: watch[1].name: "a" is the name of two lists`},
+		{"list without a domain", "watch: [{name: a}]\n", `1:9: watch[0].domains: name at least one domain`},
+		{"names without lookalikes", "watch: [{name: a, domains: [a.example], names: [Bank of A]}]\n", `1:48: watch[0].names: display names are compared only with lookalikes: true`},
+		{"short name", "watch: [{name: a, domains: [a.example], names: [ab], lookalikes: true}]\n", `1:8: watch: the name "ab" is too short`},
 		{"unknown field for marks", "bimi: {header: all}\n", `1:16: bimi.header: "all" is not known; write both, location or indicator`},
 		{"unknown mark type", "bimi: {mark_types: [Registered]}\n", `1:21: bimi.mark_types[0]: "Registered" is not known; write Registered Mark, `},
 		{"no mark type", "bimi: {enabled: true, mark_types: []}\n", `1:35: bimi.mark_types: name at least one type`},
@@ -212,7 +218,7 @@ func TestEveryProblemIsListed(t *testing.T) {
   >   1 | mode: off
         |       ^
 config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, bimi, ` +
-		`policy, shadow, store, ledger, report, admin, headers, log, limits, drain_timeout
+		`policy, watch, shadow, store, ledger, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^

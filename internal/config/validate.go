@@ -73,6 +73,7 @@ func (c *Config) check(k *checker) {
 	k.headers(c.Headers)
 	k.overrides(c)
 	k.ramp(c.Policy.Ramp)
+	k.watch(c)
 	k.store(c.Store)
 	k.ledger(c.Ledger)
 	k.report(c)

@@ -31,6 +31,7 @@ func TestGoodInput(t *testing.T) {
 		"dkim: {min_rsa_bits: %s}":                         {"1024", "8192"},
 		"dkim: {clock_skew: %s}":                           {"0s", "0", "5m", "24h"},
 		"bimi: {%s}":                                       {"enabled: true", "header: both", "header: location", "header: indicator", "wait: 2s", "wait: 0", "mark_types: [Registered Mark]", "always: [a.example, .a.example]", "roots: [/x], ct_logs: [/y]"},
+		"watch: %s":                                        {"[]", "[{name: a, domains: [a.example]}]", "[{name: a-b_1, domains: [.a.example], lookalikes: true, names: [東京]}]"},
 		"authserv_id: %s":                                  {"mx.example.jp", "MX_1", "localhost", "'123'"},
 		"admin: {listen: %s}":                              {"''", "'[::1]:8892'", "':8892'", "localhost:0"},
 		"admin: {recent: %s}":                              {"0", "1", "100000"},

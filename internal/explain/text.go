@@ -221,6 +221,13 @@ func (r *Explanation) author(p *printer) {
 	}
 	p.line(0, "iprev %s %s", e.IPRev.Status, printable.Value(string(e.IPRev.Name)))
 	p.line(0, "traits: %s", e.Traits)
+	if w := e.Watch; w != nil {
+		what := "is watched by the list " + w.List
+		if w.Lookalike != "" {
+			what = fmt.Sprintf("looks like %s of the list %s, by its %s", printable.Value(w.Of), w.List, w.Lookalike)
+		}
+		p.line(0, "the author %s", what)
+	}
 }
 
 func (r *Explanation) spf(p *printer) {

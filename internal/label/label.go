@@ -136,6 +136,9 @@ func (l *Writer) dmarc(e *msgauth.Evaluation, v policy.Verdict, utf8OK bool) {
 	for _, note := range e.From.Notes {
 		r.Comment = join(r.Comment, note.Text())
 	}
+	if e.Watch != nil && e.Watch.Lookalike != "" {
+		r.Comment = join(r.Comment, "lookalike: "+e.Watch.List)
+	}
 	if e.FromError != nil {
 		r.Reason = string(e.FromError.Kind)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/lookalike"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -65,6 +66,27 @@ func TestLabelNotes(t *testing.T) {
 		got := strings.Join(strings.Fields(Text(&Settings{}, id, e, tt.v)), " ")
 		if want := strings.Replace(tt.want, "dmarc= ", "dmarc=pass header.from=", 1); !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+}
+
+// TestLabelLookalike checks the comment about an author who looks like a watched domain.
+func TestLabelLookalike(t *testing.T) {
+	for _, tt := range []struct {
+		watch *lookalike.Finding
+		style Style
+		want  string
+	}{
+		{&lookalike.Finding{List: "banks", Of: "bank.example", Lookalike: lookalike.KindDomain}, StyleOwn, "dmarc=none (lookalike: banks) header.from="},
+		{&lookalike.Finding{List: "banks", Of: "bank.example"}, StyleOwn, "dmarc=none header.from="},
+		{nil, StyleOwn, "dmarc=none header.from="},
+		{&lookalike.Finding{List: "banks", Of: "bank.example", Lookalike: lookalike.KindDomain}, StyleOpenDMARC, "dmarc=none (p=none dis=none) header.from="},
+	} {
+		e := &msgauth.Evaluation{From: author.From{AuthorDomain: "b4nk.example"}, Watch: tt.watch}
+		e.DMARC.Result = dmarc.ResultNone
+		got := strings.Join(strings.Fields(Text(&Settings{Style: tt.style}, id, e, policy.Verdict{Action: policy.Accept})), " ")
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%q lacks %q", got, tt.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
+	"sekimori/internal/lookalike"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/spf"
 	"sekimori/internal/trait"
@@ -37,6 +38,9 @@ type Evaluation struct {
 	// list. They do not contain the traits that only restate one of the results above;
 	// Evaluation.Has derives those.
 	Traits trait.Set `json:"traits"`
+	// Watch says whether the author is one of the watched domains, or looks like one. It is nil if
+	// neither is the case.
+	Watch *lookalike.Finding `json:"watch,omitempty"`
 
 	// Time is the wall-clock time at which the message was judged.
 	Time time.Time `json:"time"`

@@ -19,6 +19,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/lookalike"
 	"sekimori/internal/spf"
 )
 
@@ -50,6 +51,8 @@ type Options struct {
 	// which messages may have one.
 	Indicators bimi.Indicators
 	BIMI       bimi.Options
+	// Watch knows the watched domains; nil if there are none.
+	Watch *lookalike.Matcher
 	// Now is the wall clock. It is used only for x=, t=, %{t} and Evaluation.Time. The default is
 	// time.Now.
 	Now func() time.Time

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
+	"sekimori/internal/lookalike"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
@@ -79,6 +80,9 @@ var detectors = map[trait.Trait]detector{
 	trait.Notification: func(_ context.Context, m *Verification, _ *Evaluation) bool {
 		return isNotification(m.header, m.path)
 	},
+	trait.Lookalike: func(_ context.Context, _ *Verification, e *Evaluation) bool {
+		return e.Watch != nil && e.Watch.Lookalike != ""
+	},
 }
 
 // findTraits fills in e.Traits.
@@ -88,6 +92,20 @@ func (m *Verification) findTraits(ctx context.Context, e *Evaluation) {
 			e.Traits.Add(t)
 		}
 	}
+}
+
+// watch compares the author with the watched domains. It returns nil if the author has nothing to do with
+// one.
+func (m *Verification) watch(from author.From) *lookalike.Finding {
+	w := m.c.v.o.Watch
+	if w == nil {
+		return nil
+	}
+	var displays []string
+	for _, box := range from.Mailboxes {
+		displays = append(displays, box.DisplayName)
+	}
+	return w.Match(from.AuthorDomain, displays)
 }
 
 // hasAuthor reports whether the message names an author. Without an author, no domain counts as the

@@ -10,6 +10,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
+	"sekimori/internal/lookalike"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
@@ -200,6 +201,41 @@ func TestTraitsOfResults(t *testing.T) {
 		change(&e)
 		if clear.Has(w) || !e.Has(w) {
 			t.Errorf("%s: %t, and %t without it", w, e.Has(w), clear.Has(w))
+		}
+	}
+}
+
+// TestWatch checks that the verifier compares the author with the watched domains.
+func TestWatch(t *testing.T) {
+	watch, err := lookalike.New([]lookalike.List{{Name: "banks", Domains: []string{"bank.example"}, Names: []string{"First Bank"}, Lookalikes: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		reason, from string
+		watch        *lookalike.Matcher
+		want         string
+		is           bool
+	}{
+		{"a watched domain", "Ann <a@bank.example>", watch, "bank.example ", false},
+		{"one that looks like it", "Ann <a@b4nk.example>", watch, "bank.example domain", true},
+		{"its name", "=?utf-8?q?F=C4=B1rst?= Bank <a@evil.test>", watch, "First Bank name", true},
+		{"no author", "Ann", watch, "", false},
+		{"another", "Ann <a@other.example>", watch, "", false},
+		{"nothing is watched", "Ann <a@b4nk.example>", nil, "", false},
+	} {
+		v := NewVerifier(nameserver.Zone(t, ""), Options{Watch: tt.watch})
+		c := v.Connect(t.Context(), Session{Client: netip.MustParseAddr("192.0.2.1")})
+		m := c.Begin(Session{}, Envelope{})
+		m.EndOfHeader(message.Header{{Name: "From", Value: " " + tt.from}})
+		e := m.Finish(t.Context(), Envelope{})
+		c.Close()
+		got := ""
+		if e.Watch != nil {
+			got = e.Watch.Of + " " + string(e.Watch.Lookalike)
+		}
+		if got != tt.want || e.Has(trait.Lookalike) != tt.is {
+			t.Errorf("%s: %q, trait %v", tt.reason, got, e.Has(trait.Lookalike))
 		}
 	}
 }

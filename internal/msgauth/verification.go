@@ -274,6 +274,7 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 	}
 	e.IPRev = m.waitIPRev(rest, e)
 	e.HELO = m.waitHELO(&m.shown, e)
+	e.Watch = m.watch(e.From)
 	m.findTraits(rest, e)
 	e.BIMI = m.finishBIMI(e)
 	m.account(e)

@@ -51,6 +51,7 @@ type Metrics struct {
 	shadow        *counters[[2]string]
 	iprevDMARC    *counters[[2]string]
 	authors       *authorDomains
+	watch         *counters[[2]string]
 
 	spf            *counters[[2]string]
 	dkimSignatures *counters[[3]string]
@@ -110,6 +111,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		iprevDMARC:    b.counters2("iprev_dmarc_total", "Messages by iprev and DMARC result.", "iprev", "dmarc"),
 
 		authors: newAuthorDomains(b),
+		watch:   b.counters2("watch_messages_total", "Messages of watched domains by DMARC result, and of authors who look like them.", "watch", "result"),
 
 		spf: b.counters2("spf_total", "SPF checks by identity and result.", "identity", "result"),
 		dkimSignatures: b.counters3("dkim_signatures_total",
@@ -256,8 +258,34 @@ func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.
 	m.iprevDMARC.with([2]string{string(e.IPRev.Status), string(e.DMARC.Result)}).Inc()
 	m.countUndecided(v)
 	m.countSteering(v)
+	m.countWatch(e)
 	if e.DMARC.Result == dmarc.ResultPass || e.DMARC.Result == dmarc.ResultFail {
 		m.dmarcAligned.with(alignedBy(e.DMARC)).Inc()
+	}
+}
+
+// watchLookalike is the value of the label "result" for an author who looks like a watched domain. For a
+// watched domain, the value is the DMARC result.
+const watchLookalike = "lookalike"
+
+// countWatch counts a message of a watched domain, or of an author who looks like one. A message without a
+// DMARC result, for example for want of a record, is neither a pass nor a fail.
+func (m *Metrics) countWatch(e *msgauth.Evaluation) {
+	switch {
+	case e.Watch == nil:
+	case e.Watch.Lookalike != "":
+		m.watch.with([2]string{e.Watch.List, watchLookalike}).Inc()
+	case e.DMARC.Result == dmarc.ResultPass, e.DMARC.Result == dmarc.ResultFail:
+		m.watch.with([2]string{e.Watch.List, string(e.DMARC.Result)}).Inc()
+	}
+}
+
+// Watching makes the series of the watch lists begin at 0, so that an alert sees their first message.
+func (m *Metrics) Watching(lists []string) {
+	for _, list := range lists {
+		for _, result := range []string{string(dmarc.ResultPass), string(dmarc.ResultFail), watchLookalike} {
+			m.watch.with([2]string{list, result})
+		}
 	}
 }
 

@@ -70,6 +70,9 @@ const (
 	// Notification: the message has the null sender, or says that a program sent it without a
 	// person (Auto-Submitted, RFC 3834). Bounces and vacation replies do so.
 	Notification Trait = "notification"
+	// Lookalike: the author looks like a domain or name of the key "watch" without being it. Namesakes,
+	// partners and subsidiaries do so too, so the trait is evidence for no side.
+	Lookalike Trait = "lookalike"
 
 	// The learned signs compare a message that fails with what is usual for its author domain (see package
 	// ledger). A message has none of them as long as too little is known. Nobody but the domain itself can
@@ -125,6 +128,7 @@ var table = [...]row{
 	{trait: RewrittenFrom, side: Neither},
 	{trait: ThirdPartySignature, side: Neither},
 	{trait: Notification, side: Neither},
+	{trait: Lookalike, side: Neither},
 	{trait: UnsignedUnlikeUsual, side: Spoofing, learned: true},
 	{trait: UnknownSource, side: Spoofing, learned: true, weak: true},
 	{trait: KnownSource, side: Indirect, learned: true},

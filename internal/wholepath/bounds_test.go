@@ -124,6 +124,7 @@ var bounds = []bound{
 	{"config.maxServers", "8", "servers", "each is a label value of the metrics", "", "config.TestDNSProblems"},
 	{"config.maxSpamSigns", "20", "header fields", "each is compared with every field of a message", "", "config.TestBadInput"},
 	{"config.maxSubjectStamp", "40", "characters", "the subject must stay readable", "", "config.TestBadInput"},
+	{"config.maxWatchName", "32", "octets of the name of a watch list", "it is a label of metrics and a word in the message's label", "", "config.TestBadInput"},
 	{"config.maxUnixPath", "107", "octets", "sockaddr_un", "", "wholepath.TestBoundConfig"},
 	{"config/strict.MaxFile", "4194304", "octets", "the configuration is read whole", "", "config.TestLoad"},
 	{"config/strict.MaxProblems", "50", "problems", "a person reads the list", "", "config.TestManyProblems"},

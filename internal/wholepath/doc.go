@@ -102,6 +102,7 @@
 //	config.maxServers = 8 servers: each is a label value of the metrics
 //	config.maxSpamSigns = 20 header fields: each is compared with every field of a message
 //	config.maxSubjectStamp = 40 characters: the subject must stay readable
+//	config.maxWatchName = 32 octets of the name of a watch list: it is a label of metrics and a word in the message's label
 //	config.maxUnixPath = 107 octets: sockaddr_un
 //	config/strict.MaxFile = 4194304 octets: the configuration is read whole
 //	config/strict.MaxProblems = 50 problems: a person reads the list
