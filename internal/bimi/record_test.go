@@ -68,7 +68,7 @@ func TestParseRecord(t *testing.T) {
 			got, err := ParseRecord(c.in)
 			switch {
 			case c.bad == "ignored":
-				if err != ErrNotBIMI {
+				if !errors.Is(err, ErrNotBIMI) {
 					t.Errorf("got %+v, %v, want ErrNotBIMI", got, err)
 				}
 			case c.bad != "":
@@ -97,7 +97,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		r, err := ParseRecord(in)
 		if err != nil {
-			if err != ErrNotBIMI && !errors.Is(err, ErrRecord) {
+			if !errors.Is(err, ErrNotBIMI) && !errors.Is(err, ErrRecord) {
 				t.Fatalf("%q: %v", in, err)
 			}
 			return
