@@ -219,7 +219,7 @@ func TestReportBounces(t *testing.T) {
 		}
 	}
 	eventually(t, "the end of the forged bounces", func() bool { return l.counted(bounce.KindUnknown) == forged })
-	eventually(t, "an empty queue", func() bool { return len((&postfix{etc: filepath.Join(operator.dir, "etc")}).queue(t)) == 0 })
+	eventually(t, "an empty queue", func() bool { return len((&postfix{etc: operator.etc()}).queue(t)) == 0 })
 	if n := l.counted(bounce.KindFailed); n != 2 || l.counted(bounce.KindOther) != 0 {
 		t.Errorf("%d failures, want 2; %d others", n, l.counted(bounce.KindOther))
 	}

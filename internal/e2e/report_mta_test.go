@@ -98,6 +98,9 @@ func documentedLines(t *testing.T, first string) string {
 	return strings.ReplaceAll(first+strings.ReplaceAll(text, "\n"+indent, "\n")+"\n", "dmarc.isp.example", reportDomain)
 }
 
+// etc is the directory of the instance's configuration.
+func (p *own) etc() string { return filepath.Join(p.dir, "etc") }
+
 // inbox is where the instance delivers mail of the domain readerDomain.
 func (p *own) inbox() *inbox { return newInbox(filepath.Join(p.dir, "mail", "inbox")) }
 
@@ -160,7 +163,7 @@ func startReader(t *testing.T) *own {
 // to the daemon, and all other mail goes to the reader.
 const operatorCF = `
 relayhost = [READERHOST]:READERPORT
-smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
+smtpd_relay_restrictions = check_recipient_access inline:{{stuck@shop.test = sleep 5}}, permit_mynetworks, reject_unauth_destination
 `
 
 // startOperator starts the operator's Postfix. Besides its usual listener it has one with STARTTLS and one that asks for a login.

@@ -1,65 +1,26 @@
 package e2e
 
 import (
-	"bytes"
-	"compress/gzip"
-	"crypto/x509"
-	"database/sql"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
-	"encoding/xml"
 	"fmt"
-	"io"
 	"maps"
-	"mime"
-	"mime/multipart"
-	netmail "net/mail"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
-
-	"sekimori/internal/testkit/nameserver"
-	"sekimori/internal/testkit/suites"
+	"sekimori/internal/report"
 )
 
-// reportZone is the DNS of the report tests: two domains that ask for reports, and ours. The reports of gone.test go to a recipient
-// of another domain, which agrees, but whose mail server refuses it.
-const reportZone = `
-shop.test                          TXT "v=spf1 ip4:192.0.2.20 -all"
-shop.test                          MX  10 mx.shop.test
-mx.shop.test                       A   192.0.2.21
-_dmarc.shop.test                   TXT "v=DMARC1; p=quarantine; rua=mailto:rua@shop.test"
-s1._domainkey.shop.test            TXT RSAKEY
-gone.test                          TXT "v=spf1 ip4:192.0.2.30 -all"
-_dmarc.gone.test                   TXT "v=DMARC1; p=none; rua=mailto:refused@shop.test"
-gone.test._report._dmarc.shop.test TXT "v=DMARC1"
-quiet.test                         TXT "v=spf1 ip4:192.0.2.40 -all"
-_dmarc.quiet.test                  TXT "v=DMARC1; p=none"
-_dmarc.dmarc.isp.test              TXT "v=DMARC1; p=reject; adkim=s; aspf=s"
-r1._domainkey.dmarc.isp.test       TXT RSAKEY
-`
+// The clients that send mail in the name of the domains in reportZone.
+var (
+	shopMX  = peer{"", "192.0.2.20", "mail.shop.test"}
+	goneMX  = peer{"", "192.0.2.30", "mail.gone.test"}
+	quietMX = peer{"", "192.0.2.40", "mail.quiet.test"}
+)
 
-// feedback is what the tests look at in an aggregate report.
-type feedback struct {
-	XMLName  xml.Name `xml:"urn:ietf:params:xml:ns:dmarc-2.0 feedback"`
-	ReportID string   ` xml:"report_metadata>report_id"`
-	Begin    int64    `xml:"report_metadata>date_range>begin"`
-	End      int64    `xml:"report_metadata>date_range>end"`
-	Domain   string   `xml:"policy_published>domain"`
-	Records  []struct {
-		Source      string `xml:"row>source_ip"`
-		Count       int    `xml:"row>count"`
-		Disposition string `xml:"row>policy_evaluated>disposition"`
-		DKIM        string `xml:"row>policy_evaluated>dkim"`
-		SPF         string `xml:"row>policy_evaluated>spf"`
-	} `xml:"record"`
+// send sends a message whose author and MAIL FROM are of the domain.
+func (m *mx) send(t *testing.T, p peer, domain string) {
+	t.Helper()
+	m.post(t, p, unique("@"+domain), recipient(), mail{from: "info@" + domain}.bytes()).accepted(t)
 }
 
 // TestReportsEndToEnd follows the reports of one day: mail comes in through Postfix and the daemon, midnight passes, the reports leave
@@ -68,255 +29,190 @@ type feedback struct {
 //
 // Midnight passes by moving the window in the store of the stopped daemon a day back.
 func TestReportsEndToEnd(t *testing.T) {
-	s := shared(t)
+	shared(t)
 	t.Parallel()
-	if now := time.Now().UTC(); now.Add(2*time.Minute).Day() != now.Day() {
-		t.Skip("the mail of this test would fall into two days: it is almost midnight UTC")
+	w := startReportWorld(t, "").onSQLite(t)
+	m := w.start(t, true, "shop.test", "gone.test")
+	for range 3 {
+		m.send(t, shopMX, "shop.test")
+		m.send(t, goneMX, "gone.test")
 	}
-	reader := startReader(t)
-	operator, _, _, socket := startOperator(t, reader)
-	rsaTXT, _ := s.keys.records()
-	dns := nameserver.ServeZone(t, nameserver.Zone(t, strings.ReplaceAll(reportZone, "RSAKEY", rsaTXT)), nameserver.Options{Addr: s.host + ":0"})
-	dir := t.TempDir()
-	key, err := x509.MarshalPKCS8PrivateKey(s.keys.rsa)
-	if err != nil {
-		t.Fatal(err)
+	for range 2 {
+		m.send(t, spoofer, "shop.test")
 	}
-	keyFile := filepath.Join(dir, "key.pem")
-	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	store := filepath.Join(dir, "sekimori.db")
-	m := newMX(t, plain, settings{
-		"dns":   fmt.Sprintf("{servers: [%q]}", dns.Addr()),
-		"store": fmt.Sprintf("{url: %q}", "sqlite:"+store),
-		"report": fmt.Sprintf("{organization: Example ISP, domain: %s, contact: postmaster@isp.test, mail: {server: %q, "+
-			"bounces: {address: %q, mode: 0660, group: postfix}, dkim: {selector: r1, key_file: %q}}, "+
-			"aggregate: {send: true, spread: 0s, always: [shop.test, gone.test]}}", reportDomain, operator.smtp, "unix:"+socket, keyFile),
-	})
+	forwarded := signed(t, mail{from: "info@shop.test"}.bytes(), "shop.test", "s1")
+	m.post(t, newsMX, unique("@shop.test"), recipient(), forwarded).accepted(t)
+	m.send(t, quietMX, "quiet.test")
 
-	shopMX, goneMX := peer{"", "192.0.2.20", "mail.shop.test"}, peer{"", "192.0.2.30", "mail.gone.test"}
-	for i := range 10 {
-		from, p, message := "@shop.test", shopMX, mail{from: "info@shop.test"}.bytes()
-		switch {
-		case i < 3:
-		case i < 5:
-			p = spoofer
-		case i < 6: // forwarded
-			p, message = newsMX, signed(t, message, "shop.test", "s1")
-		case i < 9:
-			from, p, message = "@gone.test", goneMX, mail{from: "info@gone.test"}.bytes()
-		default:
-			from, p, message = "@quiet.test", peer{"", "192.0.2.40", "mail.quiet.test"}, mail{from: "info@quiet.test"}.bytes()
-		}
-		m.post(t, p, unique(from), recipient(), message).accepted(t)
-	}
-
-	day := time.Now().UTC().Truncate(24 * time.Hour).Unix()
+	day := today()
 	if err := m.terminate(); err != nil {
 		t.Fatal(err)
 	}
-	yesterday(t, store)
+	w.yesterday(t)
 	m.start(t)
 
-	received := eventualMail(t, reader, "rua@shop.test")
-	f := checkReportMail(t, received, day-86400)
-	got := map[string]int{}
-	for _, r := range f.Records {
-		got[strings.Join([]string{r.Source, r.Disposition, r.DKIM, r.SPF}, " ")] += r.Count
-	}
+	received := eventualMail(t, w.reader, "rua@shop.test")
+	f := checkReportMail(t, received, "shop.test", day-86400)
 	want := map[string]int{"192.0.2.20 pass fail pass": 3, "192.0.2.66 quarantine fail fail": 2, "192.0.2.1 pass pass fail": 1}
-	if f.Domain != "shop.test" || !maps.Equal(got, want) {
-		t.Errorf("the report on %s says %v, want %v", f.Domain, got, want)
+	if got := f.rows(); !maps.Equal(got, want) {
+		t.Errorf("the report says %v, want %v", got, want)
 	}
 	checkAuthenticated(t, m, received)
-
-	// The other report comes back.
-	eventually(t, "the suppression", func() bool { return column(t, store, "SELECT count(*) FROM suppression WHERE until > 0") == "1" })
-	if got := column(t, store, "SELECT target || ' ' || by || ' ' || strikes FROM suppression"); got != "refused@shop.test bounce 1" {
-		t.Errorf("suppressed: %s", got)
-	}
-	if got := column(t, store, "SELECT word || ' ' || bounced || ' ' || substr(reply, 1, 9) FROM delivery WHERE address = 'refused@shop.test'"); got != "refused 1 550 5.1.1" {
-		t.Errorf("delivery: %s", got)
-	}
-	if n := column(t, store, "SELECT count(*) FROM job"); n != "2" {
-		t.Errorf("%s jobs, want 2: one domain asks for no reports", n)
+	s := w.store(t)
+	checkBounce(t, s)
+	if jobs, err := s.Jobs(t.Context(), report.Filter{}); err != nil || len(jobs) != 2 {
+		t.Errorf("%d jobs, %v; want 2: one domain asks for no reports", len(jobs), err)
 	}
 
 	// On the next day nothing is sent to that address.
-	m.post(t, goneMX, unique("@gone.test"), recipient(), mail{from: "info@gone.test"}.bytes()).accepted(t)
-	m.post(t, shopMX, unique("@shop.test"), recipient(), mail{from: "info@shop.test"}.bytes()).accepted(t)
+	m.send(t, goneMX, "gone.test")
+	m.send(t, shopMX, "shop.test")
 	if err := m.terminate(); err != nil {
 		t.Fatal(err)
 	}
-	yesterday(t, store)
+	w.yesterday(t)
 	m.start(t)
-	eventually(t, "the second report", func() bool { return len(rawMail(t, reader, "rua@shop.test")) == 2 })
+	eventually(t, "the second report", func() bool { return len(rawMail(t, w.reader, "rua@shop.test")) == 2 })
 	eventually(t, "the end of the other job", func() bool {
-		return column(t, store, "SELECT group_concat(outcome, ' ') FROM (SELECT outcome FROM job WHERE domain = 'gone.test' ORDER BY id)") == "sent suppressed"
+		jobs, err := s.Jobs(t.Context(), report.Filter{Domain: "gone.test"}) // the newest first
+		return err == nil && len(jobs) == 2 && jobs[0].Outcome == report.WithheldSuppressed && jobs[1].Outcome == report.Sent
 	})
-	if n := strings.Count(reader.log(t), "to=<refused@shop.test>"); n != 1 {
+	if n := strings.Count(w.reader.log(t), "to=<refused@shop.test>"); n != 1 {
 		t.Errorf("the suppressed address was tried %d times, want once", n)
 	}
 }
 
-// yesterday moves everything in the store a day back, so that the windows that were open are over.
-func yesterday(t *testing.T, store string) {
+// checkBounce waits until the report on gone.test has come back, and checks what was learned from it.
+func checkBounce(t *testing.T, s report.Store) {
 	t.Helper()
-	db, err := sql.Open("sqlite", store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	// Two steps, so that no two jobs are equal in between.
-	for _, statement := range []string{
-		"UPDATE job SET window_begin = -window_begin",
-		"UPDATE job SET window_begin = -window_begin - 86400, window_end = window_end - 86400, not_before = not_before - 86400000000",
-		"UPDATE suppression SET window_begin = window_begin - 86400",
-	} {
-		if _, err := db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// column returns the one value that a query of the store gives, as text.
-func column(t *testing.T, store, query string) string {
-	t.Helper()
-	db, err := sql.Open("sqlite", store+"?_pragma=busy_timeout(5000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	var value sql.NullString
-	if err := db.QueryRowContext(t.Context(), query).Scan(&value); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return value.String
-}
-
-// rawMail returns the mails to an address that the Postfix has delivered, as they are in their files.
-func rawMail(t *testing.T, p *own, to string) (all [][]byte) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(p.dir, "mail", "inbox", "new", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(text, []byte("\nX-Original-To: "+to+"\n")) {
-			all = append(all, text)
-		}
-	}
-	return all
-}
-
-func eventualMail(t *testing.T, p *own, to string) []byte {
-	t.Helper()
-	eventually(t, "mail to "+to, func() bool { return len(rawMail(t, p, to)) > 0 })
-	all := rawMail(t, p, to)
-	if len(all) != 1 {
-		t.Fatalf("%d mails to %s, want one", len(all), to)
-	}
-	return all[0]
-}
-
-// checkReportMail unpacks the mail with a report on shop.test, and checks its id, its file name and its form.
-func checkReportMail(t *testing.T, text []byte, begin int64) (f feedback) {
-	t.Helper()
-	msg, err := netmail.ReadMessage(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if path := msg.Header.Get("Return-Path"); !regexp.MustCompile(`^<dmarc-bounce\+\d+-[a-z2-7]+@dmarc\.isp\.test>$`).MatchString(path) {
-		t.Errorf("Return-Path %s", path)
-	}
-	_, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := multipart.NewReader(msg.Body, params["boundary"])
-	if _, err := parts.NextPart(); err != nil {
-		t.Fatal(err)
-	}
-	part, err := parts.NextPart()
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, part))
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := xml.Unmarshal(content, &f); err != nil {
-		t.Fatal(err)
-	}
-	t.Run("schema", func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "report.xml")
-		if err := os.WriteFile(file, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		xmllint, err := exec.LookPath("xmllint")
-		if err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip("xmllint (libxml2-utils) is not installed")
-		}
-		if out, err := exec.Command(xmllint, "--noout", "--schema", suites.Path(t, "xsd/rfc9990-dmarc-2.0.xsd"), file).CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s\n%s", err, out, content)
-		}
+	var all []report.Suppression
+	eventually(t, "the suppression", func() (ok bool) {
+		var err error
+		all, err = s.Suppressions(t.Context())
+		return err == nil && len(all) > 0 && all[0].Suppressed(time.Now())
 	})
-	id, _, _ := strings.Cut(f.ReportID, "@")
-	name := part.FileName()
-	unique := strings.Split(strings.TrimSuffix(name, ".xml.gz"), "!")
-	if len(unique) != 5 || !strings.Contains(id, unique[4]) {
-		t.Errorf("file name %s, Report-ID %s", name, f.ReportID)
+	if x := all[0]; len(all) != 1 || x.Target != "refused@shop.test" || x.By != report.ByBounce || x.Strikes != 1 {
+		t.Errorf("suppressed: %+v", all)
 	}
-	if want := fmt.Sprintf("dmarc.isp.test!shop.test!%d!%d!", begin, begin+86399); !strings.HasPrefix(name, want) {
-		t.Errorf("file name %s, want %s…", name, want)
+	jobs, err := s.Jobs(t.Context(), report.Filter{Domain: "gone.test"})
+	if err != nil || len(jobs) != 1 {
+		t.Fatal(jobs, err)
 	}
-	if f.Begin != begin || f.End != begin+86399 {
-		t.Errorf("from %d to %d, want from %d", f.Begin, f.End, begin)
+	deliveries, err := s.Deliveries(t.Context(), jobs[0].ID)
+	if err != nil || len(deliveries) != 1 {
+		t.Fatal(deliveries, err)
 	}
-	if got, want := msg.Header.Get("Subject"), "Report Domain: shop.test Submitter: dmarc.isp.test Report-ID: <"+f.ReportID+">"; got != want {
-		t.Errorf("Subject %q, want %q", got, want)
+	if d := deliveries[0]; d.Address != "refused@shop.test" || d.Word != report.Refused || !d.Bounced || !strings.HasPrefix(d.Reply, "550 5.1.1") {
+		t.Errorf("delivery: %+v", d)
 	}
-	if got := msg.Header.Get("Message-Id"); got != "<"+f.ReportID+">" {
-		t.Errorf("Message-ID %s, Report-ID %s", got, f.ReportID)
-	}
-	return f
 }
 
-// checkAuthenticated asks our own verifier about a mail with a report. The client is one that SPF does not know, so the signature alone
-// must align.
-func checkAuthenticated(t *testing.T, m *mx, text []byte) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "report.eml")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
+// TestReportsOfFarm follows the reports of one day through three daemons that share a PostgreSQL. One daemon is killed while it collects,
+// and again while it hands a report to the MTA. Every domain gets one report, and the reports count what was sent.
+func TestReportsOfFarm(t *testing.T) {
+	shared(t)
+	t.Parallel()
+	domains := []string{"shop.test", "gone.test", "stuck.test"}
+	zone := "*.test._report._dmarc.shop.test TXT \"v=DMARC1\"\n"
+	for i := range 6 {
+		domains = append(domains, fmt.Sprintf("d%d.test", i))
 	}
-	code, out, stderr := sekimori(t, "explain", "--config", m.config, "--json", "--ip", "192.0.2.99", "--time", "now", file)
-	var answer struct {
-		Evaluation struct {
-			DMARC struct {
-				Result string `json:"result"`
-				Policy string `json:"policy_domain"`
-				DKIM   bool   `json:"aligned_dkim"`
-				SPF    bool   `json:"aligned_spf"`
-			} `json:"dmarc"`
-		} `json:"evaluation"`
+	for _, d := range domains[2:] {
+		name, _, _ := strings.Cut(d, ".")
+		zone += d + ` TXT "v=spf1 ip4:192.0.2.20 -all"` + "\n_dmarc." + d + ` TXT "v=DMARC1; p=quarantine; rua=mailto:` + name + "@shop.test\"\n"
 	}
-	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != 0 {
-		t.Fatalf("explain: exit code %d, %v\n%s%s", code, err, out, stderr)
+	w := startReportWorld(t, zone).onPostgres(t)
+	farm := []*mx{w.start(t, false, domains...), w.start(t, false, domains...), w.start(t, true, domains...)}
+	all := func(what func(*mx)) {
+		for _, m := range farm {
+			what(m)
+		}
 	}
-	if got := answer.Evaluation.DMARC; got.Result != "pass" || got.Policy != reportDomain || !got.DKIM || got.SPF {
-		t.Errorf("DMARC of the report mail: %+v", got)
+	stop := func(m *mx) {
+		if err := m.terminate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	want := map[string]map[string]int{}
+	sent := func(m *mx, p peer, domain, row string) {
+		m.send(t, p, domain)
+		if want[domain] == nil {
+			want[domain] = map[string]int{}
+		}
+		want[domain][p.addr+" "+row]++
+	}
+	for i, domain := range domains {
+		p, pass := shopMX, "pass fail pass"
+		if domain == "gone.test" {
+			p, pass = goneMX, "none fail pass"
+		}
+		for n := range i + 2 { // each daemon has messages of the same row
+			sent(farm[n%len(farm)], p, domain, pass)
+		}
+	}
+	sent(farm[1], spoofer, "shop.test", "quarantine fail fail")
+	sent(farm[2], spoofer, "shop.test", "quarantine fail fail")
+
+	// What the first daemon has written is safe. It writes every 30 s, so a kill loses what comes now.
+	first := farm[0]
+	stop(first)
+	first.start(t)
+	const unsafe = 5
+	for range unsafe {
+		first.post(t, bankMX, unique("@shop.test"), recipient(), mail{from: "info@shop.test"}.bytes()).accepted(t)
+	}
+	first.kill()
+	first.start(t)
+	sent(first, spoofer, "shop.test", "quarantine fail fail")
+
+	day := today()
+	all(stop)
+	w.yesterday(t)
+
+	// The first daemon is killed in mid transaction: the MTA has not answered RCPT yet.
+	s := w.store(t)
+	w.sql(t, "UPDATE job SET send_at = now() + interval '1 hour' WHERE domain <> 'stuck.test'")
+	connections := func() int { return strings.Count(w.operator.log(t), ": connect from") }
+	before := connections()
+	first.start(t)
+	eventually(t, "the transaction that hangs", func() bool { return connections() > before })
+	first.kill()
+	w.sql(t, "UPDATE job SET send_at = now() - interval '1 hour' WHERE domain <> 'stuck.test'")
+	w.sql(t, "UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'claimed'") // five minutes pass
+	all(func(m *mx) { m.start(t) })
+	if !within(time.Minute, func() bool {
+		jobs, err := s.Jobs(t.Context(), report.Filter{State: report.StateDone})
+		return err == nil && len(jobs) == len(domains)
+	}) {
+		jobs, err := s.Jobs(t.Context(), report.Filter{})
+		t.Fatalf("the jobs do not end: %+v, %v", jobs, err)
+	}
+	checkBounce(t, s)
+	eventually(t, "an empty queue", func() bool { return len((&postfix{etc: w.operator.etc()}).queue(t)) == 0 })
+
+	for _, domain := range domains {
+		name, _, _ := strings.Cut(domain, ".")
+		switch domain {
+		case "gone.test": // it came back, see above
+			if n := strings.Count(w.reader.log(t), "to=<refused@shop.test>"); n != 1 {
+				t.Errorf("%s: tried %d times, want once", domain, n)
+			}
+			continue
+		case "shop.test":
+			name = "rua"
+		}
+		received := eventualMail(t, w.reader, name+"@shop.test") // fails if there are two
+		f := checkReportMail(t, received, domain, day-86400)
+		got := f.rows()
+		const lost = "192.0.2.10 quarantine fail fail"
+		if n := got[lost]; domain == "shop.test" && n > unsafe {
+			t.Errorf("%d messages count of those that a kill may lose, which were %d", n, unsafe)
+		}
+		delete(got, lost)
+		if !maps.Equal(got, want[domain]) {
+			t.Errorf("%s: the report says %v, want %v", domain, got, want[domain])
+		}
+		checkAuthenticated(t, first, received)
 	}
 }
