@@ -8,7 +8,7 @@ FUZZTIME       ?= 30s
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e faults conformance vet lint vuln fuzz mutate bench milterload bench-peers dist soak clean
+.PHONY: help build run test e2e faults conformance vet lint vuln fuzz mutate bench milterload bench-peers dist soak soak-store clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -108,6 +108,9 @@ soak: build milterload ## SOAKTIME (10m) of load with a DNS server that forges, 
 	bin/milterload --milter "unix:$$dir/milter.sock" --dns 127.0.0.1:15390 --dns-delay 5ms --dns-ttl 10s --corpus 5000 --domains 2000 \
 	  --dns-faults none=90,servfail=1,refused=1,silent=1,truncate=2,close=1,garbage=1,wrongid=1,wrongquestion=1,flood=1 \
 	  --connections 64 --pid $$pid --duration $(SOAKTIME) --check safe --watch http://127.0.0.1:18990/metrics
+
+soak-store: ## SOAKTIME (10m) of messages while the store is killed each minute, SQLite (with its daemon) and PostgreSQL; the sums must be exact
+	$(GO) test ./internal/faults -count=1 -v -timeout 2h -run '^TestSoak' -soak $(SOAKTIME)
 
 clean: ## remove what was built
 	rm -rf bin dist
