@@ -211,6 +211,7 @@ var sameFloor = map[string][]string{
 	"internal/testkit/readers": {"internal/testkit/naive"},
 	// Packages aggregate and failure write what packages report, msgauth and policy found.
 	"internal/report/aggregate": {"internal/policy", "internal/report", "internal/report/compose"},
+	"internal/report/identity":  {"internal/report/sign"}, // it names the key record that is missing
 	"internal/report/failure":   {"internal/msgauth", "internal/policy", "internal/report/compose"},
 	"internal/arc":              {"internal/dkim"},                      // ARC uses DKIM's canonicalization and hashes
 	"internal/bimi/mark":        {"internal/bimi", "internal/bimi/svg"}, // it makes a mark of package bimi, and checks its picture

@@ -241,8 +241,12 @@ func TestParseSendmail(t *testing.T) {
 	if got := fmt.Sprint(asked); got != "[MTA[other sekimori] MSA[sekimori third] Bare[]]" {
 		t.Error(got)
 	}
-	f, other, odd := s.Filter("sekimori"), s.Filter("other"), s.Filter("odd")
-	if f == nil || other == nil || odd == nil || s.Filter("none") != nil {
+	named := map[string]*Filter{}
+	for i := range s.Filters {
+		named[s.Filters[i].Name] = &s.Filters[i]
+	}
+	f, other, odd := named["sekimori"], named["other"], named["odd"]
+	if f == nil || other == nil || odd == nil || named["none"] != nil {
 		t.Fatal(s.Filters)
 	}
 	if f.Network+f.Address+f.Fail != "unix/run/sekimori/milter.sockT" || f.Timeouts['R'] != time.Minute || f.Timeouts['C'] != 30*time.Second {
@@ -306,7 +310,9 @@ func FuzzParse(f *testing.F) {
 		s := ParseSendmail(text)
 		for i := range s.Daemons {
 			for _, name := range s.Asked(&s.Daemons[i]) {
-				s.Filter(name)
+				if name == "" {
+					t.Error("a filter without a name is asked")
+				}
 			}
 		}
 		p := ParsePostfix(text, text, text, text)

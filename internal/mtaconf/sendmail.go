@@ -52,16 +52,6 @@ func (s *Sendmail) Asked(d *Daemon) []string {
 	return s.Input
 }
 
-// Filter returns the filter with this name, or nil.
-func (s *Sendmail) Filter(name string) *Filter {
-	for i := range s.Filters {
-		if s.Filters[i].Name == name {
-			return &s.Filters[i]
-		}
-	}
-	return nil
-}
-
 // ParseSendmail reads the text of a sendmail.cf. It ignores all lines except X, D and O
 // lines.
 func ParseSendmail(text string) *Sendmail {

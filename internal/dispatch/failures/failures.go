@@ -1,7 +1,7 @@
 // Package failures sends failure reports (RFC 9991) on single messages. It takes incidents without
 // ever blocking, asks for each whether its domain is established and who agreed to get such reports,
-// and merges what is too much. A failure report is worth little after a while, so nothing is kept in
-// the store and nothing is tried again.
+// and merges what is too much. A failure report is worth little after a while, so the store keeps only
+// how many were sent, and nothing is tried again.
 package failures
 
 import (
@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -228,8 +229,16 @@ func (s *Sender) send(ctx context.Context, r failure.Ready) {
 		return
 	}
 	secret, err := s.o.Store.Secret(ctx)
+	allowed := false
+	if err == nil {
+		allowed, err = s.allowed(ctx, r.Incident.PolicyDomain)
+	}
 	if err != nil {
 		s.drop(ctx, r.Incident.PolicyDomain, err)
+		return
+	}
+	if !allowed {
+		s.o.Memory.giveBack(s.o.Now(), r)
 		return
 	}
 	for _, x := range d.Destinations {
@@ -240,6 +249,21 @@ func (s *Sender) send(ctx context.Context, r failure.Ready) {
 			s.o.Log.Warn("a failure report was not sent", "domain", r.Incident.PolicyDomain, "error", err)
 		}
 	}
+}
+
+// allowed counts a report against the limits of the farm: another host may have sent one.
+func (s *Sender) allowed(ctx context.Context, domain dns.Name) (bool, error) {
+	now := s.o.Now().UTC()
+	for _, l := range []struct {
+		name string
+		most int
+	}{{fmt.Sprintf("failure reports on %s, hour %d", domain, now.Hour()), 1}, {"failure reports on " + string(domain), s.o.PerDomain}, {"failure reports", s.o.Total}} {
+		ok, err := s.o.Store.Allow(ctx, report.DayOf(now), l.name, int64(l.most))
+		if err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (s *Sender) submit(ctx context.Context, r failure.Ready, to string, secret []byte) error {
@@ -309,6 +333,13 @@ func (m *Memory) add(now time.Time, i failure.Incident) (r failure.Ready, ready,
 	before := m.limiter.Dropped()
 	r, ready = m.limiter.Add(now, i)
 	return r, ready, m.limiter.Dropped() > before
+}
+
+// giveBack takes back a report that the farm's limits do not allow now.
+func (m *Memory) giveBack(now time.Time, r failure.Ready) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limiter.Return(now, r)
 }
 
 func (m *Memory) due(now time.Time) []failure.Ready {

@@ -29,6 +29,16 @@ type store struct {
 	report.Store
 	entries map[string]report.Suppression
 	seen    report.Seen
+	counted map[string]int64 // by limit, on any day
+}
+
+func (s *store) Allow(_ context.Context, day report.Day, limit string, most int64) (bool, error) {
+	key := fmt.Sprint(day, limit)
+	if s.counted[key] >= most {
+		return false, nil
+	}
+	s.counted[key]++
+	return true, nil
 }
 
 func (s *store) Secret(context.Context) ([]byte, error) { return []byte("secret"), nil }
@@ -103,7 +113,7 @@ type world struct {
 
 // start starts a sender in the bubble of the test.
 func start(t *testing.T, change func(*Options, *store)) *world {
-	w := &world{store: &store{entries: map[string]report.Suppression{}, seen: report.Seen{PassDays: 9, FirstPass: 1}},
+	w := &world{store: &store{entries: map[string]report.Suppression{}, counted: map[string]int64{}, seen: report.Seen{PassDays: 9, FirstPass: 1}},
 		mta: &mta{result: submit.Result{Kind: submit.Sent}}, count: map[string]int{}, finished: make(chan struct{})}
 	o := Options{
 		Store: w.store, Resolver: nameserver.Zone(t, zone), Submit: w.mta, PerDomain: 10, Total: 1000, Settings: destination.Settings{Send: true},
@@ -264,6 +274,38 @@ func TestUnwantedDomainsCostNoReports(t *testing.T) {
 		synctest.Wait()
 		if len(w.mta.mails()) != 1 {
 			t.Errorf("%d mails", len(w.mta.mails()))
+		}
+	})
+}
+
+// TestFarm has two hosts on one store. Together they send one report an hour on a domain, and no more than the limits of the day.
+func TestFarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, func(o *Options, _ *store) { o.PerDomain = 2 })
+		b := start(t, func(o *Options, _ *store) { o.PerDomain, o.Store = 2, a.store })
+		a.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		b.sender.Offer(incident("shop.example"))
+		b.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if len(a.mta.mails()) != 1 || len(b.mta.mails()) != 0 {
+			t.Errorf("at once: %d and %d mails", len(a.mta.mails()), len(b.mta.mails()))
+		}
+		time.Sleep(time.Hour + dueTime)
+		synctest.Wait()
+		if m := b.mta.mails(); len(m) != 1 || !strings.Contains(m[0].text, "Incidents: 2\r\n") {
+			t.Errorf("after an hour: %+v", m)
+		}
+		a.sender.Offer(incident("shop.example"))
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		if len(a.mta.mails()) != 1 {
+			t.Errorf("%d mails, although the two of the day were sent", len(a.mta.mails()))
+		}
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if m := a.mta.mails(); len(m) != 2 || !strings.Contains(m[1].text, "Incidents: 1\r\n") {
+			t.Errorf("on the next day: %+v", m)
 		}
 	})
 }

@@ -80,6 +80,21 @@ func (l *Limiter) Add(now time.Time, i Incident) (ready Ready, ok bool) {
 	return l.take(now, h)
 }
 
+// Return takes back a report that Add or Due returned at this time, and that was not sent. It is merged with
+// what comes in the next hour.
+func (l *Limiter) Return(now time.Time, r Ready) {
+	l.sent = max(l.sent-1, 0)
+	h := l.domains[r.Incident.PolicyDomain]
+	if h == nil { // after a reload
+		return
+	}
+	if h.count == 0 {
+		h.newest = r.Incident
+	}
+	h.sent = max(h.sent-1, 0)
+	h.count += r.Incidents
+}
+
 // Due returns the merged incidents that may be reported now, in the order of their domains. It is to
 // be called every few minutes.
 func (l *Limiter) Due(now time.Time) []Ready {

@@ -8,6 +8,7 @@ import (
 	"crypto"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/printable"
+	"sekimori/internal/report/sign"
 	"sekimori/internal/spf"
 )
 
@@ -102,7 +104,7 @@ func (c *checker) add(s Subject, g Grade, do, format string, args ...any) {
 // unknown notes that a lookup failed for now.
 func (c *checker) unknown(s Subject, what string, err error) {
 	c.result.Unknown = true
-	c.add(s, Fault, "look at the DNS servers, then call this again", "%s cannot be looked up: %v", what, err)
+	c.add(s, Fault, `look at the DNS servers, then run "sekimori report check"`, "%s cannot be looked up: %v", what, err)
 }
 
 func (c *checker) dmarc(ctx context.Context) bool {
@@ -127,7 +129,7 @@ func (c *checker) dmarc(ctx context.Context) bool {
 // spf checks SPF for each address. It returns true if every address passes.
 func (c *checker) spf(ctx context.Context) bool {
 	if len(c.o.Addresses) == 0 {
-		c.add(SPF, Warning, "name the addresses by --ip", "the address from which reports leave is not known, so SPF cannot be checked")
+		c.add(SPF, Warning, `check them by "sekimori report check --ip ADDRESS"`, "the address from which reports leave is not known, so SPF cannot be checked")
 		return false
 	}
 	all := true
@@ -164,7 +166,7 @@ func mechanism(ip netip.Addr) string {
 // dkim looks at the key record. It returns true if this program signs and the record has its key.
 func (c *checker) dkim(ctx context.Context) bool {
 	if c.o.Selector == "" {
-		c.add(DKIM, Warning, "let the mail server sign, or set report.mail.dkim; then name the selector by --selector",
+		c.add(DKIM, Warning, `let the mail server sign, or set report.mail.dkim; "sekimori report check --selector S" looks at its key`,
 			"this program does not sign, and whether your mail server signs cannot be seen from here; SPF alone does not survive forwarding")
 		return false
 	}
@@ -195,18 +197,33 @@ func (c *checker) dkim(ctx context.Context) bool {
 	}
 	switch {
 	case published == 0:
-		c.add(DKIM, Fault, fmt.Sprintf("publish the public key at %s", name), "there is no usable key at %s", name)
+		c.add(DKIM, Fault, c.publish(name), "there is no usable key at %s", name)
 	case !c.o.Signs:
 		c.add(DKIM, Warning, `send yourself a copy ("sekimori report send --domain DOMAIN --to ADDRESS") and look at its DKIM result`,
 			"there is a key at %s, and whether your mail server signs with it cannot be seen from here", name)
 	case c.o.Public == nil:
-		c.add(DKIM, Warning, "call this as root or as the daemon's user, who can read report.mail.dkim.key_file",
+		c.add(DKIM, Warning, `run "sekimori report check" as root or as the daemon's user, who can read report.mail.dkim.key_file`,
 			"there is a key at %s, but the private key cannot be read to compare them", name)
 	default:
-		c.add(DKIM, Fault, fmt.Sprintf("publish the public half of report.mail.dkim.key_file at %s", name),
+		c.add(DKIM, Fault, c.publish(name),
 			"the key at %s is another than the one that signs", name)
 	}
 	return false
+}
+
+// publish says which key record is needed.
+func (c *checker) publish(name dns.Name) string {
+	record, err := sign.KeyRecord(c.o.Public)
+	if err != nil { // the mail server signs, or the key cannot be read
+		return fmt.Sprintf("publish the public key at %s", name)
+	}
+	const most = 255 // octets of one string of a TXT record
+	text := ""
+	for len(record) > most {
+		text += strconv.Quote(record[:most]) + " "
+		record = record[most:]
+	}
+	return fmt.Sprintf("publish %s TXT %s", name, text+strconv.Quote(record))
 }
 
 // bounces checks that mail to the domain can come back.
@@ -215,7 +232,7 @@ func (c *checker) bounces(ctx context.Context) {
 		answer, err := c.resolver.Lookup(ctx, c.o.Domain, typ)
 		switch {
 		case err != nil:
-			c.add(Bounces, Warning, "look at the DNS servers, then call this again", "the mail servers of %s cannot be looked up: %v", c.o.Domain, err)
+			c.add(Bounces, Warning, `look at the DNS servers, then run "sekimori report check"`, "the mail servers of %s cannot be looked up: %v", c.o.Domain, err)
 			return
 		case len(answer.Records) > 0:
 			c.add(Bounces, Good, "", "%s has a mail server for %s@%s", c.o.Domain, strings.TrimSuffix(c.o.Bounce, "+"), c.o.Domain)

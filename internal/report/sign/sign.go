@@ -82,10 +82,10 @@ func ParseKey(text []byte) (crypto.Signer, error) {
 	return nil, ErrKey
 }
 
-// KeyRecord returns the TXT record that belongs at selector._domainkey.domain for a key that ParseKey
-// returned.
-func KeyRecord(key crypto.Signer) (string, error) {
-	switch pub := key.Public().(type) {
+// KeyRecord returns the TXT record that belongs at selector._domainkey.domain, for the public half of a key
+// that ParseKey returned. A string of a TXT record has at most 255 octets, and this may be longer.
+func KeyRecord(public crypto.PublicKey) (string, error) {
+	switch pub := public.(type) {
 	case *rsa.PublicKey:
 		der, err := x509.MarshalPKIXPublicKey(pub)
 		if err != nil {

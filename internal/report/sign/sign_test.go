@@ -42,7 +42,7 @@ func keys(t *testing.T) map[string]crypto.Signer {
 // verified returns the result of our own verifier.
 func verified(t *testing.T, raw string, key crypto.Signer) dkim.Signature {
 	t.Helper()
-	record, err := KeyRecord(key)
+	record, err := KeyRecord(key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
