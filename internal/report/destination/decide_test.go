@@ -90,6 +90,7 @@ func TestRulesAboutTheReport(t *testing.T) {
 		{"never, the destination's domain", func(s *Settings, _ *Facts) { s.Never = []string{"@shop.example"} }, base, "never: rua@shop.example=never", "@shop.example"},
 		{"loop", func(_ *Settings, f *Facts) { f.Job.Causes = 0 }, base, "loop:", "none of the 10 messages"},
 		{"loop, our own address", func(s *Settings, _ *Facts) { s.Own = []string{"dmarc@isp.example", "Rua@shop.example"} }, base, "loop: rua@shop.example=loop", "our own reports"},
+		{"loop, our own address with a token", func(s *Settings, _ *Facts) { s.Own = []string{"rua@shop.example"} }, record("mailto:Rua+7-abc@shop.example"), "loop: Rua+7-abc@shop.example=loop", "our own reports"},
 		{"half is spam", func(_ *Settings, f *Facts) { f.Job.Spam = 5 }, base, "send: rua@shop.example=send", "5 of the 10"},
 		{"more than half is spam", func(_ *Settings, f *Facts) { f.Job.Spam = 6 }, base, "spam:", "6 of the 10"},
 		{"the record is gone", func(*Settings, *Facts) {}, "shop.example MX 10 mx.shop.example", "not_requested:", "has no DMARC record now"},

@@ -9,6 +9,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/report"
 )
 
@@ -59,7 +60,7 @@ func (c *decider) verify(ctx context.Context, d Destination) []Destination {
 	if err != nil {
 		return one(later(d, report.WithheldUnverified, "the organizational domain of "+string(d.Host), err))
 	}
-	if org == hostOrg {
+	if org == hostOrg && !apart(domain, d.Host) {
 		d.Detail = "of the same organization, " + string(org)
 		return one(d)
 	}
@@ -88,6 +89,14 @@ func (c *decider) verify(ctx context.Context, d Destination) []Destination {
 	}
 	d.Detail = fmt.Sprintf("external; agreed at %s: %s", query, shown(agreed.Raw))
 	return c.replaced(d, agreed)
+}
+
+// apart reports whether two domains were registered by different owners, as far as the public suffix list
+// knows. A suffix whose record lacks psd=y is the Organizational Domain of all below it (RFC 9989 §4.10.2), and
+// then any of its customers could have reports sent to another.
+func apart(a, b dns.Name) bool {
+	x, y := suffix.Registered(a), suffix.Registered(b)
+	return x != "" && y != "" && x != y
 }
 
 // uris returns the URIs of a record for the reports of this kind.

@@ -153,7 +153,7 @@ func (c *decider) admit(d Destination) Destination {
 	}
 	d.Address, d.Host, d.Detail = address, host, "usable"
 	target := report.Target(address)
-	same := func(own string) bool { return report.Target(own) == target }
+	same := func(own string) bool { return report.Target(own) == untagged(target) }
 	switch entry := matching(c.settings.Never, host, address); {
 	case entry != "":
 		d.Word, d.Detail = report.WithheldNever, "the list never has "+entry
@@ -167,6 +167,14 @@ func (c *decider) admit(d Destination) Destination {
 		c.admitted[target] = true
 	}
 	return d
+}
+
+// untagged returns an address without the "+" of its local part and what follows it. Our return paths have a
+// token there.
+func untagged(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	local, _, _ = strings.Cut(local, "+")
+	return local + "@" + domain
 }
 
 // matching returns the entry of a list that matches, or "". With an address, domain is its domain, and
