@@ -21,7 +21,7 @@ func TestBecomeOwnerOfLink(t *testing.T) {
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := becomeOwner(link); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if err := becomeOwner(link); err == nil || !strings.Contains(err.Error(), "neither a file nor a directory") {
 		t.Errorf("a link: %v", err)
 	}
 	for _, path := range []string{"", file, filepath.Join(dir, "none")} { // root's own, and nothing

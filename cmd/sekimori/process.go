@@ -21,7 +21,7 @@ func openFiles() uint64 {
 	return uint64(limit.Cur) //nolint:unconvert // on FreeBSD it is an int64
 }
 
-// becomeOwner makes this process run as the user to whom a file belongs, if it runs as root. Otherwise
+// becomeOwner makes this process run as the user to whom a file or a directory belongs, if it runs as root. Otherwise
 // root would leave files beside it (such as a write-ahead log) that this user cannot write to. It does
 // nothing if path is "" or there is no such file.
 //
@@ -38,8 +38,8 @@ func becomeOwner(path string) error {
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", path)
+	if !info.Mode().IsRegular() && !info.IsDir() {
+		return fmt.Errorf("%s is neither a file nor a directory", path)
 	}
 	dir, err := os.Stat(filepath.Dir(path))
 	if err != nil {

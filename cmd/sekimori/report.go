@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ func newReport() *cobra.Command {
 		Long: `Look at the DMARC reports (RFC 9990) in the daemon's store: which there are, who
 gets one and why not. The commands read the configuration of the daemon for the
 place of the store (store.url), and may be called while the daemon runs. As root
-they become the owner of an SQLite file before they open it.
+they become the daemon's user before they open it: the owner of the SQLite file, or
+of the spool beside PostgreSQL.
 
 reports.md in /usr/share/doc/sekimori says how to switch reports on, and what to do
 at each word.`,
@@ -63,7 +65,8 @@ func (f *storeFlags) open(ctx context.Context) (cfg *config.Config, o *reporting
 	if cfg, err = config.LoadCandidate(f.config); err != nil {
 		return nil, nil, nil, err
 	}
-	if err := becomeOwner(storage.File(cfg.Store.URL)); err != nil {
+	// PostgreSQL may know a user of its unix socket by the name in the system ("peer").
+	if err := becomeOwner(cmp.Or(storage.File(cfg.Store.URL), cfg.Store.Spool.Dir)); err != nil {
 		return nil, nil, nil, failed(err)
 	}
 	store, err := reporting.OpenStore(ctx, cfg)
@@ -112,7 +115,8 @@ func newReportList() *cobra.Command {
 		Short: "List the reports in the store",
 		Long: `List the reports in the store, the newest window first: how many rows and messages
 each has, and what became of it. Reports of the window that is open now are listed
-too. A report is kept for report.keep after it is done.`,
+too. A report is kept with its rows for report.keep after it is done, and without
+them until six days are over, in which it can still come back.`,
 		Example: `  sekimori report list --window yesterday
   sekimori report list --json | jq -r '.reports[] | select(.outcome=="unverified").domain'`,
 		Args: arguments(0, 0, "no arguments, only flags"),
@@ -184,18 +188,19 @@ domain's record and for its destinations. Nothing is sent and nothing changes.
 
 func newReportSend() *cobra.Command {
 	var f storeFlags
-	var dry bool
+	var dry, again bool
 	var to string
 	cmd := &cobra.Command{
-		Use:   "send [--domain DOMAIN] [--window DATE] [--dry-run | --to ADDRESS]",
+		Use:   "send [--domain DOMAIN] [--window DATE] [--again | --dry-run | --to ADDRESS]",
 		Short: "Send reports now or again, send a copy to yourself, or say what would be sent",
 		Long: `The daemon sends reports by itself when they are due. This command sends the
 reports that --domain, --window or both select now, and may be called while the
 daemon runs. Who gets them is decided by the same rules. A report that is done is
-sent again, with the same Report-ID and file name, also if it was sent: name the
-domain and the window of a report that got lost. A report whose window is open is
-not sent. The mail server gets the mails at the daemon's pace; a report that would
-have to wait longer is left to the daemon.
+sent again, with the same Report-ID and file name. One that was sent is left alone,
+unless --domain names its domain, or --again says that all of a window are to be
+sent again: that is for reports that got lost after your mail server took them. A
+report whose window is open is not sent. The mail server gets the mails at the
+daemon's pace; a report that would have to wait longer is left to the daemon.
 
 --dry-run says for each selected report to whom it would be sent now, or why not.
 --to sends a copy of each selected report to one address, such as your own, and to
@@ -214,6 +219,8 @@ or if a copy was not taken.`,
 			switch {
 			case !dry && to == "" && f.sel.Domain == "" && f.sel.Window == "":
 				return errors.New("write --domain, --window or both, so that it is clear which reports are sent now; or --dry-run to see what would be sent")
+			case again && (f.sel.Window == "" || f.sel.Domain != ""):
+				return errors.New("--again needs --window and goes without --domain, which sends a report again anyway")
 			case to != "" && f.sel.Domain == "":
 				return errors.New("--to needs --domain, so that one mistake does not send you a mail for every domain")
 			}
@@ -234,7 +241,7 @@ or if a copy was not taken.`,
 			case to != "":
 				sent, err = office.Copies(cmd.Context(), f.sel, to)
 			default:
-				sent, err = office.Send(cmd.Context(), f.sel)
+				sent, err = office.Send(cmd.Context(), f.sel, again)
 			}
 			if err != nil {
 				return used(err)
@@ -254,7 +261,8 @@ or if a copy was not taken.`,
 	f.addJSON(cmd)
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be sent")
 	cmd.Flags().StringVar(&to, "to", "", "send a copy to this address and nowhere else")
-	cmd.MarkFlagsMutuallyExclusive("dry-run", "to")
+	cmd.Flags().BoolVar(&again, "again", false, "with --window: send again also the reports that were sent")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "to", "again")
 	return cmd
 }
 

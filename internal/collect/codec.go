@@ -90,7 +90,7 @@ func decode(data []byte) (report.Batch, error) {
 		return report.Batch{}, errCodec
 	}
 	d := decoder{rest: data[len(magic):n]}
-	b := report.Batch{ID: d.text(), Current: d.window(), MaxRows: d.number()}
+	b := report.Batch{ID: d.text(), Current: d.window(), MaxRows: d.number(), MaxJobs: report.MaxJobs, MaxOwned: report.MaxOwned}
 	for range d.length() {
 		b.Tallies = append(b.Tallies, d.tally())
 	}

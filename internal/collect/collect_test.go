@@ -149,7 +149,7 @@ func TestCounts(t *testing.T) {
 			t.Errorf("%d rows, want 102", n)
 		}
 		b := m.batches[0]
-		if len(m.batches) != 1 || len(b.ID) < 16 || b.MaxRows != settings.MaxRows || b.Current != report.WindowAt(time.Now(), settings.Interval) {
+		if len(m.batches) != 1 || len(b.ID) < 16 || b.MaxRows != settings.MaxRows || b.MaxJobs != report.MaxJobs || b.MaxOwned != report.MaxOwned || b.Current != report.WindowAt(time.Now(), settings.Interval) {
 			t.Errorf("%d batches, the first is %+v", len(m.batches), b)
 		}
 		for i, tally := range b.Tallies {

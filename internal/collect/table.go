@@ -188,7 +188,7 @@ func (t *table) take(now time.Time, s *Settings) (b report.Batch, ok bool) {
 	if len(t.groups) == 0 && len(t.seen) == 0 && t.ledger.Len() == 0 {
 		return b, false
 	}
-	b = report.Batch{ID: rand.Text(), Current: report.WindowAt(now, s.Interval), MaxRows: s.MaxRows, Ledger: t.ledger.Take(s.Group, s.MaxDomains)}
+	b = report.Batch{ID: rand.Text(), Current: report.WindowAt(now, s.Interval), MaxRows: s.MaxRows, MaxJobs: report.MaxJobs, MaxOwned: report.MaxOwned, Ledger: t.ledger.Take(s.Group, s.MaxDomains)}
 	keys := slices.SortedFunc(maps.Keys(t.groups), func(a, b groupKey) int {
 		return cmp.Or(bytes.Compare(a.policy[:], b.policy[:]), cmp.Compare(a.begin, b.begin))
 	})

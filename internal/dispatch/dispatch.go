@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -187,24 +186,6 @@ func (d *Dispatcher) Run(ctx context.Context) {
 		})
 	}
 	wg.Wait()
-}
-
-// Drain works on every job that is due now, one after the other, and returns their number. Jobs that
-// are put off are not waited for.
-func (d *Dispatcher) Drain(ctx context.Context) (int, error) {
-	for n := 0; ; n++ {
-		job, err := d.o.Store.Claim(ctx, d.now(), d.o.Owner, leaseTime)
-		if errors.Is(err, report.ErrNone) {
-			return n, nil
-		}
-		if err != nil {
-			return n, fmt.Errorf("dispatch: %w", err)
-		}
-		_, _ = d.work(ctx, job) // it is logged
-		if err := ctx.Err(); err != nil {
-			return n, fmt.Errorf("dispatch: %w", err)
-		}
-	}
 }
 
 func (d *Dispatcher) now() time.Time { return d.o.Now().UTC() }

@@ -37,6 +37,8 @@ func (m *memory) Add(_ context.Context, _ time.Time, b report.Batch) error {
 	return nil
 }
 
+func (*memory) Allow(context.Context, report.Day, string, int64) (bool, error) { return true, nil }
+
 func (m *memory) Claim(ctx context.Context, now time.Time, owner string, lease time.Duration) (report.Job, error) {
 	if err := ctx.Err(); err != nil {
 		return report.Job{}, err

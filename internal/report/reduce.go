@@ -35,6 +35,23 @@ func related(a, b dns.Name) bool {
 	return a == b || strings.HasSuffix(string(a), "."+string(b)) || strings.HasSuffix(string(b), "."+string(a))
 }
 
+// Takes says whether a window with so many jobs may get one more, if its owner has so many of them. If not,
+// owner says that it is the owner who has too many. Once a window is half full, an owner gets only a hundredth,
+// so that a few owners cannot fill it with names that they made up.
+func (b Batch) Takes(jobs, owned int64) (ok, owner bool) {
+	most := b.MaxOwned
+	if b.MaxJobs > 0 && jobs >= b.MaxJobs/2 {
+		most = max(most/100, 1)
+	}
+	switch {
+	case b.MaxOwned > 0 && owned >= most:
+		return false, true
+	case b.MaxJobs > 0 && jobs >= b.MaxJobs:
+		return false, false
+	}
+	return true, false
+}
+
 // RowLimit says what a store does with a row that is new to a job with so many rows: take it, take it
 // reduced, or count its messages as lost.
 func (b Batch) RowLimit(rows int64) (take, reduce bool) {

@@ -38,6 +38,26 @@ func TestReduced(t *testing.T) {
 	}
 }
 
+// TestTakes checks how many jobs a window may get.
+func TestTakes(t *testing.T) {
+	b := Batch{MaxJobs: 1000, MaxOwned: 300}
+	for _, tt := range []struct {
+		b           Batch
+		jobs, owned int64
+		ok, owner   bool
+	}{
+		{b, 0, 0, true, false}, {b, 499, 299, true, false}, {b, 499, 300, false, true}, {b, 500, 2, true, false}, {b, 500, 3, false, true},
+		{b, 999, 0, true, false}, {b, 1000, 0, false, false}, {b, 1000, 3, false, true},
+		{Batch{MaxJobs: 4, MaxOwned: 3}, 2, 0, true, false}, {Batch{MaxJobs: 4, MaxOwned: 3}, 2, 1, false, true},
+		{Batch{}, 1 << 40, 1 << 40, true, false}, {Batch{MaxJobs: 2}, 1, 1, true, false}, {Batch{MaxJobs: 2}, 2, 2, false, false},
+		{Batch{MaxOwned: 2}, 100, 1, true, false}, {Batch{MaxOwned: 2}, 100, 2, false, true},
+	} {
+		if ok, owner := tt.b.Takes(tt.jobs, tt.owned); ok != tt.ok || owner != tt.owner {
+			t.Errorf("%d and %d of %d and %d: %v, %v", tt.jobs, tt.owned, tt.b.MaxJobs, tt.b.MaxOwned, ok, owner)
+		}
+	}
+}
+
 func TestRowLimit(t *testing.T) {
 	for _, c := range []struct {
 		max, rows    int64

@@ -11,6 +11,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/ledger"
 )
 
@@ -38,6 +39,16 @@ type Policy struct {
 	Testing bool   // t=y
 	Method  dmarc.Method
 	Invalid string // names of the record's invalid tags, separated by ", "; not part of the identity
+}
+
+// Owner returns the domain by which the jobs of one owner are counted: the registered domain, or the
+// public suffix of a hosting service. It does not ask DNS, because a tag psd=n in a wildcard's record
+// would make every name an Organizational Domain.
+func (p Policy) Owner() dns.Name {
+	if owner := suffix.Owner(p.Domain); owner != "" {
+		return owner
+	}
+	return p.Domain
 }
 
 // Reason says why the disposition is not the published policy (§3.1.1.6). The comment comes from a

@@ -46,6 +46,10 @@ type Batch struct {
 	Seen    []Sighting // without duplicates, in ascending order
 	// MaxRows is how many distinct rows a job may have; 0 means no limit. See [Row.Reduced].
 	MaxRows int64
+	// MaxJobs is how many jobs a window may have, and MaxOwned how many of them may belong to one
+	// [Policy.Owner]; 0 means no limit. The messages of further policies are in no report, and a
+	// store counts them as [Excess].
+	MaxJobs, MaxOwned int64
 	// Ledger is what the same messages, and those of which no report is made, add to the ledger. It is
 	// stored in the same transaction.
 	Ledger ledger.Delta
@@ -74,8 +78,18 @@ const MaxLate = 48 * time.Hour
 // go to the newest job.
 const MaxPolicies = 3
 
+// MaxJobs and MaxOwned are the usual bounds of a [Batch]. One record for all names below a domain (a
+// wildcard) makes a policy domain of each, and so a job and a report of each that a forger thinks up.
+const (
+	MaxJobs  = 200_000
+	MaxOwned = 1000
+)
+
 // How long a store keeps what has no other end.
 const (
+	// KeepDelivery is how long a job that is done stays with its deliveries, at the least: MTAs try for up
+	// to five days, and then the delivery says whose bounce comes back. Its rows may go earlier.
+	KeepDelivery    = 6 * 24 * time.Hour
 	KeepSeen        = 35 * 24 * time.Hour // sightings; those of kind SeenWrote for KeepWrote
 	KeepWrote       = 95 * 24 * time.Hour
 	KeepBatch       = 3 * 24 * time.Hour  // ids of batches
@@ -181,6 +195,8 @@ type Filter struct {
 // processes, if the database can be used by several. The time is always given by the caller, in UTC.
 type Store interface {
 	// Add adds a batch as a whole or not at all. A batch whose ID was added before changes nothing.
+	// All jobs of a day have windows of the same length, so that they do not overlap: that of the first.
+	// Other tallies go to the window of that length which [Window.Within] gives.
 	// Rows whose job is no longer open, or whose window ended more than MaxLate ago, go to the job of
 	// Batch.Current, and count as late. If that job is not open either, because the clock was set back,
 	// they go to the first window after it whose job is open or does not exist.
@@ -191,7 +207,7 @@ type Store interface {
 	Claim(ctx context.Context, now time.Time, owner string, lease time.Duration) (Job, error)
 	// ClaimJob claims one job before it is due, or again after it was done: a report that got lost is
 	// sent again with the id that it had. The error is ErrNone if the window still takes rows, ErrLost if
-	// another sender has the job now, and ErrUnknown if there is no such job. A job that was done begins
+	// another sender has the job now, and ErrUnknown if there is no such job, or its rows are gone. A job that was done begins
 	// anew, with no Outcome, no Reason and no Tries in the store. The returned job still has the Outcome,
 	// so that the sender knows.
 	ClaimJob(ctx context.Context, now time.Time, id int64, owner string, lease time.Duration) (Job, error)
@@ -227,8 +243,13 @@ type Store interface {
 	// Seen sums up the sightings of a domain up to the given day.
 	Seen(ctx context.Context, domain dns.Name, today Day) (Seen, error)
 
-	// Expire removes what is no longer needed: jobs that have been done for longer than keep, and whose
-	// window ended more than MaxLate ago, with all that belongs to them, old sightings, batch ids, and suppressions that ended long ago.
+	// Allow counts one more of what is limited to so many on a day, and returns false instead if there were
+	// as many already. The names of limits are the caller's choice.
+	Allow(ctx context.Context, day Day, limit string, most int64) (bool, error)
+
+	// Expire removes what is no longer needed: the rows of jobs that have been done for longer than keep,
+	// and whose window ended more than MaxLate ago; these jobs and their deliveries once they have been done
+	// for KeepDelivery, too; old sightings, batch ids, and suppressions that ended long ago.
 	Expire(ctx context.Context, now time.Time, keep time.Duration) error
 	// Secret returns the random secret of this store. It is made once, and shared by all daemons.
 	Secret(ctx context.Context) ([]byte, error)

@@ -33,6 +33,20 @@ func WindowFor(stamp, now time.Time, interval time.Duration) (w Window, late boo
 	return WindowAt(stamp, interval), false
 }
 
+// Within returns the window of another length, in seconds, into which rows of the window w go: the one
+// that has the time now, or what of w is nearest to it.
+func (w Window) Within(length int64, now time.Time) Window {
+	at := min(max(now.Unix(), w.Begin), w.End)
+	begin := floor(at, length) * length
+	return Window{begin, begin + length - 1}
+}
+
+// Length returns the length of the window in seconds.
+func (w Window) Length() int64 { return w.End - w.Begin + 1 }
+
+// Day returns the UTC day of the window.
+func (w Window) Day() Day { return DayOf(time.Unix(w.Begin, 0)) }
+
 // Closes returns the time from which the window takes no more rows.
 func (w Window) Closes() time.Time { return time.Unix(w.End+1, 0).UTC().Add(Grace) }
 

@@ -112,6 +112,49 @@ func TestSendAt(t *testing.T) {
 	}
 }
 
+// TestWithin puts windows into those of other lengths.
+func TestWithin(t *testing.T) {
+	const hour = 3600
+	day := Window{10 * 24 * hour, 11*24*hour - 1}
+	at := func(hours int64) time.Time { return time.Unix(day.Begin+hours*hour, 0) }
+	part := func(begin, hours int64) Window {
+		return Window{day.Begin + begin*hour, day.Begin + (begin+hours)*hour - 1}
+	}
+	for _, tt := range []struct {
+		w      Window
+		length int64
+		now    time.Time
+		want   Window
+	}{
+		{part(6, 6), 24 * hour, at(7), day},
+		{part(6, 6), 24 * hour, at(50), day},
+		{day, 6 * hour, at(13), part(12, 6)},
+		{day, 6 * hour, at(-1), part(0, 6)},
+		{day, 6 * hour, at(30), part(18, 6)},
+		{part(6, 2), 3 * hour, at(7), part(6, 3)},
+		{day, 24 * hour, at(3), day},
+	} {
+		if got := tt.w.Within(tt.length, tt.now); got != tt.want {
+			t.Errorf("%v within %d h at %v: %v, want %v", tt.w, tt.length/hour, tt.now, got, tt.want)
+		}
+	}
+	if day.Length() != 24*hour || day.Day() != 10 || part(23, 1).Day() != 10 {
+		t.Error(day.Length(), day.Day(), part(23, 1).Day())
+	}
+}
+
+// TestOwner checks by which domain the jobs are counted.
+func TestOwner(t *testing.T) {
+	for domain, want := range map[dns.Name]dns.Name{
+		"shop.example": "shop.example", "a.b.shop.example": "shop.example", "x.shop.co.uk": "shop.co.uk", "a.github.io": "github.io",
+		"example": "example", "co.uk": "co.uk", "": "",
+	} {
+		if got := (Policy{Domain: domain}).Owner(); got != want {
+			t.Errorf("%s: %s, want %s", domain, got, want)
+		}
+	}
+}
+
 func TestDay(t *testing.T) {
 	for s, want := range map[string]Day{
 		"1970-01-01T00:00:00Z": 0, "1970-01-01T23:59:59Z": 0, "1970-01-02T00:00:00Z": 1, "1969-12-31T23:59:59Z": -1, "1969-12-31T00:00:00Z": -1,

@@ -64,6 +64,17 @@ type List struct {
 	Reports []Report `json:"reports"` // the newest window first, then by domain
 	// More says that there are more reports than are listed.
 	More bool `json:"more,omitempty"`
+	// Excess says which messages are in no report, because a window had too many.
+	Excess []Excess `json:"excess,omitempty"`
+}
+
+// Excess counts the messages of a window for whose policy domains there was no room.
+type Excess struct {
+	Begin time.Time `json:"begin"`
+	End   time.Time `json:"end"`
+	// Owner is the registered domain with too many policy domains. It is missing if the window had too many in all.
+	Owner    string `json:"owner,omitempty"`
+	Messages int64  `json:"messages"`
 }
 
 // ListReports returns the selected reports.
@@ -75,6 +86,19 @@ func ListReports(ctx context.Context, s report.Store, sel Selection, now time.Ti
 	l := &List{Reports: []Report{}, More: len(jobs) > maxListed}
 	for _, j := range jobs[:min(len(jobs), maxListed)] {
 		l.Reports = append(l.Reports, newReport(j))
+	}
+	if sel.Domain != "" || sel.State != "" {
+		return l, nil
+	}
+	sum, err := s.Summary(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range sum.Excess {
+		e := Excess{Begin: time.Unix(x.Window.Begin, 0).UTC(), End: time.Unix(x.Window.End, 0).UTC(), Owner: string(x.Owner), Messages: x.Messages}
+		if day, err := parseDay(sel.Window, now); sel.Window == "" || err == nil && day.Equal(e.Begin.Truncate(24*time.Hour)) {
+			l.Excess = append(l.Excess, e)
+		}
 	}
 	return l, nil
 }
@@ -155,6 +179,13 @@ func (l *List) Text(out io.Writer) error {
 	}
 	if l.More {
 		fmt.Fprintf(t, "There are more than %d. Choose by --window, --domain or --state.\n", maxListed)
+	}
+	for _, x := range l.Excess {
+		of := "domains"
+		if x.Owner != "" {
+			of = "names below " + printable.Value(x.Owner)
+		}
+		fmt.Fprintf(t, "%s: %d messages are in no report, because there are reports on too many %s.\n", windowText(x.Begin, x.End), x.Messages, of)
 	}
 	return t.Flush()
 }

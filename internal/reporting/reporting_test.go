@@ -36,6 +36,11 @@ type memory struct {
 	jobs         []report.Job
 	deliveries   []report.Delivery
 	suppressions map[string]report.Suppression
+	excess       []report.Excess
+}
+
+func (m *memory) Summary(context.Context, time.Time) (report.Summary, error) {
+	return report.Summary{Excess: m.excess}, nil
 }
 
 func (m *memory) Jobs(_ context.Context, f report.Filter) ([]report.Job, error) {
@@ -211,6 +216,23 @@ func TestListReports(t *testing.T) {
 			t.Errorf("%+v: %v %v, want %v", tt.sel, got, err, tt.want)
 		}
 	}
+	crowded := newMemory()
+	crowded.excess = []report.Excess{{Window: report.Window{Begin: midnight.Unix(), End: midnight.Unix() + 86399}, Owner: "evil.example", Messages: 7},
+		{Window: report.Window{Begin: midnight.Unix() - 86400, End: midnight.Unix() - 1}, Messages: 3}}
+	for _, tt := range []struct {
+		sel  Selection
+		want int
+	}{{Selection{}, 2}, {Selection{Window: "yesterday"}, 1}, {Selection{Window: "today"}, 0}, {Selection{Domain: "shop.example"}, 0}} {
+		if l, err := ListReports(t.Context(), crowded, tt.sel, noon); err != nil || len(l.Excess) != tt.want {
+			t.Errorf("%+v: %+v, %v", tt.sel, l, err)
+		}
+	}
+	listed, err := ListReports(t.Context(), crowded, Selection{}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, text(t, listed), "2026-11-28: 7 messages are in no report, because there are reports on too many names below evil.example.",
+		"2026-11-27: 3 messages are in no report, because there are reports on too many domains.")
 	l, err := ListReports(t.Context(), newMemory(), Selection{}, noon)
 	if err != nil {
 		t.Fatal(err)

@@ -93,8 +93,9 @@ func (o *Office) Copies(ctx context.Context, sel Selection, to string) (*Sent, e
 }
 
 // Send sends the selected reports now, as the daemon does when they are due. A report that was done is
-// sent again. One whose window is open is left alone; if there are only such, that is a failure.
-func (o *Office) Send(ctx context.Context, sel Selection) (*Sent, error) {
+// sent again; one that was sent only with again, or if a domain is selected. One whose window is open is
+// left alone; if there are only such, that is a failure.
+func (o *Office) Send(ctx context.Context, sel Selection, again bool) (*Sent, error) {
 	found, err := o.selected(ctx, sel)
 	if err != nil {
 		return nil, err
@@ -103,6 +104,11 @@ func (o *Office) Send(ctx context.Context, sel Selection) (*Sent, error) {
 	var open int
 	for _, j := range found {
 		one := SentReport{Report: newReport(j)}
+		if j.Outcome == report.Sent && sel.Domain == "" && !again {
+			one.Done = "Left alone, because it was sent; --again or --domain sends it again."
+			out.Reports = append(out.Reports, one)
+			continue
+		}
 		outcome, err := o.Sender.Send(ctx, j.ID)
 		switch {
 		case ctx.Err() != nil && (err != nil || outcome.Word == ""):
@@ -113,7 +119,7 @@ func (o *Office) Send(ctx context.Context, sel Selection) (*Sent, error) {
 		case errors.Is(err, report.ErrLost):
 			one.Done, one.Failed = "Not sent, because the daemon or another command is sending it.", true
 		case errors.Is(err, report.ErrUnknown):
-			one.Done, one.Failed = "Not sent, because it has just been removed: it was done for longer than report.keep.", true
+			one.Done, one.Failed = "Not sent, because its rows are gone: it was done for longer than report.keep.", true
 		case errors.Is(err, dispatch.ErrTrouble):
 			one.Done, one.Failed = "Not tried, because the mail server took none of the last mails.", true
 		case err != nil:

@@ -50,29 +50,34 @@ func TestSendNow(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		sel     Selection
+		again   bool
 		outcome report.Outcome
 		errs    map[int64]error
 		good    bool
 		want    []string
 	}{
-		{"sent", all, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, nil, true,
+		{"sent", all, true, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, nil, true,
 			[]string{"bank.example, 2026-11-28 UTC, 100 messages: sent to 1 of 1 destinations (rua@bank.example sent)", "shop.example, 2026-11-28 UTC"}},
-		{"withheld", all, report.Outcome{Word: report.WithheldSpam, Reason: hostile}, nil, true, []string{"withheld (spam): "}},
-		{"refused", all, report.Outcome{Word: report.Refused, Reason: "550 no"}, nil, false, []string{"refused: 550 no"}},
-		{"failed", all, report.Outcome{Word: report.Failed, Reason: "given up"}, nil, false, []string{"failed: given up"}},
-		{"waits", all, report.Outcome{Again: noon, Reason: "450 later"}, nil, false, []string{"waits until 2026-11-29 12:00 UTC: 450 later"}},
-		{"another has it", all, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, map[int64]error{2: fmt.Errorf("dispatch: %w", report.ErrLost)}, false,
+		{"withheld", all, true, report.Outcome{Word: report.WithheldSpam, Reason: hostile}, nil, true, []string{"withheld (spam): "}},
+		{"refused", all, true, report.Outcome{Word: report.Refused, Reason: "550 no"}, nil, false, []string{"refused: 550 no"}},
+		{"failed", all, true, report.Outcome{Word: report.Failed, Reason: "given up"}, nil, false, []string{"failed: given up"}},
+		{"waits", all, true, report.Outcome{Again: noon, Reason: "450 later"}, nil, false, []string{"waits until 2026-11-29 12:00 UTC: 450 later"}},
+		{"another has it", all, true, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, map[int64]error{2: fmt.Errorf("dispatch: %w", report.ErrLost)}, false,
 			[]string{"the daemon or another command is sending it", "messages: sent"}},
-		{"removed", all, report.Outcome{Word: report.Sent}, map[int64]error{2: report.ErrUnknown}, false, []string{"just been removed"}},
-		{"no server", all, report.Outcome{Word: report.Sent}, map[int64]error{2: dispatch.ErrTrouble}, false, []string{"Not tried, because the mail server"}},
-		{"store", all, report.Outcome{Word: report.Sent}, map[int64]error{2: errors.New("disk full")}, false, []string{"Failed: disk full."}},
-		{"one is open", Selection{Domain: "shop.example"}, report.Outcome{Word: report.Sent}, map[int64]error{5: report.ErrNone}, true,
+		{"removed", all, true, report.Outcome{Word: report.Sent}, map[int64]error{2: report.ErrUnknown}, false, []string{"its rows are gone"}},
+		{"no server", all, true, report.Outcome{Word: report.Sent}, map[int64]error{2: dispatch.ErrTrouble}, false, []string{"Not tried, because the mail server"}},
+		{"store", all, true, report.Outcome{Word: report.Sent}, map[int64]error{2: errors.New("disk full")}, false, []string{"Failed: disk full."}},
+		{"one is open", Selection{Domain: "shop.example"}, true, report.Outcome{Word: report.Sent}, map[int64]error{5: report.ErrNone}, true,
 			[]string{"2026-11-29 06:00-12:00 UTC, 3 messages: Not sent, because its window still takes messages until 2026-11-29 12:15 UTC."}},
-		{"all are open", Selection{Domain: "shop.example", Window: "today"}, report.Outcome{}, map[int64]error{5: report.ErrNone}, false, []string{"still takes messages"}},
+		{"all are open", Selection{Domain: "shop.example", Window: "today"}, true, report.Outcome{}, map[int64]error{5: report.ErrNone}, false, []string{"still takes messages"}},
+		{"one was sent", all, false, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, nil, true,
+			[]string{"bank.example, 2026-11-28 UTC, 100 messages: Left alone, because it was sent; --again or --domain sends it again.", "messages: sent to 1 of 1"}},
+		{"one was sent, and is named", Selection{Domain: "bank.example"}, false, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, nil, true,
+			[]string{"bank.example, 2026-11-28 UTC, 100 messages: sent to 1 of 1 destinations"}},
 	} {
 		o, s := newOffice()
 		s.outcome, s.errs = tt.outcome, tt.errs
-		sent, err := o.Send(t.Context(), tt.sel)
+		sent, err := o.Send(t.Context(), tt.sel, tt.again)
 		if err != nil || sent.AllSent() != tt.good {
 			t.Errorf("%s: %+v, %v", tt.name, sent, err)
 			continue
@@ -83,7 +88,7 @@ func TestSendNow(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s.errs = map[int64]error{1: ctx.Err(), 2: ctx.Err()}
-	if sent, err := o.Send(ctx, all); err != nil || sent.AllSent() || !strings.Contains(text(t, sent), "interrupted") {
+	if sent, err := o.Send(ctx, all, true); err != nil || sent.AllSent() || !strings.Contains(text(t, sent), "interrupted") {
 		t.Errorf("%+v, %v", sent, err)
 	}
 }

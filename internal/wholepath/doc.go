@@ -281,6 +281,8 @@
 //	replay.maxRows = 100 rows of a table: a person reads them
 //	replay.maxSnapshotLine = 1048576 octets of a line: an answer has at most 64 KiB on the wire
 //	report.MaxLate = 48h0m0s time: a report for a window that ended longer ago helps nobody
+//	report.MaxJobs = 200000 reports a window: twice those of a farm with 10⁸ messages a day
+//	report.MaxOwned = 1000 reports a window on the names below a registered domain: a wildcard record makes a policy domain of every name
 //	report.MaxPolicies = 3 reports a domain and window: a report describes one policy, and a domain can change its record all the time
 //	report/aggregate.maxError = 500 octets of the element error: nobody reads more
 //	report/aggregate.maxLocalPart = 64 octets of a Report-ID before the @: RFC 5321 §4.5.3.1.1

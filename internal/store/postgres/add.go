@@ -41,7 +41,7 @@ func (s *Store) add(ctx context.Context, tx pgx.Tx, now time.Time, b report.Batc
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}
-	into, err := assign(ctx, tx, now, b)
+	into, excess, err := assign(ctx, tx, now, b)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,10 @@ func (s *Store) add(ctx context.Context, tx pgx.Tx, now time.Time, b report.Batc
 	if err := count(ctx, tx, into); err != nil {
 		return err
 	}
-	if err := see(ctx, tx, b.Seen); err != nil {
+	if err := exceed(ctx, tx, excess); err != nil {
+		return err
+	}
+	if err := see(ctx, tx, sightings(b.Seen, into, excess)); err != nil {
 		return err
 	}
 	return s.addLedger(ctx, tx, b.Ledger)

@@ -46,22 +46,31 @@ func (i identity) compare(j identity) int {
 type share struct {
 	report.Tally
 	id     report.PolicyID
-	job    *job
-	moved  bool // not the window of the tally
-	merged bool // not the policy of the tally
+	own    report.Window // of the tally
+	job    *job          // nil if there are too many jobs
+	owner  dns.Name      // that has too many, or "" if the window has; only if job is nil
+	merged bool          // not the policy of the tally
 }
+
+// messages returns how many messages the rows count.
+func (x *share) messages() (n int64) {
+	for i := range x.Rows {
+		n += x.Rows[i].Count
+	}
+	return n
+}
+
+// late reports whether the rows are in a report of another time.
+func (x *share) late() bool { return x.Window.End < x.own.Begin || x.own.End < x.Window.Begin }
 
 // add counts a share.
 func (j *job) add(x *share) {
-	var messages int64
-	for i := range x.Rows {
-		messages += x.Rows[i].Count
-	}
+	messages := x.messages()
 	j.messages += messages
 	j.causes += x.Causes
 	j.spam += x.Spam
 	j.without += x.Lost
-	if x.moved {
+	if x.late() {
 		j.late += messages
 	} else {
 		j.late += x.Late
@@ -71,56 +80,104 @@ func (j *job) add(x *share) {
 	}
 }
 
-// move gives the share a later window.
+// move gives the share another window.
 func (x *share) move(w report.Window) {
 	x.SendAt = x.SendAt.Add(time.Duration(w.End-x.Window.End) * time.Second)
-	x.Window, x.moved = w, true
+	x.Window = w
 }
 
-// assign finds, opens and locks the jobs that get the tallies of a batch.
-func assign(ctx context.Context, tx pgx.Tx, now time.Time, b report.Batch) ([]*share, error) {
-	all := make([]*share, len(b.Tallies))
-	for i := range b.Tallies {
-		x := &share{Tally: b.Tallies[i]}
-		x.id = x.Policy.ID()
-		if now.Sub(time.Unix(x.Window.End, 0)) > report.MaxLate {
-			x.move(b.Current)
-		}
-		all[i] = x
+// assigner finds, opens and locks the jobs that get the tallies of a batch.
+type assigner struct {
+	tx      pgx.Tx
+	now     time.Time
+	batch   report.Batch
+	jobs    map[identity]*job
+	lengths map[report.Day]int64 // of the windows of a day, in seconds
+}
+
+// assign returns the tallies of a batch with their jobs. Those without a job come apart.
+func assign(ctx context.Context, tx pgx.Tx, now time.Time, b report.Batch) (into, excess []*share, err error) {
+	a := &assigner{tx: tx, now: now, batch: b, jobs: map[identity]*job{}, lengths: map[report.Day]int64{}}
+	current, err := a.fitting(ctx, b.Current)
+	if err != nil {
+		return nil, nil, err
 	}
-	jobs := map[identity]*job{}
-	todo := all
+	todo := make([]*share, len(b.Tallies))
+	for i := range b.Tallies {
+		x := &share{Tally: b.Tallies[i], own: b.Tallies[i].Window}
+		x.id = x.Policy.ID()
+		w, err := a.fitting(ctx, x.Window)
+		if err != nil {
+			return nil, nil, err
+		}
+		if now.Sub(time.Unix(w.End, 0)) > report.MaxLate {
+			w = current
+		}
+		x.move(w)
+		todo[i] = x
+	}
 	for range windowsAhead {
-		if err := open(ctx, tx, todo, jobs); err != nil {
-			return nil, err
+		if err := a.open(ctx, todo); err != nil {
+			return nil, nil, err
 		}
 		var closed []*share
 		for _, x := range todo {
-			if x.job.open {
+			switch {
+			case x.job == nil:
+				excess = append(excess, x)
+				continue
+			case x.job.open:
+				into = append(into, x)
 				continue
 			}
-			next := b.Current
-			if length := x.Window.End - x.Window.Begin + 1; x.Window.Begin >= next.Begin {
-				next = report.Window{Begin: x.Window.Begin + length, End: x.Window.End + length}
+			next := current
+			if x.Window.Begin >= next.Begin {
+				if next, err = a.fitting(ctx, report.Window{Begin: x.Window.End + 1, End: x.Window.End + x.Window.Length()}); err != nil {
+					return nil, nil, err
+				}
 			}
 			x.move(next)
 			x.merged = false
 			closed = append(closed, x)
 		}
 		if todo = closed; len(todo) == 0 {
-			return all, nil
+			return into, excess, nil
 		}
 	}
-	return nil, errors.New("all windows are closed for a year to come: the clock of some host was far ahead")
+	return nil, nil, errors.New("all windows are closed for a year to come: the clock of some host was far ahead")
+}
+
+// fitting returns the window of the length that all windows of the day have. Daemons with different
+// lengths could open the first jobs of a day at the same moment, and then both lengths stay for that day.
+func (a *assigner) fitting(ctx context.Context, w report.Window) (report.Window, error) {
+	day := w.Day()
+	length, known := a.lengths[day]
+	if !known {
+		err := a.tx.QueryRow(ctx, "SELECT ends - begins + 1 FROM job WHERE begins >= $1 AND begins < $2 LIMIT 1", day.Time().Unix(), (day + 1).Time().Unix()).Scan(&length)
+		if errors.Is(err, pgx.ErrNoRows) {
+			length = w.Length()
+		} else if err != nil {
+			return w, err
+		}
+		a.lengths[day] = length
+	}
+	if length == w.Length() {
+		return w, nil
+	}
+	return w.Within(length, a.now), nil
 }
 
 // open sets the job of each share, opens those that do not exist, and locks them all against being
-// closed. It adds them to jobs.
-func open(ctx context.Context, tx pgx.Tx, todo []*share, jobs map[identity]*job) error {
+// closed. It adds them to jobs. A share for which there are too many jobs gets none.
+func (a *assigner) open(ctx context.Context, todo []*share) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	known, err := neighbours(ctx, tx, todo)
+	known, err := neighbours(ctx, a.tx, todo)
+	if err != nil {
+		return err
+	}
+	room, err := a.room(ctx, todo, known)
 	if err != nil {
 		return err
 	}
@@ -135,6 +192,9 @@ func open(ctx context.Context, tx pgx.Tx, todo []*share, jobs map[identity]*job)
 		case n >= report.MaxPolicies:
 			i = n - 1 // the newest
 			x.merged = true
+		case !room.take(x):
+			x.job = nil
+			continue
 		default:
 			i = n
 			j := &job{identity: wanted, policy: x.Policy, ends: x.Window.End, sendAt: x.SendAt}
@@ -142,18 +202,18 @@ func open(ctx context.Context, tx pgx.Tx, todo []*share, jobs map[identity]*job)
 			missing = append(missing, j)
 		}
 		j := known[at][i]
-		if have := jobs[j.identity]; have != nil { // of an earlier round
+		if have := a.jobs[j.identity]; have != nil { // of an earlier round
 			j = have
 		}
 		x.job, chosen[j.identity] = j, j
 	}
-	if err := insert(ctx, tx, missing); err != nil {
+	if err := insert(ctx, a.tx, missing); err != nil {
 		return err
 	}
 	for i, j := range chosen {
-		jobs[i] = j
+		a.jobs[i] = j
 	}
-	return lock(ctx, tx, chosen)
+	return lock(ctx, a.tx, chosen)
 }
 
 // place is where at most MaxPolicies jobs may be.
@@ -198,19 +258,20 @@ func insert(ctx context.Context, tx pgx.Tx, missing []*job) error {
 	slices.SortFunc(missing, func(a, b *job) int { return a.compare(b.identity) })
 	n := len(missing)
 	begins, ends, policies, sendAt, testing := make([]int64, n), make([]int64, n), make([][16]byte, n), make([]time.Time, n), make([]bool, n)
-	texts := make([][]string, 9)
+	texts := make([][]string, 10)
 	for i, j := range missing {
 		begins[i], ends[i], policies[i], sendAt[i], testing[i] = j.begins, j.ends, j.identity.policy, j.sendAt, j.policy.Testing
 		for c, s := range []string{string(j.policy.Domain), string(j.policy.P), string(j.policy.SP), string(j.policy.NP), string(j.policy.ADKIM),
 			string(j.policy.ASPF), j.policy.FO, string(j.policy.Method), j.policy.Invalid} {
 			texts[c] = append(texts[c], escape(s))
 		}
+		texts[9] = append(texts[9], name(j.policy.Owner()))
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO job (begins, ends, policy, send_at, testing, domain, p, sp, np, adkim, aspf, fo, method, invalid)
+	_, err := tx.Exec(ctx, `INSERT INTO job (begins, ends, policy, send_at, testing, domain, p, sp, np, adkim, aspf, fo, method, invalid, registered)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::boolean[], $6::text[], $7::text[], $8::text[], $9::text[],
-			$10::text[], $11::text[], $12::text[], $13::text[], $14::text[]) AS u (begins, ends, policy)
+			$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]) AS u (begins, ends, policy)
 		ORDER BY begins, policy ON CONFLICT (begins, policy) DO NOTHING`,
-		begins, ends, policies, sendAt, testing, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], texts[7], texts[8])
+		begins, ends, policies, sendAt, testing, texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], texts[7], texts[8], texts[9])
 	return err
 }
 

@@ -69,6 +69,15 @@ func (s *Store) ClaimJob(ctx context.Context, now time.Time, id int64, owner str
 		if err := j.Claimable(now); err != nil {
 			return err
 		}
+		if j.State == report.StateDone && j.Rows > 0 {
+			// Expire waits for this lock before it drops the partition, and then sees that the job needs it.
+			_, tally := partitions(dayOf(j.Window))
+			if _, err := tx.Exec(ctx, "LOCK TABLE ONLY "+tally+" IN ACCESS SHARE MODE"); code(err) == undefinedTable {
+				return report.ErrUnknown
+			} else if err != nil {
+				return err
+			}
+		}
 		j.Reclaim(owner, now.Add(lease).UTC().Truncate(time.Microsecond))
 		_, err = tx.Exec(ctx, "UPDATE job SET state = 'claimed', owner = $2, lease = $3, lease_until = $4, tries = $5, outcome = '', reason = $6 WHERE id = $1",
 			id, escape(owner), j.Lease, j.LeaseUntil, j.Tries, escape(j.Reason))
@@ -191,6 +200,9 @@ func (s *Store) Rows(ctx context.Context, job int64) iter.Seq2[report.Row, error
 		var after [16]byte // no key is 0: that would be a SHA-256 of 16 zero octets
 		for {
 			rows, last, err := s.page(ctx, job, after)
+			if code(err) == undefinedTable { // the job is done, and Expire has dropped the partition
+				err = nil
+			}
 			for _, r := range rows {
 				if err = ctx.Err(); err != nil {
 					break

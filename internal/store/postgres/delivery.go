@@ -92,6 +92,20 @@ func (s *Store) Unsuppress(ctx context.Context, target string) error {
 	})
 }
 
+// Allow implements [report.Store].
+func (s *Store) Allow(ctx context.Context, day report.Day, limit string, most int64) (allowed bool, err error) {
+	if most <= 0 {
+		return false, nil
+	}
+	err = s.do(ctx, "count against a limit", func(ctx context.Context, tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `INSERT INTO quota AS old (day, digest, n) VALUES ($1, $2, 1)
+			ON CONFLICT (day, digest) DO UPDATE SET n = old.n + 1 WHERE old.n < $3`, int32(day), digest(limit), most)
+		allowed = err == nil && tag.RowsAffected() > 0
+		return err
+	})
+	return allowed, err
+}
+
 // Seen implements [report.Store].
 func (s *Store) Seen(ctx context.Context, domain dns.Name, today report.Day) (seen report.Seen, err error) {
 	err = s.do(ctx, "sum up sightings", func(ctx context.Context, tx pgx.Tx) error {

@@ -102,7 +102,7 @@ func partition(ctx context.Context, tx pgx.Tx, d report.Day) error {
 	return err
 }
 
-// Expire implements [report.Store]. The rows of a day go when no job of the day is left.
+// Expire implements [report.Store]. The rows of a day go when no job of the day needs its rows.
 func (s *Store) Expire(ctx context.Context, now time.Time, keep time.Duration) error {
 	err := s.do(ctx, "expire", func(ctx context.Context, tx pgx.Tx) error {
 		today := report.DayOf(now)
@@ -110,7 +110,9 @@ func (s *Store) Expire(ctx context.Context, now time.Time, keep time.Duration) e
 			statement string
 			args      []any
 		}{
-			{"DELETE FROM job WHERE state = 'done' AND lease_until <= $1 AND ends <= $2", []any{now.Add(-keep), now.Add(-report.MaxLate).Unix()}},
+			{"DELETE FROM job WHERE state = 'done' AND lease_until <= $1 AND ends <= $2", []any{now.Add(-max(keep, report.KeepDelivery)), now.Add(-report.MaxLate).Unix()}},
+			{"DELETE FROM quota WHERE day < $1", []any{int32(today) - 1}},
+			{"DELETE FROM excess WHERE ends < $1", []any{now.Add(-report.KeepDelivery).Unix()}},
 			{"DELETE FROM mark WHERE until <= $1", []any{now}},
 			{"DELETE FROM batch WHERE at <= $1", []any{now.Add(-report.KeepBatch)}},
 			{"DELETE FROM suppression WHERE coalesce(until, since, '-infinity') <= $1", []any{now.Add(-report.KeepSuppression)}},
@@ -126,28 +128,31 @@ func (s *Store) Expire(ctx context.Context, now time.Time, keep time.Duration) e
 	if err != nil {
 		return err
 	}
-	empty, err := s.emptyDays(ctx, now)
+	empty, err := s.emptyDays(ctx, now, keep)
 	if err != nil {
 		return err
 	}
 	for _, d := range empty {
-		if err := s.drop(ctx, d); err != nil {
+		if err := s.drop(ctx, d, now.Add(-keep)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// needsRows is the condition that a job needs its rows. The time follows before which it must be done, and a bracket.
+const needsRows = "(state <> 'done' OR lease_until > "
+
 // emptyDays returns the days whose partitions no job needs. Those of days that may still get a job stay,
 // only to save the work of making them again.
-func (s *Store) emptyDays(ctx context.Context, now time.Time) (empty []report.Day, err error) {
+func (s *Store) emptyDays(ctx context.Context, now time.Time, keep time.Duration) (empty []report.Day, err error) {
 	err = s.do(ctx, "look for old partitions", func(ctx context.Context, tx pgx.Tx) error {
 		empty = nil
 		found, err := tx.Query(ctx, `SELECT day FROM (
 				SELECT substring(c.relname FROM '^tally_d(-?[0-9]+)$')::integer AS day FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 				WHERE i.inhparent = 'tally'::regclass) AS p
-			WHERE day < $1 AND NOT EXISTS (SELECT FROM job WHERE begins >= day * 86400::bigint AND begins < (day + 1) * 86400::bigint)
-			ORDER BY day`, int32(report.DayOf(now.Add(-report.MaxLate))))
+			WHERE day < $1 AND NOT EXISTS (SELECT FROM job WHERE begins >= day * 86400::bigint AND begins < (day + 1) * 86400::bigint AND `+needsRows+`$2))
+			ORDER BY day`, int32(report.DayOf(now.Add(-report.MaxLate))), now.Add(-keep))
 		if err != nil {
 			return err
 		}
@@ -161,7 +166,7 @@ func (s *Store) emptyDays(ctx context.Context, now time.Time) (empty []report.Da
 // drop removes the partitions of a day, unless a job came in between. It needs a lock on the parent
 // tables, for which it does not wait long, because every other statement on them waits behind it. The
 // next Expire tries again.
-func (s *Store) drop(ctx context.Context, d report.Day) error {
+func (s *Store) drop(ctx context.Context, d report.Day, done time.Time) error {
 	s.forget(d)
 	detail, tally := partitions(d)
 	err := s.do(ctx, "drop the partitions of a day", func(ctx context.Context, tx pgx.Tx) error {
@@ -175,8 +180,8 @@ func (s *Store) drop(ctx context.Context, d report.Day) error {
 			return err
 		}
 		var used bool
-		const jobs = "SELECT EXISTS (SELECT FROM job WHERE begins >= $1 AND begins < $2)"
-		if err := tx.QueryRow(ctx, jobs, int64(d)*secondsPerDay, (int64(d)+1)*secondsPerDay).Scan(&used); err != nil || used {
+		const jobs = "SELECT EXISTS (SELECT FROM job WHERE begins >= $1 AND begins < $2 AND " + needsRows + "$3))"
+		if err := tx.QueryRow(ctx, jobs, int64(d)*secondsPerDay, (int64(d)+1)*secondsPerDay, done).Scan(&used); err != nil || used {
 			return err
 		}
 		_, err := tx.Exec(ctx, "DROP TABLE "+tally+", "+detail)

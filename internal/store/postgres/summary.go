@@ -42,6 +42,16 @@ func (s *Store) Summary(ctx context.Context, now time.Time) (sum report.Summary,
 			}
 			sum.Largest = append(sum.Largest, one...)
 		}
+		found, err = tx.Query(ctx, "SELECT begins, ends, registered, messages FROM excess ORDER BY begins DESC, messages DESC, registered LIMIT $1", report.SummaryExcess)
+		if err != nil {
+			return err
+		}
+		if sum.Excess, err = pgx.CollectRows(found, scanExcess); err != nil {
+			return err
+		}
+		if len(sum.Excess) == 0 {
+			sum.Excess = nil
+		}
 		var oldest *time.Time
 		var first *int32
 		err = tx.QueryRow(ctx, `SELECT (SELECT min(send_at) FROM job WHERE state <> 'done'), (SELECT min(day) FROM seen WHERE kind IN ('pass', 'fail')),

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"sekimori/internal/dns"
 	"sekimori/internal/report"
 )
 
@@ -24,7 +25,7 @@ func (d *DB) Add(ctx context.Context, now time.Time, b report.Batch) error {
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		a := adder{ctx: ctx, tx: tx, now: now, batch: b}
+		a := adder{ctx: ctx, tx: tx, now: now, batch: b, lengths: map[report.Day]int64{}, jobs: map[share]int64{}, told: map[dns.Name]bool{}}
 		for _, t := range b.Tallies {
 			if err := a.tally(t); err != nil {
 				return err
@@ -32,6 +33,9 @@ func (d *DB) Add(ctx context.Context, now time.Time, b report.Batch) error {
 		}
 		seen := bulk{ctx: ctx, tx: tx, head: "INSERT INTO seen (domain, day, kind) VALUES ", columns: 3, tail: " ON CONFLICT DO NOTHING"}
 		for _, s := range b.Seen {
+			if kept, known := a.told[s.Domain]; known && !kept && s.Kind != report.SeenWrote {
+				continue // a domain without a job needs no sightings
+			}
 			if err := seen.add(string(s.Domain), s.Day, string(s.Kind)); err != nil {
 				return err
 			}
@@ -49,20 +53,40 @@ type adder struct {
 	tx    *sql.Tx
 	now   time.Time
 	batch report.Batch
+
+	lengths map[report.Day]int64 // of the windows of a day, in seconds
+	jobs    map[share]int64      // how many there are
+	told    map[dns.Name]bool    // the policy domains of the tallies, and whether they have a job
+}
+
+// share is a window, or the part of it that an owner has.
+type share struct {
+	begin int64
+	owner dns.Name // "" for the whole window
 }
 
 // place is where the rows of a tally go.
 type place struct {
-	job    int64
-	rows   int64 // that the job has
-	late   bool  // not the tally's own window
-	merged bool  // not the tally's own policy
+	job    int64         // 0 if there are too many jobs
+	window report.Window // only if job is 0
+	owner  dns.Name      // that has too many jobs, or "" if the window has
+	rows   int64         // that the job has
+	late   bool          // not the tally's own window
+	merged bool          // not the tally's own policy
 }
 
 func (a *adder) tally(t report.Tally) error {
 	p, err := a.place(t)
 	if err != nil {
 		return err
+	}
+	var messages, all int64
+	for _, r := range t.Rows {
+		all += r.Count
+	}
+	a.told[t.Policy.Domain] = a.told[t.Policy.Domain] || p.job != 0
+	if p.job == 0 {
+		return a.exceed(p, all+t.Lost)
 	}
 	before := p.rows
 	rows, err := a.bounded(p, t.Rows)
@@ -71,10 +95,6 @@ func (a *adder) tally(t report.Tally) error {
 	}
 	details := bulk{ctx: a.ctx, tx: a.tx, head: "INSERT INTO detail (job, key, row) VALUES ", columns: 3, tail: " ON CONFLICT DO NOTHING"}
 	counts := bulk{ctx: a.ctx, tx: a.tx, head: "INSERT INTO tally (job, key, n) VALUES ", columns: 3, tail: " ON CONFLICT DO UPDATE SET n = n + excluded.n"}
-	var messages, all int64
-	for _, r := range t.Rows {
-		all += r.Count
-	}
 	for _, r := range rows {
 		messages += r.n
 		if err := errors.Join(details.add(p.job, r.key[:], r.detail), counts.add(p.job, r.key[:], r.n)); err != nil {
@@ -102,35 +122,104 @@ func (a *adder) place(t report.Tally) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	w := t.Window
-	if a.now.Sub(time.Unix(w.End+1, 0)) > report.MaxLate {
-		w = later(w, a.batch.Current)
+	w, err := a.fitting(t.Window)
+	if err == nil && a.now.Sub(time.Unix(w.End+1, 0)) > report.MaxLate {
+		w, err = a.later(w)
 	}
-	for { // ends, because each turn is for a window whose jobs are closed
-		p := place{late: w != t.Window}
-		open, err := a.find(&p, t.Policy, policy, w)
-		if err != nil || open {
+	for err == nil { // ends, because each turn is for a window whose jobs are closed
+		p := place{late: !overlap(w, t.Window)}
+		var open bool
+		if open, err = a.find(&p, t.Policy, policy, w); err != nil || open {
 			return p, err
 		}
 		if p.job == 0 {
-			sendAt := micro(t.SendAt)
-			if sendAt != 0 {
-				sendAt += (w.End - t.Window.End) * 1e6
-			}
-			err := a.tx.QueryRowContext(a.ctx, "INSERT INTO job (domain, policy, window_begin, window_end, not_before) VALUES (?, ?, ?, ?, ?) RETURNING id",
-				string(t.Policy.Domain), policy, w.Begin, w.End, sendAt).Scan(&p.job)
-			return p, err
+			return a.open(p, t, policy, w)
 		}
-		w = later(w, a.batch.Current)
+		w, err = a.later(w)
 	}
+	return place{}, err
+}
+
+func overlap(a, b report.Window) bool { return a.Begin <= b.End && b.Begin <= a.End }
+
+// open opens a job, unless there are too many. policy is 0 if the policy is not stored.
+func (a *adder) open(p place, t report.Tally, policy int64, w report.Window) (place, error) {
+	owner := t.Policy.Owner()
+	of, all := share{w.Begin, owner}, share{w.Begin, ""}
+	if err := errors.Join(a.count(of), a.count(all)); err != nil {
+		return place{}, err
+	}
+	switch ok, tooMany := a.batch.Takes(a.jobs[all], a.jobs[of]); {
+	case tooMany:
+		return place{window: w, owner: owner}, nil
+	case !ok:
+		return place{window: w}, nil
+	}
+	if policy == 0 {
+		var err error
+		if policy, err = a.newPolicy(t.Policy); err != nil {
+			return place{}, err
+		}
+	}
+	a.jobs[of]++
+	a.jobs[all]++
+	sendAt := micro(t.SendAt)
+	if sendAt != 0 {
+		sendAt += (w.End - t.Window.End) * 1e6
+	}
+	err := a.tx.QueryRowContext(a.ctx, `INSERT INTO job (domain, policy, window_begin, window_end, not_before, registered) VALUES (?, ?, ?, ?, ?, ?)
+		RETURNING id`, string(t.Policy.Domain), policy, w.Begin, w.End, sendAt, string(owner)).Scan(&p.job)
+	return p, err
+}
+
+// count counts the jobs of a share, unless it was counted.
+func (a *adder) count(s share) error {
+	if _, counted := a.jobs[s]; counted {
+		return nil
+	}
+	query, args := "SELECT count(*) FROM job WHERE window_begin = ?", []any{s.begin}
+	if s.owner != "" {
+		query, args = query+" AND registered = ?", append(args, string(s.owner))
+	}
+	var n int64
+	err := a.tx.QueryRowContext(a.ctx, query, args...).Scan(&n)
+	a.jobs[s] = n
+	return err
+}
+
+// exceed counts messages that are in no report.
+func (a *adder) exceed(p place, messages int64) error {
+	_, err := a.tx.ExecContext(a.ctx, `INSERT INTO excess (window_begin, window_end, registered, messages) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET messages = messages + excluded.messages`, p.window.Begin, p.window.End, string(p.owner), messages)
+	return err
+}
+
+// fitting returns the window of the length that all windows of the day have.
+func (a *adder) fitting(w report.Window) (report.Window, error) {
+	day := w.Day()
+	length, known := a.lengths[day]
+	if !known {
+		err := a.tx.QueryRowContext(a.ctx, "SELECT window_end - window_begin + 1 FROM job WHERE window_begin >= ? AND window_begin < ? LIMIT 1",
+			day.Time().Unix(), (day + 1).Time().Unix()).Scan(&length)
+		if errors.Is(err, sql.ErrNoRows) {
+			length = w.Length()
+		} else if err != nil {
+			return w, err
+		}
+		a.lengths[day] = length
+	}
+	if length == w.Length() {
+		return w, nil
+	}
+	return w.Within(length, a.now), nil
 }
 
 // later returns the current window if it is after w, or else the window that follows w.
-func later(w, current report.Window) report.Window {
-	if current.Begin > w.Begin {
-		return current
+func (a *adder) later(w report.Window) (report.Window, error) {
+	if current, err := a.fitting(a.batch.Current); err != nil || current.Begin > w.Begin {
+		return current, err
 	}
-	return report.Window{Begin: w.End + 1, End: w.End + 1 + w.End - w.Begin}
+	return a.fitting(report.Window{Begin: w.End + 1, End: w.End + w.Length()})
 }
 
 // find looks for the job of a policy and window, or the one that takes its rows because the domain has
@@ -163,15 +252,24 @@ func (a *adder) find(p *place, policy report.Policy, id int64, w report.Window) 
 	return false, rows.Err()
 }
 
-// policy returns the id of a policy.
+// policy returns the id of a policy, or 0 if it is not stored.
 func (a *adder) policy(p report.Policy) (id int64, err error) {
-	digest := p.ID()
-	err = a.tx.QueryRowContext(a.ctx, "SELECT id FROM policy WHERE digest = ? AND invalid = ?", digest[:], p.Invalid).Scan(&id)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return id, err
+	digest, invalid := p.ID(), ""
+	err = a.tx.QueryRowContext(a.ctx, "SELECT id, invalid FROM policy WHERE digest = ?", digest[:]).Scan(&id, &invalid)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
 	}
-	err = a.tx.QueryRowContext(a.ctx, `INSERT INTO policy (digest, domain, p, sp, np, adkim, aspf, fo, testing, method, invalid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (digest) DO UPDATE SET invalid = excluded.invalid RETURNING id`, digest[:], string(p.Domain), string(p.P), string(p.SP), string(p.NP),
+	if err == nil && invalid != p.Invalid {
+		_, err = a.tx.ExecContext(a.ctx, "UPDATE policy SET invalid = ? WHERE id = ?", p.Invalid, id)
+	}
+	return id, err
+}
+
+// newPolicy stores a policy.
+func (a *adder) newPolicy(p report.Policy) (id int64, err error) {
+	digest := p.ID()
+	err = a.tx.QueryRowContext(a.ctx, `INSERT INTO policy (digest, domain, p, sp, np, adkim, aspf, fo, testing, method, invalid)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, digest[:], string(p.Domain), string(p.P), string(p.SP), string(p.NP),
 		string(p.ADKIM), string(p.ASPF), p.FO, p.Testing, string(p.Method), p.Invalid).Scan(&id)
 	return id, err
 }

@@ -112,6 +112,11 @@ func (d *DB) open(ctx context.Context) error {
 			return fmt.Errorf("sqlite: others may read the database: %w", err)
 		}
 	}
+	// SQLite opens a file that it cannot write, and says so only when something is to be written.
+	if f, err = os.OpenFile(d.path, os.O_WRONLY, 0); err != nil {
+		return fmt.Errorf("sqlite: %s: the file and its directory must belong to the daemon and be writable: %w", d.path, err)
+	}
+	f.Close()
 	if err := d.connect(ctx, func(int) error { return nil }); err != nil {
 		return err
 	}

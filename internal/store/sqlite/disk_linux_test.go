@@ -146,8 +146,9 @@ func TestReadOnly(t *testing.T) {
 
 // TestFileReadOnly takes the right to write away from the file. Root may write all the same.
 func TestFileReadOnly(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may write to every file")
+	if os.Getuid() == 0 { // root may write to every file, so another user runs this test
+		asNobody(t)
+		return
 	}
 	path := filepath.Join(t.TempDir(), "x.db")
 	openAt(t, path).Close()
@@ -156,6 +157,38 @@ func TestFileReadOnly(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), path, Options{}); err == nil || !strings.Contains(err.Error(), "must belong to the daemon") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// asNobody runs the test once more, in a process of the user nobody.
+func asNobody(t *testing.T) {
+	t.Helper()
+	const nobody = 65534
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "sekimori-") // below t.TempDir, nobody may not enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	program, err := os.ReadFile(self)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "test"), program, 0o755) // go test's own directory is closed, too
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o777)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(dir, "test"), "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Dir, cmd.Env = dir, []string{"TMPDIR=" + dir, "HOME=" + dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as nobody: %v\n%s", err, out)
 	}
 }
 

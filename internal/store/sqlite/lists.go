@@ -100,6 +100,23 @@ func (d *DB) Unsuppress(ctx context.Context, target string) error {
 	return d.change(ctx, report.ErrUnknown, "DELETE FROM suppression WHERE target = ?", target)
 }
 
+// Allow implements [report.Store].
+func (d *DB) Allow(ctx context.Context, day report.Day, limit string, most int64) (allowed bool, err error) {
+	if most <= 0 {
+		return false, nil
+	}
+	err = d.write(ctx, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, "INSERT INTO quota (day, name, n) VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1 WHERE n < ?", day, limit, most)
+		if err != nil {
+			return err
+		}
+		n, err := done.RowsAffected()
+		allowed = n > 0
+		return err
+	})
+	return allowed, err
+}
+
 // Seen implements [report.Store].
 func (d *DB) Seen(ctx context.Context, domain dns.Name, today report.Day) (s report.Seen, err error) {
 	err = d.read(ctx, func(q *sql.DB) error {

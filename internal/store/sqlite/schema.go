@@ -14,7 +14,7 @@ const application = 0x53656b69
 
 // migrations bring a database from the schema of their index to the next one. A migration that was in
 // a release never changes.
-var migrations = []string{reportTables, markTable, ledgerTables}
+var migrations = []string{reportTables, markTable, ledgerTables, reportOwners}
 
 // reportTables has the tables of DMARC reports (reports.md §4). Times are microseconds since 1970, and 0
 // is the zero time. Windows are in seconds, days count from 1970.
@@ -57,6 +57,18 @@ CREATE TABLE suppression (
 CREATE TABLE seen (domain TEXT NOT NULL, day INTEGER NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (domain, day, kind)) STRICT, WITHOUT ROWID;
 CREATE INDEX seen_age ON seen (kind, day);
 CREATE TABLE batch (id TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+// reportOwners lets the jobs of one owner be counted. registered is [report.Policy.Owner]. Jobs that are
+// older than this have none.
+// quota has what [report.Store.Allow] counts.
+const reportOwners = `
+CREATE TABLE quota (day INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (day, name)) STRICT, WITHOUT ROWID;
+ALTER TABLE job ADD COLUMN registered TEXT NOT NULL DEFAULT '';
+CREATE INDEX job_registered ON job (window_begin, registered);
+CREATE TABLE excess (
+	window_begin INTEGER NOT NULL, window_end INTEGER NOT NULL, registered TEXT NOT NULL, messages INTEGER NOT NULL, PRIMARY KEY (window_begin, registered)
+) STRICT, WITHOUT ROWID;
 `
 
 // querier is a pool or a transaction.

@@ -13,6 +13,11 @@ func scanStanding(row scanner) (s report.Standing, err error) {
 	return s, err
 }
 
+func scanExcess(row scanner) (x report.Excess, err error) {
+	err = row.Scan(&x.Window.Begin, &x.Window.End, &x.Owner, &x.Messages)
+	return x, err
+}
+
 // Summary implements [report.Store].
 func (d *DB) Summary(ctx context.Context, now time.Time) (s report.Summary, err error) {
 	err = d.read(ctx, func(q *sql.DB) error {
@@ -22,6 +27,11 @@ func (d *DB) Summary(ctx context.Context, now time.Time) (s report.Summary, err 
 			return err
 		}
 		s.Largest, err = collect(ctx, q, scan, jobColumns+" WHERE rows > 0 ORDER BY rows DESC, window_begin DESC, policy.domain, job.id LIMIT ?", report.SummaryLargest)
+		if err != nil {
+			return err
+		}
+		s.Excess, err = collect(ctx, q, scanExcess, `SELECT window_begin, window_end, registered, messages FROM excess
+			ORDER BY window_begin DESC, messages DESC, registered LIMIT ?`, report.SummaryExcess)
 		if err != nil {
 			return err
 		}

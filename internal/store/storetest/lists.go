@@ -161,7 +161,7 @@ func testSeen(t *testing.T, s report.Store) {
 // testExpire ends jobs and looks at what goes and what stays.
 func testExpire(t *testing.T, s report.Store) {
 	ctx := t.Context()
-	const keep = 72 * time.Hour
+	const keep = report.KeepDelivery + 24*time.Hour
 	add(t, s, Batch("a", Tally(Policy("a.example"), Day(0), Rows(0, 30)), Tally(Policy("a.example"), Day(1), Rows(0, 5)),
 		Tally(Policy("b.example"), Day(0), Rows(0, 20)), Tally(Policy("c.example"), Day(0), Rows(0, 10)), Tally(Policy("d.example"), Day(0), Rows(0, 3))))
 	now := closed(Day(0))
