@@ -105,6 +105,8 @@ var evaluations = []evaluation{
 	{why: "text after l=", zone: brand, dkim: []dkim.Signature{{Result: dkim.Pass, Domain: "shop.example", SignedHeaders: []string{"from"}, Uncovered: 1}}, want: "skipped dkim"},
 	{why: "one with and one without a gap", zone: brand, want: "ask default shop.example",
 		dkim: []dkim.Signature{{Result: dkim.Pass, Domain: "shop.example", SignedHeaders: []string{"from"}, Uncovered: 1}, signed("shop.example")}},
+	{why: "one with a gap, and a broken one without", zone: brand, want: "skipped dkim",
+		dkim: []dkim.Signature{{Result: dkim.Pass, Domain: "shop.example", SignedHeaders: []string{"from"}, Uncovered: 1}, {Result: dkim.Fail, Domain: "shop.example", SignedHeaders: []string{"from"}}}},
 	{why: "a key with t=y", zone: brand, dkim: []dkim.Signature{{Result: dkim.Pass, Domain: "shop.example", SignedHeaders: []string{"from"}, Testing: true}}, want: "skipped dkim"},
 	{why: "From is not signed", zone: brand, dkim: []dkim.Signature{{Result: dkim.Pass, Domain: "shop.example", SignedHeaders: []string{"to"}}}, want: "skipped dkim"},
 
