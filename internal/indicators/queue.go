@@ -168,23 +168,17 @@ func (i *Indicators) work(ctx context.Context, j *job) {
 		i.cache.postpone(m, skipped, now, again)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, maxWork)
+	timed, cancel := context.WithTimeout(ctx, maxWork)
 	defer cancel()
-	answer := i.o.Judge.judge(ctx, q, now, i.limits.pace)
-	if ctx.Err() != nil && answer.Result != bimi.Pass && !i.isRunning() {
+	answer := i.o.Judge.judge(timed, q, now, i.limits.pace)
+	if ctx.Err() != nil && answer.Result != bimi.Pass {
 		return // the stop of the daemon says nothing about the mark
 	}
 	i.cache.learn(m, answer, i.o.Now())
 	i.log(q, answer.Answer)
 	if answer.Result == bimi.Pass {
-		i.keep(ctx, m, answer)
+		i.keep(timed, m, answer)
 	}
-}
-
-func (i *Indicators) isRunning() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.running
 }
 
 func (i *Indicators) established(ctx context.Context, q bimi.Query) (bool, error) {
