@@ -72,6 +72,7 @@ type Options struct {
 type Collector struct {
 	o        Options
 	settings atomic.Pointer[Settings]
+	owners   *suffix.Memory
 	counts   Counts
 
 	unfinished chan *judge.Decision // messages with a Whole
@@ -102,7 +103,7 @@ type observed struct {
 
 // New returns a Collector that runs in the background until Stop.
 func New(o Options, s Settings) *Collector {
-	c := &Collector{o: o, unfinished: make(chan *judge.Decision, maxUnfinished), queue: make(chan observed, maxQueue), batches: make(chan report.Batch), idle: make(chan struct{}, 1)}
+	c := &Collector{o: o, owners: suffix.NewMemory(), unfinished: make(chan *judge.Decision, maxUnfinished), queue: make(chan observed, maxQueue), batches: make(chan report.Batch), idle: make(chan struct{}, 1)}
 	c.stop, c.giveUp = context.WithCancel(context.Background())
 	c.Set(s)
 	c.waiter.Go(c.await)
@@ -151,7 +152,7 @@ func (c *Collector) observe(d *judge.Decision, e *msgauth.Evaluation) {
 		}
 		o.obs, o.octets = &obs, size(&obs)
 	}
-	if entry, ok := ledger.Observe(e, &d.Verdict, d.Learned, suffix.Owner); ok {
+	if entry, ok := ledger.Observe(e, &d.Verdict, d.Learned, c.owners.Owner); ok {
 		o.entry = &entry
 		o.octets += entryOctets
 	}

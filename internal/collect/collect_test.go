@@ -14,6 +14,7 @@ import (
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
@@ -189,7 +190,7 @@ func TestStopFlushes(t *testing.T) {
 
 // TestNeverBlocks: if nobody takes from the queue, Decided drops and counts.
 func TestNeverBlocks(t *testing.T) {
-	c := &Collector{o: Options{Now: time.Now}, queue: make(chan observed, maxQueue)} // nothing runs
+	c := &Collector{o: Options{Now: time.Now}, owners: suffix.NewMemory(), queue: make(chan observed, maxQueue)} // nothing runs
 	c.Set(settings)
 	d := decision("shop.example", "192.0.2.1", time.Now())
 	for range maxQueue + 5 {
@@ -205,7 +206,7 @@ func TestNeverBlocks(t *testing.T) {
 
 // TestQueueOctets: long observations fill the queue before it has maxQueue of them.
 func TestQueueOctets(t *testing.T) {
-	c := &Collector{o: Options{Now: time.Now}, queue: make(chan observed, maxQueue)}
+	c := &Collector{o: Options{Now: time.Now}, owners: suffix.NewMemory(), queue: make(chan observed, maxQueue)}
 	c.Set(settings)
 	for range maxQueue {
 		c.put(observed{obs: &report.Observation{}, octets: 2048})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/judge"
 	"sekimori/internal/ledger"
 	"sekimori/internal/policy"
@@ -108,7 +109,7 @@ func TestLedgerClock(t *testing.T) {
 
 // TestLedgerDropped counts what the queue has no room for.
 func TestLedgerDropped(t *testing.T) {
-	c := &Collector{queue: make(chan observed, 1), unfinished: make(chan *judge.Decision)}
+	c := &Collector{owners: suffix.NewMemory(), queue: make(chan observed, 1), unfinished: make(chan *judge.Decision)}
 	c.settings.Store(&settings)
 	for range 3 {
 		c.Decided(decision("shop.example", "192.0.2.1", time.Now()), 0)

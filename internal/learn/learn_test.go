@@ -208,7 +208,7 @@ func TestNeverWaits(t *testing.T) {
 
 // TestClockBack: what was learned at a time that is not over yet is not used for long.
 func TestClockBack(t *testing.T) {
-	var now time.Time = time.Unix(1e9, 0)
+	now := time.Unix(1e9, 0)
 	c := &Cache{o: Options{Now: func() time.Time { return now }}, ask: make(chan dns.Name, maxAsked), asked: map[dns.Name]bool{}, unknown: map[dns.Name]answer{},
 		known: map[dns.Name]answer{"shop.example": {shop, now}}}
 	now = now.Add(-24 * time.Hour)

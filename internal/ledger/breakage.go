@@ -78,7 +78,7 @@ func byDay(rows []Row) (days []Row) {
 		r := rows[i]
 		if n := len(days); n > 0 && days[n-1].Day == r.Day {
 			last := &days[n-1]
-			last.Counts.Add(r.Counts)
+			last.Add(r.Counts)
 			for _, s := range r.Signers {
 				last.Signers = addSigner(last.Signers, s)
 			}

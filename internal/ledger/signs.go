@@ -20,7 +20,7 @@ func (u *Usual) signs(e *msgauth.Evaluation, unknownClient bool) (signs []trait.
 		return nil
 	}
 	if u.AlwaysSigns() && !hasSignature(e) {
-		signs = append(signs, trait.UnsignedUnlikeUsual)
+		signs = append(make([]trait.Trait, 0, 2), trait.UnsignedUnlikeUsual)
 	}
 	if unknownClient {
 		return signs
@@ -38,6 +38,9 @@ func (u *Usual) signs(e *msgauth.Evaluation, unknownClient bool) (signs []trait.
 // enough to say whose it is. Whether it verifies does not matter: a signature that somebody broke on the
 // way was there when the author sent the message.
 func hasSignature(e *msgauth.Evaluation) bool {
+	if len(e.DKIM) == 0 {
+		return false
+	}
 	author := e.From.AuthorDomain
 	owner := suffix.Owner(author)
 	return slices.ContainsFunc(e.DKIM, func(s dkim.Signature) bool {

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"hash/maphash"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -11,7 +10,6 @@ import (
 
 	"sekimori/internal/distinct"
 	"sekimori/internal/dmarc"
-	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
 	"sekimori/internal/ledger"
 	"sekimori/internal/msgauth"
@@ -19,10 +17,6 @@ import (
 
 // publishedPolicies lists the policies that a domain can publish. "" stands for no policy.
 var publishedPolicies = []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject, ""}
-
-// maxKnownAuthors is the number of author domains whose registered domain can be
-// remembered.
-const maxKnownAuthors = 4096
 
 // authorDomains counts author domains by published policy without storing their names.
 //
@@ -32,11 +26,7 @@ const maxKnownAuthors = 4096
 // below it, must also have a DMARC record, an SPF record or a DKIM key in DNS.
 type authorDomains struct {
 	windows []*distinct.Window // one for each element of publishedPolicies
-	// known remembers the registered domains of author domains, because a search in the
-	// suffix list takes ten times as long. Each element is a hash of an author domain. The
-	// last octet of the hash is replaced by the length of the registered domain.
-	known [maxKnownAuthors]atomic.Uint64
-	seed  maphash.Seed
+	owners  *suffix.Memory
 	// kept returns the numbers that the store has, of the whole farm, or nil. It is nil without a store.
 	kept atomic.Pointer[func() map[dmarc.Policy]float64]
 }
@@ -56,7 +46,7 @@ func (a *authorDomains) estimate(p dmarc.Policy, own *distinct.Window) float64 {
 }
 
 func newAuthorDomains(b builder) *authorDomains {
-	a := &authorDomains{seed: maphash.MakeSeed()}
+	a := &authorDomains{owners: suffix.NewMemory()}
 	for _, p := range publishedPolicies {
 		w := distinct.NewWindow()
 		a.windows = append(a.windows, w)
@@ -76,21 +66,7 @@ func (a *authorDomains) count(e *msgauth.Evaluation) {
 	case policy < 0, e.From.AuthorDomain == "", !ledger.Countable(e):
 		return
 	}
-	if domain := a.owner(e.From.AuthorDomain); domain != "" && ledger.Publishes(e, domain) {
+	if domain := a.owners.Owner(e.From.AuthorDomain); domain != "" && ledger.Publishes(e, domain) {
 		a.windows[policy].Add(string(domain), e.Time)
 	}
-}
-
-// owner returns [suffix.Owner](n), which is usually the registered domain of n, and
-// remembers it.
-func (a *authorDomains) owner(n dns.Name) dns.Name {
-	const lengths = 0xff // a name has at most 253 octets, so its length fits into the last octet
-	hash := maphash.String(a.seed, string(n))
-	known := &a.known[hash>>32%maxKnownAuthors]
-	if k := known.Load(); k|lengths == hash|lengths && int(k&lengths) <= len(n) {
-		return n[len(n)-int(k&lengths):]
-	}
-	domain := suffix.Owner(n)
-	known.Store(hash&^lengths | uint64(len(domain)))
-	return domain
 }

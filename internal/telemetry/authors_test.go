@@ -111,7 +111,7 @@ func TestAuthorDomains(t *testing.T) {
 func TestAuthorDomainsAreRegistered(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	m := New(reg)
-	for i := range 2 * maxKnownAuthors {
+	for i := range 2 * suffix.MaxRemembered {
 		for _, below := range []string{"evil.co.uk", "github.io"} { // github.io is in the private section of the suffix list
 			name := dns.Name(fmt.Sprintf("n%d.%s", i, below))
 			m.Decided(decided(from(name, name, dmarc.PolicyReject), policy.Verdict{}), 0)
@@ -145,14 +145,14 @@ func TestAuthorDomainsConcurrently(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			for i := range 2 * maxKnownAuthors {
+			for i := range 2 * suffix.MaxRemembered {
 				name := dns.Name(fmt.Sprintf("n%d.example", i))
 				m.authors.count(from(name, name, dmarc.PolicyReject))
 			}
 		})
 	}
 	all.Wait()
-	const want = 2 * maxKnownAuthors
+	const want = 2 * suffix.MaxRemembered
 	if got := value(t, reg, "sekimori_author_domains", map[string]string{"policy": "reject"}); math.Abs(got-want) > 5*distinct.StandardError*want {
 		t.Errorf("%v, want about %v", got, want)
 	}
@@ -202,7 +202,7 @@ func TestOwnerIsRemembered(t *testing.T) {
 	a := newAuthorDomains(builder{prometheus.NewRegistry()})
 	for _, name := range []dns.Name{"example.com", "a.b.example.com", "com", "", "x.example.co.jp", "me.github.io", "github.io", "unheard-of"} {
 		for _, remembered := range []bool{false, true} {
-			if got, want := a.owner(name), suffix.Owner(name); got != want {
+			if got, want := a.owners.Owner(name), suffix.Owner(name); got != want {
 				t.Errorf("%s: %q, want %q (remembered: %v)", name, got, want, remembered)
 			}
 		}
@@ -214,7 +214,7 @@ func BenchmarkAuthorDomains(b *testing.B) {
 	for _, bm := range []struct {
 		name    string
 		authors int
-	}{{"known", maxKnownAuthors / 64}, {"new", 16 * maxKnownAuthors}} {
+	}{{"known", suffix.MaxRemembered / 64}, {"new", 16 * suffix.MaxRemembered}} {
 		b.Run(bm.name, func(b *testing.B) {
 			all := make([]*msgauth.Evaluation, bm.authors)
 			for i := range all {

@@ -417,7 +417,7 @@ var bounds = []bound{
 	{"submit.maxPassword", "4096", "octets of a password file", "it may be the wrong file", "", "submit.TestNew"},
 	{"submit.maxReply", "500", "octets", "of a reply that is kept and shown; a line of SMTP has at most 512", "", "submit.TestReplies"},
 	{"submit.maxServerReply", "131072", "octets", "of the mail server at a time; the certificates of TLS are among them", "", "submit.TestReplies"},
-	{"telemetry.maxKnownAuthors", "4096", "names", "anyone can invent author domains, and each takes memory", "", "telemetry.TestAuthorDomainsConcurrently"},
+	{"dns/suffix.MaxRemembered", "4096", "names", "anyone can invent author domains, and each takes memory", "", "telemetry.TestAuthorDomainsConcurrently"},
 	{"telemetry.maxLineKept", "8192", "octets", "the part of a record's buffer that is kept for the next record", "", "telemetry.TestLineKept"},
 	{"telemetry.maxLogged", "256", "octets of a value", "a person reads the record, which is one line", "", "telemetry.TestRecord wholepath.TestBoundLog"},
 	{"telemetry.maxMarkBytes", "64", "octets", "the client library panics at an exemplar that is longer than 128 characters", "", "telemetry.FuzzExemplar"},
