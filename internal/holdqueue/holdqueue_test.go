@@ -209,7 +209,7 @@ func TestPrograms(t *testing.T) {
 		t.Error("a configuration directory is taken for Sendmail")
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := program("no-such-program"); err == nil || !strings.Contains(err.Error(), "there is no no-such-program here") {
+	if _, err := program("no-such-program"); err == nil || !strings.Contains(err.Error(), "is Postfix or Sendmail installed here?") {
 		t.Error(err)
 	}
 }

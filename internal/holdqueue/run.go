@@ -37,7 +37,7 @@ func program(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("holdqueue: there is no %s here: %w", name, err)
+	return "", fmt.Errorf("holdqueue: there is no program %s, neither in PATH nor in /usr/sbin: is Postfix or Sendmail installed here?", name)
 }
 
 // run runs a program of the MTA, without a shell, and calls each with every line of its output. If

@@ -31,10 +31,10 @@ type Host struct {
 }
 
 // ThisHost returns the host on which the program runs.
-func ThisHost() (Host, error) {
+func ThisHost() Host {
 	self, err := os.Executable()
 	if err != nil {
-		return Host{}, fmt.Errorf("setup: %w", err)
+		self = "sekimori" // a chroot without /proc; the program is then found in PATH
 	}
 	return Host{
 		UnitDirs: []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
@@ -42,7 +42,7 @@ func ThisHost() (Host, error) {
 		Booted: "/run/systemd/system",
 		State:  "/etc/sekimori/setup",
 		Self:   self,
-	}, nil
+	}
 }
 
 // ReadDaemon reads the daemon's configuration and the units of its socket. If ask is true, it also
