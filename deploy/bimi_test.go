@@ -3,16 +3,29 @@ package deploy
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"sekimori/internal/bimi"
+	"sekimori/internal/bimi/mark"
+	"sekimori/internal/indicators"
 	"sekimori/internal/judge"
 	"sekimori/internal/label"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
+
+// TestBIMIReasons checks that the page explains every reason.
+func TestBIMIReasons(t *testing.T) {
+	page := readFile(t, "docs/bimi.md")
+	for _, reason := range slices.Concat(bimi.Reasons(), mark.Words(), indicators.Reasons()) {
+		if !strings.Contains(page, "\n| `"+reason+"` | ") {
+			t.Errorf("docs/bimi.md does not explain %s", reason)
+		}
+	}
+}
 
 // TestBIMISieve checks that Dovecot's Sieve finds a mark in the fields that the daemon writes, and not
 // in fields that a sender writes.
@@ -22,9 +35,9 @@ func TestBIMISieve(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "bimi.sieve"), readFile(t, "sieve/bimi.sieve"), 0o644)
 	writeFile(t, filepath.Join(dir, "dovecot.conf"),
 		fmt.Sprintf("mail_uid=%[2]d\nmail_gid=%[2]d\nfirst_valid_uid=1\nssl=no\nmail_home=%[1]s\nmail_location=maildir:%[1]s/mail\n", dir, uid), 0o644)
-	mark := &bimi.Mark{SVG: []byte("<svg>" + strings.Repeat("x", 20<<10) + "</svg>"), Certified: true, Type: string(bimi.RegisteredMark), Same: true}
+	logo := &bimi.Mark{SVG: []byte("<svg>" + strings.Repeat("x", 20<<10) + "</svg>"), Certified: true, Type: string(bimi.RegisteredMark), Same: true}
 	good := &bimi.Evaluation{Domain: "shop.example", Selector: "default", Evidence: "https://shop.example/a.pem"}
-	good.Answered(bimi.Answer{Result: bimi.Pass, Authority: bimi.AuthorityPass, Mark: mark}, bimi.Options{RequireCertificate: true})
+	good.Answered(bimi.Answer{Result: bimi.Pass, Authority: bimi.AuthorityPass, Mark: logo}, bimi.Options{RequireCertificate: true})
 	none := &bimi.Evaluation{Result: bimi.None, Reason: bimi.ReasonNoRecord}
 	const (
 		forged = "BIMI-Indicator: PHN2Zy8+\n"

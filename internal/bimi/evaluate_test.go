@@ -111,15 +111,15 @@ var evaluations = []evaluation{
 	{why: "From is not signed", zone: brand, dkim: []dkim.Signature{{Result: dkim.Pass, Domain: "shop.example", SignedHeaders: []string{"to"}}}, want: "skipped dkim"},
 
 	// The policy of the author.
-	{why: "p=none", zone: `_dmarc.shop.example TXT "v=DMARC1; p=none"`, want: "skipped policy"},
-	{why: "no policy, but rua", zone: `_dmarc.shop.example TXT "v=DMARC1; rua=mailto:a@shop.example"`, want: "skipped policy"},
+	{why: "p=none", zone: `_dmarc.shop.example TXT "v=DMARC1; p=none"`, want: "skipped dmarc_policy"},
+	{why: "no policy, but rua", zone: `_dmarc.shop.example TXT "v=DMARC1; rua=mailto:a@shop.example"`, want: "skipped dmarc_policy"},
 	{why: "no record", zone: `default._bimi.shop.example TXT ` + record, want: "skipped dmarc"},
-	{why: "sp=none of the author's own record", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; sp=none"`, want: "skipped policy"},
-	{why: "t=y", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; t=y"`, want: "skipped policy"},
-	{why: "p=quarantine; pct=99", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct=99"`, want: "skipped policy"},
-	{why: "p=quarantine; pct=0", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct=0"`, want: "skipped policy"},
-	{why: "p=quarantine; two pct", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct=100; pct=1"`, want: "skipped policy"},
-	{why: "p=quarantine; empty pct", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct="`, want: "skipped policy"},
+	{why: "sp=none of the author's own record", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; sp=none"`, want: "skipped dmarc_policy"},
+	{why: "t=y", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; t=y"`, want: "skipped dmarc_policy"},
+	{why: "p=quarantine; pct=99", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct=99"`, want: "skipped dmarc_policy"},
+	{why: "p=quarantine; pct=0", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct=0"`, want: "skipped dmarc_policy"},
+	{why: "p=quarantine; two pct", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct=100; pct=1"`, want: "skipped dmarc_policy"},
+	{why: "p=quarantine; empty pct", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct="`, want: "skipped dmarc_policy"},
 	{why: "p=quarantine; pct=100", zone: `_dmarc.shop.example TXT "v=DMARC1; p=quarantine; pct=100"` + "\ndefault._bimi.shop.example TXT " + record, want: "ask default shop.example"},
 	{why: "p=reject; pct=1", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; pct=1"` + "\ndefault._bimi.shop.example TXT " + record, want: "ask default shop.example"},
 
@@ -132,9 +132,9 @@ var evaluations = []evaluation{
 	{why: "sp=none at the parent", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; sp=none"` + "\n" + `_dmarc.news.shop.example TXT "v=DMARC1; p=reject"` +
 		"\ndefault._bimi.news.shop.example TXT " + record, from: "a@news.shop.example", dkim: []dkim.Signature{signed("news.shop.example")}, want: "skipped organization"},
 	{why: "sp=none of the parent's record applies", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; sp=none"` + "\nnews.shop.example A 192.0.2.1",
-		from: "a@news.shop.example", dkim: []dkim.Signature{signed("shop.example")}, want: "skipped policy"},
+		from: "a@news.shop.example", dkim: []dkim.Signature{signed("shop.example")}, want: "skipped dmarc_policy"},
 	{why: "np=none, and the author does not exist", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; np=none"`,
-		from: "a@news.shop.example", dkim: []dkim.Signature{signed("shop.example")}, want: "skipped policy"},
+		from: "a@news.shop.example", dkim: []dkim.Signature{signed("shop.example")}, want: "skipped dmarc_policy"},
 	{why: "np=none, and the author exists", zone: `_dmarc.shop.example TXT "v=DMARC1; p=reject; np=none"` + "\nnews.shop.example A 192.0.2.1\n" +
 		"default._bimi.news.shop.example TXT " + record,
 		from: "a@news.shop.example", dkim: []dkim.Signature{signed("shop.example")}, want: "ask default news.shop.example"},
@@ -266,7 +266,7 @@ func TestNoQuestionWithoutNeed(t *testing.T) {
 		if c.dkim == nil {
 			c.dkim = []dkim.Signature{signed("shop.example")}
 		}
-		if !slices.Contains([]string{"skipped dmarc", "skipped from", "skipped dkim", "skipped policy", "skipped registry"}, c.want) {
+		if !slices.Contains([]string{"skipped dmarc", "skipped from", "skipped dkim", "skipped dmarc_policy", "skipped registry"}, c.want) {
 			continue
 		}
 		z := nameserver.Zone(t, c.zone)

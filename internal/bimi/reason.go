@@ -6,7 +6,7 @@ const (
 	ReasonDMARC            = "dmarc"             // skipped: the message does not pass DMARC
 	ReasonFrom             = "from"              // skipped: From has several mailboxes, or may mislead a person
 	ReasonDKIM             = "dkim"              // skipped: no signature of the author's covers From and the whole body
-	ReasonPolicy           = "policy"            // skipped: the author's DMARC policy is not enforcing
+	ReasonPolicy           = "dmarc_policy"      // skipped: the author's DMARC policy is not enforcing
 	ReasonOrganization     = "organization"      // skipped: the policy of the Organizational Domain is not enforcing
 	ReasonRegistry         = "registry"          // skipped: the policy is that of a registry (psd=y)
 	ReasonVerdict          = "verdict"           // skipped: the message was not accepted for its DMARC pass alone

@@ -97,7 +97,7 @@ func TestMarkNotAsked(t *testing.T) {
 		"SPF alone":           {zone, "From: a@example.com\r\n\r\nx\r\n", "<a@example.com>", "skipped dkim"},
 		"a changed body":      {zone, raw + "more\r\n", "<a@example.com>", "skipped dkim"},
 		"no single author":    {zone, "From: a@example.com\r\nFrom: b@example.com\r\n\r\nx\r\n", "<a@example.com>", "skipped dmarc"},
-		"p=none":              {strings.Replace(zone, "p=reject", "p=none", 1), raw, "<a@example.com>", "skipped policy"},
+		"p=none":              {strings.Replace(zone, "p=reject", "p=none", 1), raw, "<a@example.com>", "skipped dmarc_policy"},
 		"no record":           {strings.Replace(zone, "default._bimi", "other._bimi", 1), raw, "<a@example.com>", "none no_record"},
 		"no certificate":      {strings.Replace(zone, "; a=https://example.com/a.pem", "", 1), raw, "<a@example.com>", "none no_certificate"},
 		"unsigned selector":   {zone + "x._bimi.example.com TXT \"v=BIMI1; l=; a=\"\n", "BIMI-Selector: v=BIMI1; s=x\r\n" + raw, "<a@example.com>", "pass "},
