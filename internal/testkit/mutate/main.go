@@ -109,8 +109,8 @@ func run(ctx context.Context, scratch string) error {
 	default:
 		return fmt.Errorf("--ops is all or verdict, not %q", *opsFlag)
 	}
-	if *number < 1 || *number >= maxMutants || *jobs < 1 {
-		return fmt.Errorf("--n must be 1 to %d, --jobs at least 1", maxMutants-1)
+	if *number < 1 || *number >= idSpace || *jobs < 1 {
+		return fmt.Errorf("--n must be 1 to %d, --jobs at least 1", idSpace-1)
 	}
 	at, err := parseAt(*atFlag)
 	if err != nil {

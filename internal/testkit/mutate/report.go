@@ -57,7 +57,7 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, exports m
 	if len(chosen) == 0 {
 		return nil
 	}
-	reached := make([]byte, maxMutants)
+	reached := make([]byte, idSpace)
 	if len(l.TestGoFiles)+len(l.XTestGoFiles) > 0 {
 		if reached, err = t.base(ctx); err != nil {
 			return err

@@ -298,5 +298,5 @@ func emitRange(src []byte, cs []*candidate, start, end int) string {
 	return out.String()
 }
 
-// maxMutants bounds the identifiers of one package.
-const maxMutants = 1 << 16
+// idSpace bounds the identifiers of one package.
+const idSpace = 1 << 16

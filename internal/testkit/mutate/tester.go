@@ -43,7 +43,7 @@ func (t *tester) build(ctx context.Context, s *source, only map[string]bool, at 
 	dropped := map[string]bool{}
 	for {
 		chosen := s.choose(*seed, *number, only, at, dropped)
-		if len(chosen) == 0 || len(chosen) >= maxMutants {
+		if len(chosen) == 0 || len(chosen) >= idSpace {
 			return nil, nil
 		}
 		overlay, written, err := s.write(t.dir, chosen)
@@ -88,7 +88,7 @@ func (t *tester) build(ctx context.Context, s *source, only map[string]bool, at 
 // base runs the unchanged tests, measures them, and notes which mutants they reach.
 func (t *tester) base(ctx context.Context) ([]byte, error) {
 	cov := filepath.Join(t.dir, "reached")
-	if err := os.WriteFile(cov, make([]byte, maxMutants), 0o600); err != nil {
+	if err := os.WriteFile(cov, make([]byte, idSpace), 0o600); err != nil {
 		return nil, err
 	}
 	for range baseRuns {
