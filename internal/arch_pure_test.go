@@ -21,6 +21,7 @@ var foreign = map[string][]string{
 	"github.com/emersion/go-smtp":      {"internal/bounce", "internal/submit"},
 	"github.com/goccy/go-yaml":         {"internal/config", "internal/config/strict", "internal/field"},
 	"github.com/jackc/pgx/v5":          {"internal/store/postgres"},
+	"github.com/klauspost/compress":    {"internal/history"},
 	"github.com/maypok86/otter/v2":     {"internal/consent", "internal/resolver"},
 	"github.com/miekg/dns":             {"internal/dns/zone", "internal/doctor", "internal/resolver/upstream"},
 	"github.com/prometheus/client_golang": {"cmd/sekimori", "internal/admin", "internal/app", "internal/demo", "internal/probe",

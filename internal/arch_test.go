@@ -97,6 +97,8 @@ var floors = map[string]floor{
 	"internal/policy":  facts,
 
 	"internal/received": facts,
+	"internal/farm":     facts,
+	"internal/history":  facts,
 	"internal/report":   facts,
 	"internal/ledger":   facts,
 
@@ -124,6 +126,8 @@ var floors = map[string]floor{
 	// Package indicators fetches and remembers the marks of BIMI.
 	"internal/indicators": parts,
 	"internal/webfetch":   parts,
+
+	"internal/history/archive": parts,
 
 	"internal/store/postgres":  parts,
 	"internal/store":           parts,
@@ -220,6 +224,8 @@ var sameFloor = map[string][]string{
 	"internal/config":           {"internal/label"},                     // keys have the types label.Style and label.ShowMailFrom
 	"internal/config/strict":    {"internal/printable"},                 // it quotes lines of a file in errors
 	"internal/bimi":             {"internal/dkim", "internal/dmarc"},    // it judges their results
+	// Package history decides by the Evaluation and the Verdict whether a decision is kept.
+	"internal/history": {"internal/msgauth", "internal/policy"},
 
 	"internal/ledger":             {"internal/msgauth", "internal/policy"},                    // an Entry is made from an Evaluation and a Verdict
 	"internal/report":             {"internal/ledger", "internal/msgauth", "internal/policy"}, // so is an Observation; a Batch has a part of the ledger
@@ -243,16 +249,19 @@ var sameFloor = map[string][]string{
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},
 	// Package telemetry counts and logs Decisions, what package topology noticed and what package collect
 	// counted; its tests make a Decision with edits.
-	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/learn", "internal/indicators", "internal/webfetch"},
+	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/learn", "internal/indicators", "internal/webfetch", "internal/history/archive"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
+	// Package archive keeps the Entries of package recent, and writes them as package collect does; its
+	// tests use a real store.
+	"internal/history/archive": {"internal/collect", "internal/judge", "internal/recent", "internal/store/sqlite"},
 	// Package load sends the mail of package traffic.
 	"internal/bench/load": {"internal/bench/traffic"},
 	// Package probe plays messages of package demo to a private daemon.
 	"internal/demo":  {"internal/reporting"}, // it shows the report about its messages
 	"internal/probe": {"internal/demo"},
-	// Package console shows what packages explain, recent and status know; its tests also use
+	// Package console shows what packages explain, recent, archive and status know; its tests also use
 	// config, judge and telemetry.
-	"internal/console": {"internal/config", "internal/explain", "internal/judge", "internal/recent", "internal/status", "internal/telemetry", "internal/indicators"},
+	"internal/console": {"internal/config", "internal/explain", "internal/history/archive", "internal/judge", "internal/recent", "internal/status", "internal/telemetry", "internal/indicators"},
 	// Packages dialogue and wire are parts of one protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
 	// Package resolver puts a cache in front of package upstream.

@@ -20,6 +20,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/explain"
+	"sekimori/internal/printable"
 	"sekimori/internal/recent"
 )
 
@@ -54,9 +55,11 @@ in the topmost Received field that names this client (otherwise the topmost one)
 so that signatures that have expired since then still count. --time TIME or --time
 now sets another time.
 
-With --queue-id or --id, say what the running daemon decided on a message that
-it remembers (admin.recent). --id takes the ID in parentheses at the end of the
-SMTP reply, which the log has too, so that a bounced sender can quote it.`,
+With --queue-id or --id, say what was decided on a message that the running daemon
+remembers (admin.recent), or that is in the history (history.keep): also before a
+restart, and by another host that shares the store. --id takes the ID in
+parentheses at the end of the SMTP reply, which the log has too, so that a bounced
+sender can quote it.`,
 		Example: `  sekimori explain mail.eml --ip 192.0.2.1 --helo mail.example --from bounce@example.com
   sekimori explain mail.eml --trusted-host mx.example.jp --rcpt ann@example.jp
   sekimori explain --queue-id 4dQZ7x2wJ1z9sP
@@ -195,7 +198,7 @@ func parseTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("--time: %q is neither \"now\" nor a time such as 2026-11-29T08:00:00Z", s)
 }
 
-// remembered asks the running daemon for one of its recent decisions.
+// remembered asks the running daemon for a decision that it remembers or finds in the store.
 func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Explanation, error) {
 	client, err := f.at.client(cmd)
 	if err != nil {
@@ -212,10 +215,13 @@ func (f *explainFlags) remembered(cmd *cobra.Command) (*explain.Explanation, err
 	if err := client.Get(cmd.Context(), app.DecisionsPath, query, &answer); err != nil {
 		return nil, failed(err)
 	}
+	if answer.HistoryError != "" {
+		fmt.Fprintf(cmd.ErrOrStderr(), "sekimori: the history could not be searched: %s\n", printable.Value(plain(answer.HistoryError)))
+	}
 	switch n := len(answer.Decisions); {
 	case n == 0:
-		return nil, failed(fmt.Errorf("the daemon does not remember the message %s, which may be too long ago (admin.recent); look into its log",
-			f.queueID+f.id))
+		return nil, failed(fmt.Errorf("the message %s is not remembered and not in the history: it may be too long ago (admin.recent, history.keep), "+
+			"less than a minute ago on another host, or one that is not kept (history.what); look into the log", f.queueID+f.id))
 	case n > 1:
 		fmt.Fprintf(cmd.ErrOrStderr(), "sekimori: the newest of %d or more decisions; see %s?%s\n", n, app.DecisionsPath, query.Encode())
 	}

@@ -42,6 +42,7 @@ var documents = []struct {
 	{"sekimori explain --json", reflect.TypeFor[explain.Explanation]()},
 	{"GET /api/decisions", reflect.TypeFor[recent.Answer]()},
 	{"sekimori status --json and GET /api/status", reflect.TypeFor[status.Status]()},
+	{"sekimori status --all --json and GET /api/hosts", reflect.TypeFor[status.Hosts]()},
 	{"sekimori probe --json", reflect.TypeFor[probe.Report]()},
 	{"sekimori doctor --json", reflect.TypeFor[doctor.Report]()},
 	{"sekimori check --json", reflect.TypeFor[domaincheck.Report]()},

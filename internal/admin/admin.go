@@ -41,6 +41,8 @@ type Options struct {
 	// Handlers answer GET and HEAD requests at paths such as "/api/status". The answers
 	// contain private data; see the function private for how they are protected.
 	Handlers map[string]http.Handler
+	// Forms answer POST requests that a page of this server sent. Those of other pages are refused.
+	Forms map[string]http.Handler
 }
 
 // Server is the admin HTTP server.
@@ -106,6 +108,10 @@ func (s *Server) routes() http.Handler {
 	busy := make(chan struct{}, maxQueries)
 	for path, h := range s.o.Handlers {
 		mux.Handle("GET "+path, private(h, busy))
+	}
+	own := http.NewCrossOriginProtection()
+	for path, h := range s.o.Forms {
+		mux.Handle("POST "+path, own.Handler(private(h, busy)))
 	}
 	return mux
 }

@@ -6,6 +6,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,14 +45,18 @@ type App struct {
 	unknown    *telemetry.UnknownClients
 	dnsMetrics *resolver.Metrics
 	reports    *telemetry.Reports
-	kept       storeParts
-	marks      markParts
-	standing   atomic.Pointer[status.Reports] // how the reports stand; nil before the store was read
-	filter     *filter.Filter
-	server     *milter.Server
-	console    *console.Console
-	ready      atomic.Bool
-	served     chan error // receives the error of the first listener that fails
+	// farmMetrics counts the hosts that share the store.
+	farmMetrics *telemetry.Farm
+	kept        storeParts
+	marks       markParts
+	instance    string // names this run of the daemon to others that share the store
+	hosts       atomic.Pointer[status.Hosts]
+	standing    atomic.Pointer[status.Reports] // how the reports stand; nil before the store was read
+	filter      *filter.Filter
+	server      *milter.Server
+	console     *console.Console
+	ready       atomic.Bool
+	served      chan error // receives the error of the first listener that fails
 	// retiring counts the goroutines that close the parts of replaced configurations.
 	retiring sync.WaitGroup
 	steps    []step // what New and Start did and Stop must undo
@@ -107,7 +112,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 func newApp(o Options) *App {
 	logTo := telemetry.NewSwitch(slog.DiscardHandler)
 	return &App{
-		o: o, began: o.Now(), log: slog.New(logTo), logTo: logTo,
+		o: o, began: o.Now(), instance: rand.Text(), log: slog.New(logTo), logTo: logTo,
 		served: make(chan error, 1), stopped: make(chan struct{}), readTimeout: readTimeout,
 	}
 }
@@ -134,6 +139,7 @@ func (a *App) registerMetrics() (err error) {
 	a.logOut.CountDropped(a.o.Registry)
 	a.reports = telemetry.NewReports(a.o.Registry)
 	a.marks = newMarkParts(a.o.Registry, a.markEnds)
+	a.farmMetrics = telemetry.NewFarm(a.o.Registry)
 	a.dnsMetrics, err = resolver.NewMetrics(a.o.Registry)
 	return err
 }
@@ -243,6 +249,7 @@ func (a *App) Start() {
 	a.started = true
 	a.runConsole()
 	a.watchReports()
+	a.watchFarm()
 	if a.admin != nil {
 		a.admin.Start()
 	}

@@ -151,7 +151,7 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 func (a *App) observersForAll() []filter.Observer {
 	out := []filter.Observer{a.unknown}
 	if a.kept.rows != nil {
-		out = append(out, a.kept.rows)
+		out = append(out, a.kept.rows, a.kept.history.keeper)
 	}
 	return out
 }
@@ -230,7 +230,7 @@ func (a *App) openAdmin(c *change, cfg config.Admin) error {
 	return a.begin(&c.steps, "admin address", func() (undo func() error, err error) {
 		c.admin, err = admin.New(admin.Options{
 			Listen: cfg.Listen, WebConfig: cfg.WebConfig, Gatherer: a.o.Registry, Ready: a.Ready, Logger: a.log,
-			Handlers: a.inspect(),
+			Handlers: a.inspect(), Forms: a.console.Forms(),
 		})
 		return adminStep(c.admin).undo, err
 	})
@@ -252,6 +252,7 @@ func (a *App) commit(c *change) {
 	if a.kept.rows != nil {
 		a.kept.rows.Set(collectSettings(cfg))
 		a.kept.keeper.SetMaxDomains(int64(cfg.Ledger.MaxDomains))
+		a.kept.history.keeper.Set(historySettings(cfg))
 	}
 	l := limits(cfg)
 	a.metrics.LimitsLoaded(l.MaxSessions, l.Memory)

@@ -9,6 +9,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/console"
+	"sekimori/internal/history/archive"
 	"sekimori/internal/policy"
 	"sekimori/internal/printable"
 	"sekimori/internal/recent"
@@ -42,13 +43,14 @@ func (a *App) inspect() map[string]http.Handler {
 	handlers := a.console.Handlers()
 	handlers[StatusPath] = status.Handler(a.status)
 	handlers[DecisionsPath] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ring := a.decisions()
-		if ring == nil {
+		f := a.finder()
+		if f.Ring == nil && f.Reader == nil {
 			http.NotFound(w, r)
 			return
 		}
-		ring.Handler().ServeHTTP(w, r)
+		recent.Handler(f.Answer).ServeHTTP(w, r)
 	})
+	handlers[HostsPath] = http.HandlerFunc(a.serveHosts)
 	handlers[ConfigPath] = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(printable.NewWriter(w)).Encode(a.Running()) // an error means that the client is gone
@@ -120,7 +122,10 @@ func (a *App) newConsole() (*console.Console, error) {
 	return console.New(console.Options{
 		Status:    a.status,
 		Decisions: a.decisions,
-		Rules:     func() []policy.Rule { return a.generation().rules.Rules },
+		History:   func() *archive.Reader { return a.kept.history.reader },
+		Hosts:     a.hosts.Load,
+		Try:       a.try, TryOff: a.tryOff,
+		Rules: func() []policy.Rule { return a.generation().rules.Rules },
 		Config: func() console.Running {
 			r := a.Running()
 			return console.Running{Text: r.Config, Hash: r.Hash, Since: r.Since, Refused: r.Reload.Error}

@@ -74,7 +74,7 @@ func TestFailedStepUndoesTheOthers(t *testing.T) {
 		t.Fatalf("steps %q, want %q", all.begun, want)
 	}
 	end := []string{
-		"watch over sockets", "status of reports", "console", "configuration", "admin address", "listen inet:127.0.0.1:0", "listen unix:" + path,
+		"watch over sockets", "heartbeat", "status of reports", "console", "configuration", "admin address", "listen inet:127.0.0.1:0", "listen unix:" + path,
 		"sender of reports", "recipients' consent", "DNS resolver", "former configurations", "store", "log",
 	}
 	if !slices.Equal(all.undone, end) {

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"sekimori/internal/collect"
 	"sekimori/internal/config"
 	"sekimori/internal/dispatch/failures"
+	"sekimori/internal/farm"
+	"sekimori/internal/history/archive"
 	"sekimori/internal/learn"
 	"sekimori/internal/ledger"
 	"sekimori/internal/report"
@@ -46,6 +49,8 @@ type storeParts struct {
 	keeper *learn.Keeper
 	// failures says how many failure reports were sent, and to whom.
 	failures *failures.Memory
+	history  historyParts
+	farm     farm.Store
 }
 
 // OpenStore opens the store of a configuration for the daemon. damaged is called if an SQLite file was
@@ -94,6 +99,7 @@ func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 	if !cfg.Store.On() {
 		telemetry.RegisterCollect(a.o.Registry, &collect.Counts{}, nil)
 		telemetry.RegisterLedger(a.o.Registry, &collect.Counts{}, nil, nil)
+		telemetry.RegisterHistory(a.o.Registry, &archive.Counts{}, nil)
 		return nil, nil
 	}
 	opened, err := OpenStore(context.Background(), cfg.Store, func(aside string, cause error) {
@@ -103,12 +109,15 @@ func (a *App) openStore(cfg *config.Config) (undo func() error, err error) {
 		return nil, err
 	}
 	a.marks.store = opened
-	p, every := storeParts{store: a.reports.Store(opened), ledger: opened.Ledger(), failures: failures.NewMemory()}, everySQLite
+	p, every := storeParts{store: a.reports.Store(opened), ledger: opened.Ledger(), failures: failures.NewMemory(), farm: opened}, everySQLite
 	if !cfg.Store.Embedded() {
 		every = everyPostgres
-		if p.spool, err = collect.OpenSpool(cfg.Store.Spool.Dir, int64(cfg.Store.Spool.Size)); err != nil {
+		if p.spool, err = collect.OpenSpool(cfg.Store.Spool.Dir, int64(cfg.Store.Spool.Size)/spoolParts*(spoolParts-1)); err != nil {
 			return nil, errors.Join(err, opened.Close())
 		}
+	}
+	if p.history, err = a.openHistory(cfg, opened, every); err != nil {
+		return nil, errors.Join(err, p.close())
 	}
 	p.rows = collect.New(collect.Options{
 		Store: func() report.Store { return p.store }, Spool: p.spool, Every: every, Now: a.o.Now, Log: a.log,
@@ -128,12 +137,20 @@ func (a *App) closeStore() error {
 	defer cancel()
 	a.kept.usual.Close()
 	a.kept.keeper.Close()
-	a.kept.rows.Stop(ctx)
-	err := a.kept.store.Close()
-	if a.kept.spool != nil {
-		err = errors.Join(err, a.kept.spool.Close())
+	var both sync.WaitGroup
+	both.Go(func() { a.kept.rows.Stop(ctx) })
+	both.Go(func() { a.kept.history.keeper.Stop(ctx) })
+	both.Wait()
+	return a.kept.close()
+}
+
+// close closes the store and the spools.
+func (p *storeParts) close() error {
+	err := p.store.Close()
+	if p.spool != nil {
+		err = errors.Join(err, p.spool.Close())
 	}
-	return err
+	return errors.Join(err, p.history.close())
 }
 
 // flushTime returns the context for writing the last rows: it ends with the time of Stop, but not too

@@ -84,13 +84,12 @@ type Collector struct {
 	closed  bool // unfinished is
 	ended   bool // the queue is
 
-	batches                        chan report.Batch // to the writer; taken one at a time
-	idle                           chan struct{}     // from the writer, after each batch
-	busy                           atomic.Bool       // the writer has a batch
-	writing                        atomic.Int64      // rows of that batch
-	stop                           context.Context   // ends when the writers must give up
-	giveUp                         context.CancelFunc
-	waiter, adder, writer, drainer sync.WaitGroup
+	batches                chan report.Batch // to the writer; taken one at a time
+	idle                   chan struct{}     // from the writer, after each batch
+	busy                   atomic.Bool       // the writer has a batch
+	writing                atomic.Int64      // rows of that batch
+	writer                 *Writer[report.Batch]
+	waiter, adder, written sync.WaitGroup
 }
 
 // observed is an element of the queue: a message, of which obs or entry is set or both, or wrote.
@@ -104,14 +103,13 @@ type observed struct {
 // New returns a Collector that runs in the background until Stop.
 func New(o Options, s Settings) *Collector {
 	c := &Collector{o: o, owners: suffix.NewMemory(), unfinished: make(chan *judge.Decision, maxUnfinished), queue: make(chan observed, maxQueue), batches: make(chan report.Batch), idle: make(chan struct{}, 1)}
-	c.stop, c.giveUp = context.WithCancel(context.Background())
 	c.Set(s)
+	c.writer = NewWriter(WriterOptions[report.Batch]{
+		Name: "reports", Add: c.toStore, Spool: o.Spool, Rows: rowsOf, Lost: c.drop, Counts: &c.counts.Written, Log: o.Log,
+	})
 	c.waiter.Go(c.await)
 	c.adder.Go(c.add)
-	c.writer.Go(c.write)
-	if o.Spool != nil {
-		c.drainer.Go(c.drain)
-	}
+	c.written.Go(c.write)
 	return c
 }
 
@@ -182,7 +180,7 @@ func (c *Collector) later(d *judge.Decision) bool {
 // after the other.
 func (c *Collector) await() {
 	for d := range c.unfinished {
-		c.observe(d, d.Whole.Wait(c.stop))
+		c.observe(d, d.Whole.Wait(c.writer.stop))
 	}
 }
 
@@ -257,7 +255,7 @@ func (c *Collector) Stop(ctx context.Context) {
 	if stopped {
 		return
 	}
-	free := context.AfterFunc(ctx, c.giveUp)
+	free := context.AfterFunc(ctx, c.writer.GiveUp)
 	defer free()
 	c.waiter.Wait()
 	c.closing.Lock()
@@ -265,9 +263,8 @@ func (c *Collector) Stop(ctx context.Context) {
 	close(c.queue)
 	c.closing.Unlock()
 	c.adder.Wait()
-	c.writer.Wait()
-	c.giveUp() // ends the drain; what it has under way stays in the spool
-	c.drainer.Wait()
+	c.written.Wait()
+	c.writer.Close()
 }
 
 const (

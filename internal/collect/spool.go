@@ -29,11 +29,22 @@ var (
 	errTorn = errors.New("collect: a file of the spool is damaged")
 )
 
-// Spool keeps batches as files while the store fails. The files are read in the order in which they
+// Spool is the spool of DMARC reports.
+type Spool = Files[report.Batch]
+
+// Codec says how a batch becomes the content of a file. Decode refuses everything that Encode did not
+// write, also a file that was cut off.
+type Codec[B any] struct {
+	Encode func(*B) []byte
+	Decode func([]byte) (B, error)
+}
+
+// Files keeps batches as files while the store fails. The files are read in the order in which they
 // were written.
-type Spool struct {
+type Files[B any] struct {
 	dir   string
 	size  int64 // largest size of all files together
+	codec Codec[B]
 	added chan struct{}
 
 	mu     sync.Mutex
@@ -45,9 +56,14 @@ type Spool struct {
 	lock   *os.File
 }
 
-// OpenSpool opens the spool in dir, which it makes if it does not exist. A second daemon cannot open
-// it.
+// OpenSpool opens the spool of DMARC reports. See [OpenFiles].
 func OpenSpool(dir string, size int64) (*Spool, error) {
+	return OpenFiles(dir, size, Codec[report.Batch]{encode, decode})
+}
+
+// OpenFiles opens the spool in dir, which it makes if it does not exist. A second daemon cannot open
+// it. size is the largest size of all its files together, in octets.
+func OpenFiles[B any](dir string, size int64, codec Codec[B]) (*Files[B], error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("collect: store.spool.dir: %w", err)
 	}
@@ -55,7 +71,7 @@ func OpenSpool(dir string, size int64) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("collect: store.spool.dir %s: %w; does another daemon use it?", dir, err)
 	}
-	s := &Spool{dir: dir, size: size, added: make(chan struct{}, 1), octets: map[string]int64{}, lock: lock}
+	s := &Files[B]{dir: dir, size: size, codec: codec, added: make(chan struct{}, 1), octets: map[string]int64{}, lock: lock}
 	if err := s.read(); err != nil {
 		return nil, errors.Join(fmt.Errorf("collect: store.spool.dir: %w", err), lock.Close())
 	}
@@ -64,7 +80,7 @@ func OpenSpool(dir string, size int64) (*Spool, error) {
 }
 
 // read finds the files of an earlier run.
-func (s *Spool) read() error {
+func (s *Files[B]) read() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
@@ -99,8 +115,8 @@ func (s *Spool) read() error {
 
 // Put writes a batch. When it returns nil, the batch survives a crash of the host. The error is errFull
 // if there is no room.
-func (s *Spool) Put(b report.Batch) error {
-	data := encode(&b)
+func (s *Files[B]) Put(b B) error {
+	data := s.codec.Encode(&b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.full = s.used+int64(len(data)) > s.size; s.full {
@@ -120,7 +136,7 @@ func (s *Spool) Put(b report.Batch) error {
 }
 
 // write makes a file that is either complete or not there.
-func (s *Spool) write(name string, data []byte) (err error) {
+func (s *Files[B]) write(name string, data []byte) (err error) {
 	temporary := filepath.Join(s.dir, name+newEnd)
 	defer func() {
 		if err != nil {
@@ -155,7 +171,7 @@ func syncDir(dir string) error {
 
 // Oldest reads the oldest batch, and returns the name of its file. The name is "" if the spool is empty.
 // A file that is damaged is set aside; the error is then errTorn.
-func (s *Spool) Oldest() (b report.Batch, name string, err error) {
+func (s *Files[B]) Oldest() (b B, name string, err error) {
 	s.mu.Lock()
 	if len(s.names) > 0 {
 		name = s.names[0]
@@ -168,13 +184,13 @@ func (s *Spool) Oldest() (b report.Batch, name string, err error) {
 	if err != nil {
 		return b, name, err
 	}
-	if b, err = decode(data); err != nil {
+	if b, err = s.codec.Decode(data); err != nil {
 		return b, name, errors.Join(fmt.Errorf("%w: %s", errTorn, name), s.setAside(name))
 	}
 	return b, name, nil
 }
 
-func (s *Spool) load(name string) ([]byte, error) {
+func (s *Files[B]) load(name string) ([]byte, error) {
 	f, err := os.Open(filepath.Join(s.dir, name))
 	if err != nil {
 		return nil, err
@@ -184,7 +200,7 @@ func (s *Spool) load(name string) ([]byte, error) {
 }
 
 // setAside renames a damaged file, so that somebody can look at it. It still takes room.
-func (s *Spool) setAside(name string) error {
+func (s *Files[B]) setAside(name string) error {
 	err := os.Rename(filepath.Join(s.dir, name), filepath.Join(s.dir, name+tornEnd))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +209,7 @@ func (s *Spool) setAside(name string) error {
 }
 
 // Remove removes a file whose batch is in the store.
-func (s *Spool) Remove(name string) error {
+func (s *Files[B]) Remove(name string) error {
 	err := os.Remove(filepath.Join(s.dir, name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,12 +223,12 @@ func (s *Spool) Remove(name string) error {
 }
 
 // forget removes the name from the list. The caller holds mu.
-func (s *Spool) forget(name string) {
+func (s *Files[B]) forget(name string) {
 	delete(s.octets, name)
 	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
 }
 
-func (s *Spool) wake() {
+func (s *Files[B]) wake() {
 	select {
 	case s.added <- struct{}{}:
 	default:
@@ -220,31 +236,31 @@ func (s *Spool) wake() {
 }
 
 // Added receives a value after something was added.
-func (s *Spool) Added() <-chan struct{} { return s.added }
+func (s *Files[B]) Added() <-chan struct{} { return s.added }
 
 // Len returns the number of batches in the spool.
-func (s *Spool) Len() int {
+func (s *Files[B]) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.names)
 }
 
 // Octets returns the size of all files, also of damaged ones.
-func (s *Spool) Octets() int64 {
+func (s *Files[B]) Octets() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.used
 }
 
 // Full reports whether the last batch could not be written.
-func (s *Spool) Full() bool {
+func (s *Files[B]) Full() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.full
 }
 
 // Close lets another daemon open the spool.
-func (s *Spool) Close() error { return s.lock.Close() }
+func (s *Files[B]) Close() error { return s.lock.Close() }
 
 // Limit returns the largest size of all files together.
-func (s *Spool) Limit() int64 { return s.size }
+func (s *Files[B]) Limit() int64 { return s.size }

@@ -8,17 +8,8 @@ import (
 	"sekimori/internal/report"
 )
 
-const (
-	// addTimeout is how long the store may take for a batch before the batch goes to the spool.
-	addTimeout = 15 * time.Second
-	// patientTimeout is how long it may take for a batch that has no other place: with 5 s a statement,
-	// a batch takes most of a minute.
-	patientTimeout = 3 * time.Minute
-	// firstPause and lastPause are between two tries of a store that fails.
-	firstPause, lastPause = time.Second, 30 * time.Second
-	// sayLost is the shortest time between two log records about lost rows.
-	sayLost = time.Minute
-)
+// sayLost is the shortest time between two log records about lost rows.
+const sayLost = time.Minute
 
 // add adds up what is in the queue, until the queue is closed. It hands a batch to the writer when it
 // is time. As long as the writer is busy, rows stay in the table.
@@ -117,7 +108,7 @@ func (c *Collector) flushAll(t *table) {
 // write writes the batches that it gets.
 func (c *Collector) write() {
 	for b := range c.batches {
-		c.writeOne(b)
+		c.writer.Write(b)
 		c.writing.Store(0)
 		c.busy.Store(false)
 		select {
@@ -127,126 +118,23 @@ func (c *Collector) write() {
 	}
 }
 
-// writeOne writes a batch to the store or to the spool. If neither takes it, writeOne tries until
-// Stop's time is over.
-func (c *Collector) writeOne(b report.Batch) {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		if c.spooled(b) {
-			return
-		}
-		timeout := patientTimeout
-		if c.o.Spool != nil && !c.o.Spool.Full() {
-			timeout = addTimeout
-		}
-		err := c.store(b, timeout)
-		if err == nil {
-			return
-		}
-		if c.o.Spool != nil && c.spool(b) {
-			return
-		}
-		if !c.wait(pause) {
-			c.o.Log.Error("report rows lost", "reason", "the daemon stops, and the store does not take them", "rows", rowsOf(b),
-				"ledger_messages", b.Ledger.Messages(), "error", err)
-			c.lose(messagesOf(b))
-			c.counts.LedgerDropped.Add(b.Ledger.Messages())
-			return
-		}
-	}
-}
-
-// spooled puts the batch into the spool if other batches wait there: the oldest must come first, so
-// that its window is still open.
-func (c *Collector) spooled(b report.Batch) bool {
-	return c.o.Spool != nil && c.o.Spool.Len() > 0 && c.spool(b)
-}
-
-func (c *Collector) spool(b report.Batch) bool {
-	if err := c.o.Spool.Put(b); err != nil {
-		if !errors.Is(err, errFull) {
-			c.o.Log.Warn("the spool of reports cannot be written", "error", err)
-		}
-		return false
-	}
-	c.counts.Spooled.Add(int64(rowsOf(b)))
-	return true
-}
-
 var errNotOpen = errors.New("collect: the store is not open yet")
 
-// store adds the batch to the store.
-func (c *Collector) store(b report.Batch, timeout time.Duration) error {
-	s, err := c.o.Store(), errNotOpen
-	if s != nil {
-		ctx, cancel := context.WithTimeout(c.stop, timeout)
-		err = s.Add(ctx, c.o.Now().UTC(), b)
-		cancel()
+// toStore adds a batch to the store.
+func (c *Collector) toStore(ctx context.Context, b report.Batch) error {
+	s := c.o.Store()
+	if s == nil {
+		return errNotOpen
 	}
-	if err != nil {
-		c.counts.Failures.Add(1)
-		if !c.counts.Failing.Swap(true) {
-			c.o.Log.Warn("the store takes no rows of reports", "error", err, "spool", c.o.Spool != nil)
-		}
-		return err
-	}
-	c.counts.Stored.Add(int64(rowsOf(b)))
-	if c.counts.Failing.Swap(false) {
-		c.o.Log.Info("the store takes rows of reports again")
-	}
-	return nil
+	return s.Add(ctx, c.o.Now().UTC(), b)
 }
 
-// drain brings the batches of the spool to the store, the oldest first.
-func (c *Collector) drain() {
-	for pause := firstPause; ; {
-		b, name, err := c.o.Spool.Oldest()
-		switch {
-		case errors.Is(err, errTorn):
-			c.counts.Torn.Add(1)
-			c.o.Log.Error("a file of the spool cannot be read and was set aside", "error", err)
-			continue
-		case err != nil:
-			c.o.Log.Warn("the spool of reports cannot be read", "error", err)
-		case name == "":
-			pause = firstPause
-			if !c.awaitSpool() {
-				return
-			}
-			continue
-		case c.store(b, patientTimeout) == nil:
-			pause = firstPause
-			if err = c.o.Spool.Remove(name); err == nil {
-				continue
-			}
-			c.o.Log.Warn("a file of the spool cannot be removed", "error", err)
-		}
-		if !c.wait(pause) {
-			return
-		}
-		pause = min(2*pause, lastPause)
-	}
-}
-
-// awaitSpool waits until there is something in the spool. It returns false when Stop's time is over.
-func (c *Collector) awaitSpool() bool {
-	select {
-	case <-c.o.Spool.Added():
-		return true
-	case <-c.stop.Done():
-		return false
-	}
-}
-
-// wait waits, and returns false when Stop's time is over.
-func (c *Collector) wait(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-c.stop.Done():
-		return false
-	}
+// drop counts the messages of a batch that can be written nowhere.
+func (c *Collector) drop(b report.Batch, err error) {
+	c.o.Log.Error("report rows lost", "reason", "the daemon stops, and the store does not take them", "rows", rowsOf(b),
+		"ledger_messages", b.Ledger.Messages(), "error", err)
+	c.lose(messagesOf(b))
+	c.counts.LedgerDropped.Add(b.Ledger.Messages())
 }
 
 // lossLog writes a record about lost rows at most once in sayLost.

@@ -45,6 +45,7 @@ type Config struct {
 	Shadow         string      `yaml:"shadow"` // path of a candidate configuration to compare with; "" for none
 	Store          Store       `yaml:"store"`
 	Ledger         Ledger      `yaml:"ledger"`
+	History        History     `yaml:"history"`
 	Report         Report      `yaml:"report"`
 	Admin          Admin       `yaml:"admin"`
 	Headers        Headers     `yaml:"headers"`
@@ -116,6 +117,7 @@ type Admin struct {
 	WebConfig string `yaml:"web_config"` // path of an exporter-toolkit file that sets up TLS and passwords
 	Recent    int    `yaml:"recent"`     // how many decisions are remembered
 	Pprof     bool   `yaml:"pprof"`      // whether profiles of the process are served
+	Try       bool   `yaml:"try"`        // whether the console judges messages that are pasted into it
 }
 
 // Log configures the log.
@@ -178,8 +180,9 @@ func Default() *Config {
 		},
 		Store:   defaultStore(),
 		Ledger:  Ledger{MaxDomains: 1_000_000},
+		History: defaultHistory(),
 		Report:  defaultReport(),
-		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000},
+		Admin:   Admin{Listen: "127.0.0.1:8892", Recent: 2000, Try: true},
 		Headers: Headers{Style: label.Styles[0], MailFrom: label.MailFroms[0]},
 		Log:     Log{Format: "json", Level: "info", Privacy: PrivacyFull},
 		Limits: Limits{

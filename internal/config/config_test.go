@@ -12,6 +12,7 @@ import (
 	"sekimori/internal/bimi"
 	"sekimori/internal/config/strict"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/history"
 	"sekimori/internal/label"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
@@ -88,6 +89,7 @@ watch: [{name: banks, domains: [Bank.Example, .go.jp], names: [みずほ銀行],
 shadow: /etc/sekimori/next.yaml
 store: {url: "postgres://u@db.example/mail?sslmode=verify-full", password_file: /etc/sekimori/db, spool: {dir: /var/spool/x, size: 2GiB}}
 ledger: {group: inbound, max_domains: 5000}
+history: {keep: 48h, what: all, size: 1GiB, recipients: true}
 report:
   keep: 24h
   organization: Example ISP
@@ -118,7 +120,7 @@ report:
     spam_sign: ["X-Spam-Flag: YES", X-Spam]
     dnsbl: [dbl.example.org]
   failure: {send: true, domains: [partner.example], subject: true, per_domain: 5, total: 50}
-admin:  {listen: "", web_config: /etc/web.yaml, recent: 5, pprof: true}
+admin:  {listen: "", web_config: /etc/web.yaml, recent: 5, pprof: true, try: false}
 headers: {received_spf: true, mailfrom: address, verdict: true, subject: "[SPOOF?]", style: rspamd}
 log:    {format: text, level: debug, privacy: local-parts}
 limits: {max_sessions: 1, idle_timeout: 1h30m, header_fields: 2, header_bytes: 10MB, recipients: 3, shown_wait: 1s, memory: 0}
@@ -181,7 +183,8 @@ func fullConfig() *Config {
 		Shadow: "/etc/sekimori/next.yaml",
 		Store: Store{URL: "postgres://u@db.example/mail?sslmode=verify-full", PasswordFile: "/etc/sekimori/db",
 			Spool: Spool{Dir: "/var/spool/x", Size: 2 << 30}},
-		Ledger: Ledger{Group: "inbound", MaxDomains: 5000},
+		Ledger:  Ledger{Group: "inbound", MaxDomains: 5000},
+		History: History{Keep: Duration(48 * time.Hour), What: history.All, Size: 1 << 30, Recipients: true},
 		Report: Report{
 			Keep: Duration(24 * time.Hour), Organization: "Example ISP", Domain: "dmarc.isp.example", Contact: "postmaster@isp.example",
 			ContactInfo: "https://isp.example/dmarc",

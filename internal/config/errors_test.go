@@ -158,6 +158,10 @@ func TestBadInput(t *testing.T) {
 		{"a group of the ledger", "ledger: {group: a b}\n", `1:17: ledger.group: "a b": write at most 63 letters`},
 		{"a long group of the ledger", "ledger: {group: " + strings.Repeat("g", 64) + "}\n", `1:17: ledger.group: `},
 		{"no domains in the ledger", "ledger: {max_domains: 0}\n", `1:23: ledger.max_domains: 0 is too small; it must be at least 1`},
+		{"a short history", "history: {keep: 1h}\n", `1:17: history.keep: 1h is not between 24h and 9600h`},
+		{"a long history", "history: {keep: 9601h}\n", `1:17: history.keep: 9601h is not between 24h and 9600h`},
+		{"a small history", "history: {size: 1MiB}\n", `1:17: history.size: 1MiB is too small`},
+		{"another history", "history: {what: some}\n", `1:17: history.what: "some" is not known; write failing, all or off`},
 		{"a small spool", "store: {spool: {size: 1MiB}}\n", `1:23: store.spool.size: 1MiB is too small`},
 		{"an unknown key of reports", "report: {aggregate: {org_name: x}}\n", `1:22: report.aggregate: unknown key "org_name"`},
 		{"sending without a store", "report: {aggregate: {send: true}}\n", `1:28: report.aggregate.send: needs store.url, the store`},
@@ -218,7 +222,7 @@ func TestEveryProblemIsListed(t *testing.T) {
   >   1 | mode: off
         |       ^
 config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, bimi, ` +
-		`policy, watch, shadow, store, ledger, report, admin, headers, log, limits, drain_timeout
+		`policy, watch, shadow, store, ledger, history, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^

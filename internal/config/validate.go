@@ -76,6 +76,7 @@ func (c *Config) check(k *checker) {
 	k.watch(c)
 	k.store(c.Store)
 	k.ledger(c.Ledger)
+	k.history(c.History)
 	k.report(c)
 	if c.Admin.Listen != "" {
 		k.hostPort("admin.listen", c.Admin.Listen)

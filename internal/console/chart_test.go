@@ -153,7 +153,7 @@ func FuzzSearch(f *testing.F) {
 	f.Add("\xff.", "x")
 	f.Add("<@>", "skip")
 	f.Fuzz(func(t *testing.T, text, verdict string) {
-		s, p := parseSearch(map[string][]string{"q": {text}, "verdict": {verdict}, "before": {text}})
+		s, p := parseSearch(map[string][]string{"q": {text}, "verdict": {verdict}, "before": {text}, "day": {text}}, time.UTC)
 		if p == nil && len(s.Text) > maxSearchBytes {
 			t.Errorf("%d octets", len(s.Text))
 		}

@@ -1,6 +1,6 @@
 // Package console makes the web pages on the admin address. They show what the daemon is
-// doing, its last decisions with the reasons, the DMARC reports, and the configuration in effect. The pages
-// change nothing in the daemon.
+// doing, its decisions with the reasons, the DMARC reports, the hosts that share the store, and the
+// configuration in effect. The pages change nothing in the daemon.
 //
 // Every page, with its charts, is made on the server and works without JavaScript.
 // JavaScript only renews the numbers, shows results while a search is typed, and copies
@@ -11,6 +11,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"html/template"
 	"log/slog"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"sekimori/internal/bimi"
+	"sekimori/internal/explain"
+	"sekimori/internal/history/archive"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
@@ -52,8 +55,16 @@ type Options struct {
 	// Decisions returns the Ring of decisions, or nil if the daemon does not remember
 	// decisions.
 	Decisions func() *recent.Ring
-	Rules     func() []policy.Rule
-	Config    func() Running
+	// History returns what finds decisions in the store, or nil if there is no store. May be nil.
+	History func() *archive.Reader
+	// Hosts returns the daemons that share the store, or nil if there is no store. May be nil.
+	Hosts func() *status.Hosts
+	// Try judges a message that was pasted into the console. TryOff says why it must not be called; it
+	// returns "" if it may. Both may be nil.
+	Try    func(context.Context, *explain.Stored) (*explain.Explanation, error)
+	TryOff func() string
+	Rules  func() []policy.Rule
+	Config func() Running
 	// Marks returns at most so many marks of authors, and the roots. Mark returns one, or nil if it is not
 	// known. Both may be nil.
 	Marks  func(most int) Marks
@@ -65,8 +76,9 @@ type Options struct {
 // Console makes the web pages of the admin address.
 type Console struct {
 	o       Options
-	history *history
+	history *timeline
 	pages   map[string]*template.Template
+	tries   limiter
 }
 
 // New returns a Console. The caller must also call Run, which collects the history that the
@@ -75,12 +87,12 @@ func New(o Options) (*Console, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Console{o: o, history: newHistory(), pages: map[string]*template.Template{}}
+	c := &Console{o: o, history: newTimeline(), pages: map[string]*template.Template{}}
 	layout, err := template.New("layout.html").Funcs(funcs()).ParseFS(pages, "pages/layout.html")
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "config", "problem"} {
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "try", "config", "problem"} {
 		page, err := layout.Clone()
 		if err == nil {
 			page, err = page.ParseFS(pages, "pages/"+name+".html")
@@ -102,6 +114,8 @@ func (c *Console) Handlers() map[string]http.Handler {
 		"/overrides": c.page("overrides", "Overrides", c.overrides),
 		"/reports":   c.page("reports", "Reports", c.reports),
 		"/marks":     c.page("marks", "Marks", c.marks),
+		"/hosts":     c.page("hosts", "Hosts", c.hosts),
+		"/try":       c.page("try", "Try a message", c.tryForm),
 		"/config":    c.page("config", "Configuration", c.config),
 		"/":          c.missing(),
 	}
@@ -120,6 +134,11 @@ func (c *Console) Handlers() map[string]http.Handler {
 		})
 	}
 	return h
+}
+
+// Forms returns a handler of POST requests for each path.
+func (c *Console) Forms() map[string]http.Handler {
+	return map[string]http.Handler{"/try": c.page("try", "Try a message", c.try)}
 }
 
 // missing returns the handler of all paths that do not exist. Programs that ask for one get a line

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/explain"
+	"sekimori/internal/history/archive"
 	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
@@ -42,6 +45,10 @@ type bench struct {
 	config  Running
 	reports *status.Reports
 	marks   *status.Marks
+	hosts   *status.Hosts
+	history *archive.Reader
+	tryOff  string
+	try     func(context.Context, *explain.Stored) (*explain.Explanation, error)
 }
 
 func newBench(t *testing.T) *bench {
@@ -66,6 +73,10 @@ func newBench(t *testing.T) *bench {
 			})
 		},
 		Decisions: func() *recent.Ring { return b.ring },
+		History:   func() *archive.Reader { return b.history },
+		Hosts:     func() *status.Hosts { return b.hosts },
+		TryOff:    func() string { return b.tryOff },
+		Try:       func(ctx context.Context, m *explain.Stored) (*explain.Explanation, error) { return b.try(ctx, m) },
 		Rules:     func() []policy.Rule { return b.rules },
 		Config:    func() Running { return b.config },
 		Logger:    slog.New(slog.DiscardHandler), Now: func() time.Time { return b.now },
@@ -126,7 +137,7 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 // the answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
-	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/config", "/nowhere",
+	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/hosts", "/try", "/config", "/nowhere",
 		"/console.css", "/console.js", "/console.svg"} {
 		h := b.get(t, path).Header()
 		for key, want := range map[string]string{

@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/explain"
+	"sekimori/internal/history/archive"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/recent"
 	"sekimori/internal/spf"
@@ -60,8 +62,8 @@ type record struct{ Name, Text string }
 // decision shows the newest decision with the given queue ID or explanation ID. If the
 // request has the parameter "at", it shows the decision that was made at that time.
 func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
-	ring := c.o.Decisions()
-	if ring == nil {
+	finder, ok := c.finder()
+	if !ok {
 		return nil, off
 	}
 	q := r.URL.Query()
@@ -70,16 +72,45 @@ func (c *Console) decision(r *http.Request, _ *status.Status) (any, *problem) {
 	if err != nil && query == (recent.Query{}) {
 		return nil, &problem{http.StatusBadRequest, "Which decision?", "Choose one from the list of decisions, or search for its queue ID."}
 	}
-	matches, _ := ring.Find(func(h *recent.Head) bool {
-		return query.Matches(h) && (err != nil || h.Time.UnixNano() == at)
-	}, 1)
-	if len(matches) == 0 {
-		return nil, &problem{
-			http.StatusNotFound, "This decision is no longer remembered.",
-			"The daemon remembers as many decisions as admin.recent says. The log has all of them.",
+	if err != nil {
+		found, failed := finder.Find(r.Context(), archive.QueryOf(query), query.Matches, 1)
+		if len(found.Entries) == 0 {
+			return nil, forgotten(failed)
+		}
+		return c.lay(found.Entries[0]), nil
+	}
+	one, failed := c.nearest(r.Context(), finder, query, time.Unix(0, at))
+	if one == nil {
+		return nil, forgotten(failed)
+	}
+	return c.lay(one), nil
+}
+
+// around is how much the time of a decision in the store may differ from that which the daemon remembers.
+const around = time.Second
+
+// nearest returns the decision that was made at a time, or nil.
+func (c *Console) nearest(ctx context.Context, finder archive.Finder, query recent.Query, at time.Time) (*recent.Entry, error) {
+	if finder.Ring != nil {
+		exact, _ := finder.Ring.Find(func(h *recent.Head) bool { return query.Matches(h) && h.Time.Equal(at) }, 1)
+		if len(exact) > 0 {
+			return exact[0], nil
 		}
 	}
-	return c.lay(matches[0]), nil
+	query.From, query.Until = at.Add(-around), at.Add(around)
+	found, err := finder.Find(ctx, archive.QueryOf(query), query.Matches, maxRows)
+	return archive.Nearest(found.Entries, at), err
+}
+
+// forgotten is the problem of a decision that was not found. err says why the store could not be searched.
+func forgotten(err error) *problem {
+	if err != nil {
+		return &problem{http.StatusServiceUnavailable, "The store cannot be searched now.", err.Error()}
+	}
+	return &problem{
+		http.StatusNotFound, "This decision is no longer remembered.",
+		"The daemon remembers as many decisions as admin.recent says, and keeps those that history.what names in the store. The log has all of them.",
+	}
 }
 
 // lay lays out a decision for the page.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/history"
+	"sekimori/internal/history/archive"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
@@ -27,15 +29,17 @@ const (
 type search struct {
 	Text    string        // see matches; "" selects all decisions
 	Verdict policy.Action // "" selects decisions of every verdict
+	Day     string        // YYYY-MM-DD, in the time zone of the daemon; "" selects all days
 	before  time.Time     // if set, only decisions before this time are selected
+	from    time.Time     // if set, only decisions from this time on are selected
 
 	client netip.Addr
 	domain dns.Name // of the author or of the envelope sender
 	sender string   // of the envelope, without angle brackets
 }
 
-func parseSearch(q url.Values) (search, *problem) {
-	s := search{Text: strings.TrimSpace(q.Get("q")), Verdict: policy.Action(q.Get("verdict"))}
+func parseSearch(q url.Values, here *time.Location) (search, *problem) {
+	s := search{Text: strings.TrimSpace(q.Get("q")), Verdict: policy.Action(q.Get("verdict")), Day: q.Get("day")}
 	if len(s.Text) > maxSearchBytes {
 		s.Text = ""
 		return s, &problem{
@@ -46,28 +50,25 @@ func parseSearch(q url.Values) (search, *problem) {
 	if s.Verdict != "" && !slices.Contains(policy.Actions, s.Verdict) {
 		return s, &problem{http.StatusBadRequest, "There is no such verdict.", "Choose one from the list."}
 	}
-	if nano, err := strconv.ParseInt(q.Get("before"), 10, 64); err == nil {
+	if s.Day != "" {
+		var err error
+		if s.from, err = time.ParseInLocation(time.DateOnly, s.Day, here); err != nil {
+			s.Day = ""
+			return s, &problem{http.StatusBadRequest, "That is not a day.", "Write it as 2026-11-29."}
+		}
+		s.before = s.from.AddDate(0, 0, 1)
+	}
+	if nano, err := strconv.ParseInt(q.Get("before"), 10, 64); err == nil && (s.before.IsZero() || time.Unix(0, nano).Before(s.before)) {
 		s.before = time.Unix(0, nano)
 	}
 	// An error is ignored, because a text that is neither an address nor a domain may still
 	// be an ID.
 	s.client, _ = netip.ParseAddr(s.Text)
 	s.domain, _ = dns.ParseName(strings.TrimPrefix(s.Text, "@"))
-	if strings.Contains(s.Text, "@") || s.Text == nullSender {
-		s.sender = bare(s.Text)
+	if strings.Contains(s.Text, "@") || s.Text == recent.NullSender {
+		s.sender = recent.BarePath(s.Text)
 	}
 	return s, nil
-}
-
-// nullSender is the envelope sender of a bounce.
-const nullSender = "<>"
-
-// bare returns a path of MAIL FROM without the angle brackets. The null path stays as it is.
-func bare(path string) string {
-	if path == "" || path == nullSender {
-		return nullSender
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(path, "<"), ">")
 }
 
 // matches reports whether the search selects the decision d. If s.Text is not "", it must be one
@@ -75,24 +76,31 @@ func bare(path string) string {
 // author domain, the domain of the envelope sender, or a domain above one of these. "@" before a
 // domain excludes the author domain.
 func (s *search) matches(d *recent.Head) bool {
-	if s.Verdict != "" && s.Verdict != d.Action || !s.before.IsZero() && !d.Time.Before(s.before) {
+	if s.Verdict != "" && s.Verdict != d.Action || !s.before.IsZero() && !d.Time.Before(s.before) || d.Time.Before(s.from) {
 		return false
 	}
 	return s.Text == "" || s.Text == d.QueueID || strings.EqualFold(s.Text, d.ID) ||
 		s.client.IsValid() && s.client.Unmap() == d.Client.Unmap() ||
-		s.sender != "" && strings.EqualFold(s.sender, bare(d.Sender)) ||
-		s.domain != "" && (s.sender == "" && d.AuthorDomain.Under(s.domain) || senderDomain(d.Sender).Under(s.domain))
+		s.sender != "" && strings.EqualFold(s.sender, recent.BarePath(d.Sender)) ||
+		s.domain != "" && (s.sender == "" && d.AuthorDomain.Under(s.domain) || recent.SenderDomain(d.Sender).Under(s.domain))
 }
 
-// senderDomain returns the domain of an envelope sender, or "" if it has none.
-func senderDomain(sender string) dns.Name {
-	path := bare(sender)
-	// The last "@" counts: a quoted local part may have others (RFC 5321 §4.1.2).
-	n, err := dns.ParseName(path[strings.LastIndexByte(path, '@')+1:])
-	if err != nil || !strings.Contains(path, "@") {
-		return ""
+// query returns the query of the store. What it selects must also match.
+func (s *search) query() history.Query {
+	q := history.Query{Verdict: s.Verdict, From: s.from, Until: s.before}
+	if s.Text == "" {
+		return q
 	}
-	return n
+	q.Any = []history.KeyIn{history.IDKey(s.Text), history.QueueKey(s.Text)}
+	switch {
+	case s.client.IsValid():
+		q.Any = append(q.Any, history.ClientKey(s.client))
+	case s.sender != "":
+		q.Any = append(q.Any, history.SenderKey(recent.SenderDomain(s.sender)))
+	case s.domain != "":
+		q.Any = append(q.Any, history.AuthorKey(s.domain), history.SenderKey(s.domain))
+	}
+	return q
 }
 
 // row is a decision in the list.
@@ -108,27 +116,43 @@ type found struct {
 	Rows     []row
 	Older    string // path of the page with older decisions; "" if there are none
 	All      bool   // no search was made, so every decision is selected
+	History  bool   // the store is searched too
+	Hosts    bool   // some are of other hosts
+	Error    string // why the store could not be searched
 }
 
-var off = &problem{http.StatusNotFound, "Decisions are not remembered here.", "Set admin.recent to the number of messages to remember."}
+var off = &problem{http.StatusNotFound, "Decisions are not remembered here.", "Set admin.recent to the number of messages to remember, or set a store (store.url)."}
+
+// finder returns what finds decisions. ok is false if there are none.
+func (c *Console) finder() (f archive.Finder, ok bool) {
+	f.Ring = c.o.Decisions()
+	if c.o.History != nil {
+		f.Reader = c.o.History()
+	}
+	return f, f.Ring != nil || f.Reader != nil
+}
 
 func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
-	ring := c.o.Decisions()
-	if ring == nil {
+	finder, ok := c.finder()
+	if !ok {
 		return nil, off
 	}
-	s, p := parseSearch(r.URL.Query())
+	s, p := parseSearch(r.URL.Query(), c.o.Now().Location())
 	if p != nil {
 		return nil, p
 	}
-	f := found{Search: s, Verdicts: policy.Actions, All: s.Text == "" && s.Verdict == ""}
-	matches, more := ring.Find(s.matches, maxRows)
-	for _, d := range matches {
-		f.Rows = append(f.Rows, row{d, c.markOf(d.Evaluation)})
+	f := found{Search: s, Verdicts: policy.Actions, All: s.Text == "" && s.Verdict == "" && s.Day == "", History: finder.Reader != nil}
+	all, err := finder.Find(r.Context(), s.query(), s.matches, maxRows)
+	if err != nil {
+		f.Error = err.Error()
 	}
-	if more {
-		last := strconv.FormatInt(matches[maxRows-1].Time.UnixNano(), 10)
-		f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "before": {last}}.Encode()
+	for _, d := range all.Entries {
+		f.Rows = append(f.Rows, row{d, c.markOf(d.Evaluation)})
+		f.Hosts = f.Hosts || d.Host != ""
+	}
+	if all.More {
+		before := strconv.FormatInt(all.Next.UnixNano(), 10)
+		f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "day": {s.Day}, "before": {before}}.Encode()
 	}
 	return f, nil
 }

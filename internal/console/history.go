@@ -55,16 +55,16 @@ type sample struct {
 	counts counts
 }
 
-// history keeps the samples of the last 24 hours.
-type history struct {
+// timeline keeps the samples of the last 24 hours.
+type timeline struct {
 	mu      sync.Mutex
 	samples []sample // oldest first, at most maxSamples
 	taken   int      // how many samples were added, including samples that were removed later
 }
 
-func newHistory() *history { return &history{samples: make([]sample, 0, maxSamples)} }
+func newTimeline() *timeline { return &timeline{samples: make([]sample, 0, maxSamples)} }
 
-func (h *history) add(s sample) {
+func (h *timeline) add(s sample) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.taken++
@@ -85,7 +85,7 @@ type bar struct {
 // `width` samples. The newest bar ends at the sample `now`. The newest and the oldest
 // bar may cover less time than the others. If the history is short, there are fewer than
 // n bars.
-func (h *history) bars(now sample, n, width int) []bar {
+func (h *timeline) bars(now sample, n, width int) []bar {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []bar

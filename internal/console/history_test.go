@@ -41,7 +41,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestHistoryIsBounded(t *testing.T) {
-	h := newHistory()
+	h := newTimeline()
 	for i := range 3 * maxSamples {
 		h.add(sample{start.Add(time.Duration(i) * sampleEvery), counts{int64(i)}})
 	}
@@ -62,7 +62,7 @@ func TestHistoryIsBounded(t *testing.T) {
 
 // TestBarsStay checks that a complete bar keeps its counts when later samples are added.
 func TestBarsStay(t *testing.T) {
-	h := newHistory()
+	h := newTimeline()
 	first := map[time.Time]counts{}
 	for i := range 100 {
 		s := sample{start.Add(time.Duration(i) * sampleEvery), counts{int64(i * i)}}
@@ -86,7 +86,7 @@ func TestBarsStay(t *testing.T) {
 // TestCountersNeverFall checks that a bar has no negative count, even if a counter of
 // messages falls.
 func TestCountersNeverFall(t *testing.T) {
-	h := newHistory()
+	h := newTimeline()
 	h.add(sample{start, counts{5, 5}})
 	if got := h.bars(sample{start.Add(time.Second), counts{3, 6}}, 60, 1); len(got) != 1 || got[0].counts != (counts{0, 1}) {
 		t.Errorf("%v", got)

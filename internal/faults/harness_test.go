@@ -89,6 +89,7 @@ type settings struct {
 	zone   *zone.Zone // zone of the name server; nil stands for zoneText
 	keys   string     // further lines of the configuration
 	level  string     // the least level of the log; "" is warn
+	host   string     // host name of the daemon, which only root can give it; "" is that of the test
 	files  int        // limit of open file descriptors; 0 stands for the hard limit of the test process
 	stderr *os.File   // receives the log; nil: the log is kept in daemon.log
 }
@@ -120,7 +121,11 @@ func startWith(t *testing.T, s settings) *daemon {
 	if s.files > 0 {
 		limit = "ulimit -n " + strconv.Itoa(s.files)
 	}
-	d.cmd = exec.Command("/bin/sh", "-c", limit+` && exec "$@"`, "sh", build(t), "serve", "--config", config)
+	command := []string{"/bin/sh", "-c", limit + ` && exec "$@"`, "sh", build(t), "serve", "--config", config}
+	if s.host != "" {
+		command = append([]string{"unshare", "--uts", "/bin/sh", "-c", `hostname "$0" && exec "$@"`, s.host}, command...)
+	}
+	d.cmd = exec.Command(command[0], command[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if s.stderr != nil {
 		d.cmd.Stderr = s.stderr

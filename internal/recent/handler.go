@@ -1,14 +1,19 @@
 package recent
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
+	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/policy"
 	"sekimori/internal/printable"
 )
 
@@ -29,13 +34,21 @@ type Answer struct {
 	// More says that further decisions match but were left out, because of the parameter
 	// "limit" or because the answer was too large.
 	More bool `json:"more"`
+	// HistoryError says why older decisions and those of other hosts could not be searched. It is "" if
+	// they were, or if there is no history.
+	HistoryError string `json:"history_error,omitempty"`
 }
 
-// Handler answers a GET request with an Answer in JSON. The parameters queue_id, id,
-// author, client and limit select the decisions. A parameter that is unknown, given twice
-// or malformed is refused with status 400, because ignoring it would give the answer to a
-// different question.
+// Handler returns the handler of the Ring's decisions. See the function Handler.
 func (r *Ring) Handler() http.Handler {
+	return Handler(func(_ context.Context, q Query) Answer { return r.answer(q) })
+}
+
+// Handler answers a GET request with the Answer that find returns, in JSON. The parameters queue_id,
+// id, author, client, sender, verdict, day and limit select the decisions. A parameter that is
+// unknown, given twice or malformed is refused with status 400, because ignoring it would give
+// the answer to a different question.
+func Handler(find func(context.Context, Query) Answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		q, err := parseQuery(req.URL.RawQuery)
@@ -45,21 +58,14 @@ func (r *Ring) Handler() http.Handler {
 			_ = json.NewEncoder(printable.NewWriter(w)).Encode(map[string]string{"error": err.Error()})
 			return
 		}
-		_ = json.NewEncoder(printable.NewWriter(w)).Encode(r.answer(q))
+		_ = json.NewEncoder(printable.NewWriter(w)).Encode(find(req.Context(), q))
 	})
 }
 
 func (r *Ring) answer(q Query) Answer {
 	a := Answer{Decisions: []*Entry{}}
-	size := 0
-	for o := range r.each(q.Matches) {
-		size += o.weight
-		if q.Limit > 0 && len(a.Decisions) == q.Limit || size > maxAnswerBytes {
-			a.More = true
-			break
-		}
-		a.Decisions = append(a.Decisions, o.entry())
-	}
+	found, more := r.FindBounded(q.Matches, q.Limit)
+	a.Decisions, a.More = append(a.Decisions, found...), more
 	return a
 }
 
@@ -83,12 +89,22 @@ func parseQuery(raw string) (q Query, err error) {
 			q.Author, err = dns.ParseName(value)
 		case "client":
 			q.Client, err = netip.ParseAddr(value)
+		case "sender":
+			q.Sender = value
+		case "verdict":
+			if q.Verdict = policy.Action(value); !slices.Contains(policy.Actions, q.Verdict) {
+				err = errors.New("no such verdict")
+			}
+		case "day":
+			if q.From, err = time.Parse(time.DateOnly, value); err == nil {
+				q.Until = q.From.AddDate(0, 0, 1)
+			}
 		case "limit":
 			if q.Limit, err = strconv.Atoi(value); err == nil && (q.Limit < 1 || q.Limit > maxLimit) {
 				err = fmt.Errorf("not between 1 and %d", maxLimit)
 			}
 		default:
-			return q, fmt.Errorf("recent: unknown parameter %q; known are queue_id, id, author, client and limit", key)
+			return q, fmt.Errorf("recent: unknown parameter %q; known are queue_id, id, author, client, sender, verdict, day and limit", key)
 		}
 		if err != nil {
 			return q, fmt.Errorf("recent: %s: %w", key, err)

@@ -48,6 +48,9 @@ type Head struct {
 // because an edit can hold the Subject, which is content of the message.
 type Entry struct {
 	Time time.Time `json:"time"` // when the decision was made
+	// Host is the name of the host whose daemon made the decision. It is "" if that is the daemon that
+	// was asked, and it still remembers the decision.
+	Host string `json:"host,omitempty"`
 	// QueueID is the MTA's queue id of the message.
 	QueueID string `json:"queue_id,omitempty"`
 	// ID is the explanation ID that the SMTP reply and the log quote. It is "" for a
@@ -87,9 +90,8 @@ type Options struct {
 // Ring is a filter.Observer, and is safe for concurrent use. Decisions are written and read
 // without the lock. The lock is held only while the slots are changed or copied.
 type Ring struct {
-	now      func() time.Time
-	codecs   *codecs
-	encoders sync.Pool // of *encoder
+	now    func() time.Time
+	sealer *Sealer
 
 	mu    sync.Mutex
 	slots []string // what seal returned; used as a circle: after the last slot comes the first
@@ -103,18 +105,12 @@ func New(o Options) *Ring {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Ring{now: o.Now, codecs: newCodecs(), slots: make([]string, max(1, min(o.Entries, MaxEntries)))}
-	r.encoders.New = func() any { return newEncoder(r.codecs) }
-	return r
+	return &Ring{now: o.Now, sealer: NewSealer(), slots: make([]string, max(1, min(o.Entries, MaxEntries)))}
 }
 
 // Decided implements filter.Observer.
 func (r *Ring) Decided(d *judge.Decision, took time.Duration) {
-	e := r.encoders.Get().(*encoder)
-	sealed := e.seal(d, r.now(), took)
-	// This is not deferred, so that the encoder is not used again after a panic.
-	r.encoders.Put(e)
-	r.add(sealed)
+	r.add(r.sealer.Seal(d, r.now(), took))
 }
 
 func (r *Ring) add(sealed string) {
@@ -157,7 +153,11 @@ type Query struct {
 	ID      string // the explanation ID, in upper or lower case
 	Author  dns.Name
 	Client  netip.Addr
-	Limit   int // largest number of entries to return; 0 means all
+	Sender  string        // the envelope sender, with or without angle brackets; "<>" is the null sender
+	Verdict policy.Action // "" for any
+	// From and Until select a time: From <= time < Until. Zero means no limit.
+	From, Until time.Time
+	Limit       int // largest number of entries to return; 0 means all
 }
 
 // Matches reports whether q selects the entry with this Head.
@@ -165,7 +165,44 @@ func (q *Query) Matches(h *Head) bool {
 	return (q.QueueID == "" || q.QueueID == h.QueueID) &&
 		(q.ID == "" || strings.EqualFold(q.ID, h.ID)) &&
 		(q.Author == "" || q.Author == h.AuthorDomain) &&
+		(q.Sender == "" || strings.EqualFold(BarePath(q.Sender), BarePath(h.Sender))) &&
+		(q.Verdict == "" || q.Verdict == h.Action) &&
+		(q.From.IsZero() || !h.Time.Before(q.From)) && (q.Until.IsZero() || h.Time.Before(q.Until)) &&
 		(!q.Client.IsValid() || q.Client.Unmap() == h.Client.Unmap())
+}
+
+// NullSender is the envelope sender of a bounce.
+const NullSender = "<>"
+
+// BarePath returns a path of MAIL FROM without the angle brackets. The null path stays as it is.
+func BarePath(path string) string {
+	if path == "" || path == NullSender {
+		return NullSender
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(path, "<"), ">")
+}
+
+// SenderDomain returns the domain of an envelope sender, or "" if it has none.
+func SenderDomain(sender string) dns.Name {
+	path := BarePath(sender)
+	// The last "@" counts: a quoted local part may have others (RFC 5321 §4.1.2).
+	n, err := dns.ParseName(path[strings.LastIndexByte(path, '@')+1:])
+	if err != nil || !strings.Contains(path, "@") {
+		return ""
+	}
+	return n
+}
+
+// Head returns the part by which the entry is found.
+func (e *Entry) Head() Head {
+	h := Head{Time: e.Time, QueueID: e.QueueID, ID: e.ID, Client: e.Client, AuthorDomain: e.AuthorDomain, Action: e.Verdict.Action}
+	switch {
+	case e.Evaluation != nil:
+		h.Sender = e.Evaluation.Envelope.MailFrom
+	case e.Envelope != nil:
+		h.Sender = e.Envelope.MailFrom
+	}
+	return h
 }
 
 // Search returns the entries that match q, the newest first. more is true if q.Limit left
@@ -175,8 +212,20 @@ func (r *Ring) Search(q Query) (found []*Entry, more bool) { return r.Find(q.Mat
 // Find is like Search, but the function match returns true for the entries to return. limit
 // is the largest number of entries to return; 0 means all. An entry takes up to 64 KiB.
 func (r *Ring) Find(match func(*Head) bool, limit int) (found []*Entry, more bool) {
+	return r.find(match, limit, 0)
+}
+
+// FindBounded is like Find, but the entries take at most maxAnswerBytes of memory.
+func (r *Ring) FindBounded(match func(*Head) bool, limit int) (found []*Entry, more bool) {
+	return r.find(match, limit, maxAnswerBytes)
+}
+
+// find is Find for entries that take at most `most` octets of memory; 0 means no limit.
+func (r *Ring) find(match func(*Head) bool, limit, most int) (found []*Entry, more bool) {
+	size := 0
 	for o := range r.each(match) {
-		if limit > 0 && len(found) == limit {
+		size += o.weight
+		if limit > 0 && len(found) == limit || most > 0 && size > most {
 			return found, true
 		}
 		found = append(found, o.entry())
@@ -189,7 +238,7 @@ func (r *Ring) Find(match func(*Head) bool, limit int) (found []*Entry, more boo
 func (r *Ring) each(match func(*Head) bool) iter.Seq[*opened] {
 	return func(yield func(*opened) bool) {
 		for _, sealed := range r.newestFirst() {
-			if o := open(r.codecs, sealed); match(&o.head) && !yield(o) {
+			if o := open(r.sealer.codecs, sealed); match(&o.head) && !yield(o) {
 				return
 			}
 		}

@@ -2,12 +2,40 @@ package recent
 
 import (
 	"encoding/binary"
+	"sync"
 	"time"
 
 	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 )
+
+// Sealer copies decisions as texts, and makes Entries of them. It is safe for concurrent use. Only the
+// process that made a text can read it.
+type Sealer struct {
+	codecs   *codecs
+	encoders sync.Pool // of *encoder
+}
+
+// NewSealer returns a Sealer.
+func NewSealer() *Sealer {
+	s := &Sealer{codecs: newCodecs()}
+	s.encoders.New = func() any { return newEncoder(s.codecs) }
+	return s
+}
+
+// Seal returns a copy of a decision that was made at a time. It is bounded, and refers to nothing of the
+// decision.
+func (s *Sealer) Seal(d *judge.Decision, at time.Time, took time.Duration) string {
+	e := s.encoders.Get().(*encoder)
+	sealed := e.seal(d, at, took)
+	// This is not deferred, so that the encoder is not used again after a panic.
+	s.encoders.Put(e)
+	return sealed
+}
+
+// Open returns the Entry of a text that Seal returned.
+func (s *Sealer) Open(sealed string) *Entry { return open(s.codecs, sealed).entry() }
 
 // weightBytes is how many octets the weight takes at the beginning of a sealed decision.
 const weightBytes = 4

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"sekimori/internal/bimi"
+	"sekimori/internal/farm"
+	"sekimori/internal/history"
 	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 	"sekimori/internal/store/postgres"
@@ -16,6 +18,8 @@ import (
 type Store interface {
 	report.Store
 	bimi.Store
+	history.Store
+	farm.Store
 	// Ledger returns the part of the store that remembers authors. It is closed with the store.
 	Ledger() ledger.Store
 }

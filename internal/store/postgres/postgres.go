@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"sekimori/internal/history"
 	"sekimori/internal/report"
 )
 
@@ -54,6 +55,8 @@ type Store struct {
 
 	mu   sync.Mutex
 	days map[report.Day]bool // whose partitions are known to exist
+	// historyDays are those whose partitions of the history are known to exist.
+	historyDays map[history.Day]bool
 }
 
 // Open returns a store on the database that the URL names. It does not connect: the first call does,
@@ -67,7 +70,7 @@ func Open(ctx context.Context, rawURL, password string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	return &Store{pool: pool, turn: make(chan struct{}, 1), ready: make(chan struct{}), days: map[report.Day]bool{}}, nil
+	return &Store{pool: pool, turn: make(chan struct{}, 1), ready: make(chan struct{}), days: map[report.Day]bool{}, historyDays: map[history.Day]bool{}}, nil
 }
 
 // parse makes the configuration of the pool. Its errors do not repeat the URL.

@@ -3,6 +3,8 @@ package postgres
 import (
 	"testing"
 
+	"sekimori/internal/farm"
+	"sekimori/internal/history"
 	"sekimori/internal/report"
 	"sekimori/internal/store/storetest"
 	"sekimori/internal/testkit/cluster"
@@ -39,4 +41,14 @@ func TestLedger(t *testing.T) {
 func BenchmarkLedger(b *testing.B) {
 	c := cluster.Start(b, cluster.Options{})
 	storetest.BenchmarkLedger(b, func(t testing.TB) storetest.LedgerStore { return open1(t, c.Database(t)) })
+}
+
+func TestHistory(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{})
+	storetest.RunHistory(t, func(t testing.TB) history.Store { return open1(t, c.Database(t)) })
+}
+
+func TestFarm(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{})
+	storetest.RunFarm(t, func(t testing.TB) farm.Store { return open1(t, c.Database(t)) })
 }

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"sekimori/internal/farm"
+	"sekimori/internal/history"
 	"sekimori/internal/report"
 	"sekimori/internal/store/storetest"
 )
@@ -42,4 +44,12 @@ func BenchmarkLedger(b *testing.B) {
 
 func BenchmarkStore(b *testing.B) {
 	storetest.Benchmark(b, func(t testing.TB) report.Store { return open(t) })
+}
+
+func TestHistory(t *testing.T) {
+	storetest.RunHistory(t, func(t testing.TB) history.Store { return open(t) })
+}
+
+func TestFarm(t *testing.T) {
+	storetest.RunFarm(t, func(t testing.TB) farm.Store { return open(t) })
 }

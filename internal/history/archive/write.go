@@ -1,0 +1,161 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"sekimori/internal/history"
+	"sekimori/internal/recent"
+)
+
+const (
+	// expireEvery is the time between two looks for days that are too old or too large.
+	expireEvery = 10 * time.Minute
+	// expireTime is how long the store may take for it.
+	expireTime = 2 * time.Minute
+)
+
+// write packs and writes what it gets.
+func (k *Keeper) write() {
+	for sealed := range k.batches {
+		size := 0
+		for _, s := range sealed {
+			size += len(s)
+		}
+		if b := k.pack(sealed); len(b.Blocks) > 0 {
+			k.writer.Write(b)
+		}
+		k.gathered.Add(-int64(size))
+		k.busy.Store(false)
+		select {
+		case k.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// pack makes a batch. A block has the records of one day.
+func (k *Keeper) pack(sealed []string) history.Batch {
+	b := history.Batch{ID: rand.Text(), Host: k.o.Host}
+	var lines bytes.Buffer
+	encoder := json.NewEncoder(&lines)
+	var rows []history.Row
+	end := func() {
+		if len(rows) > 0 {
+			b.Blocks = append(b.Blocks, history.Block{Rows: rows, Data: k.packer.Pack(lines.Bytes())})
+		}
+		rows = nil
+		lines.Reset()
+	}
+	recipients := k.settings.Load().Recipients
+	for _, s := range sealed {
+		e := k.sealer.Open(s)
+		if !recipients {
+			forget(e)
+		}
+		if len(rows) > 0 && history.DayOf(rows[0].Time) != history.DayOf(e.Time) {
+			end()
+		}
+		before := lines.Len()
+		if err := encoder.Encode(e); err != nil || !history.Fits(lines.Len()-before) {
+			lines.Truncate(before)
+			k.counts.LostLarge.Add(1)
+			continue
+		}
+		rows = append(rows, rowOf(e))
+		if len(rows) == history.MaxBlockRows || lines.Len() >= history.MaxBlockSize {
+			end()
+		}
+	}
+	end()
+	return b
+}
+
+// forget removes the recipients from an entry.
+func forget(e *recent.Entry) {
+	if e.Evaluation != nil {
+		e.Evaluation.Envelope.Recipients = nil
+	}
+	if e.Envelope != nil {
+		e.Envelope.Recipients = nil
+	}
+}
+
+// rowOf returns the row of an entry.
+func rowOf(e *recent.Entry) history.Row {
+	h := e.Head()
+	r := history.Row{Time: e.Time.UTC(), Verdict: e.Verdict.Action, Reason: e.Verdict.Reason}
+	for _, k := range []history.KeyIn{
+		history.IDKey(h.ID), history.QueueKey(h.QueueID), history.AuthorKey(h.AuthorDomain), senderKey(h.Sender), history.ClientKey(h.Client),
+	} {
+		r.Keys[k.Column] = k.Key
+	}
+	return r
+}
+
+// senderKey returns the key of an envelope sender.
+func senderKey(path string) history.KeyIn { return history.SenderKey(recent.SenderDomain(path)) }
+
+var errNotOpen = errors.New("history: the store is not open yet")
+
+// toStore adds a batch to the store.
+func (k *Keeper) toStore(ctx context.Context, b history.Batch) error {
+	s := k.o.Store()
+	if s == nil {
+		return errNotOpen
+	}
+	return s.AddHistory(ctx, k.o.Now().UTC(), b)
+}
+
+// drop counts a batch that can be written nowhere.
+func (k *Keeper) drop(b history.Batch, err error) {
+	k.o.Log.Error("decisions were not kept in the history", "reason", "the daemon stops, and the store does not take them", "decisions", b.Len(), "error", err)
+	k.counts.LostStop.Add(int64(b.Len()))
+}
+
+// expire removes what is too old or too large, until Stop.
+func (k *Keeper) expire() {
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	for {
+		k.expireOnce()
+		select {
+		case <-tick.C:
+		case <-k.stop.Done():
+			return
+		}
+	}
+}
+
+func (k *Keeper) expireOnce() {
+	store, s := k.o.Store(), k.settings.Load()
+	if store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(k.stop, expireTime)
+	defer cancel()
+	keep, size := s.Keep, s.Size
+	if k.o.May != nil && !k.o.May(ctx) {
+		keep, size = forever, 1<<62 // another daemon removes days; this one only looks how many there are
+	}
+	left, err := store.ExpireHistory(ctx, k.o.Now().UTC(), keep, size)
+	if err != nil {
+		if ctx.Err() == nil {
+			k.o.Log.Warn("old decisions cannot be removed from the history", "error", err)
+		}
+		return
+	}
+	k.counts.Octets.Store(left.Octets)
+	k.counts.Days.Store(int64(left.Days))
+	if left.Dropped > 0 {
+		k.counts.Dropped.Add(int64(left.Dropped))
+		k.o.Log.Warn("the history was larger than history.size, so its oldest days went", "days", left.Dropped)
+	}
+}
+
+// forever is longer than any day is kept.
+const forever = 100 * 365 * 24 * time.Hour

@@ -1,0 +1,62 @@
+package history
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Packer packs records into the data of a block: JSON texts, each on a line of its own, compressed by
+// zstd (RFC 8878). So "zstd -d" shows the data of a block. A Packer is for one goroutine at a time.
+type Packer struct{ encoder *zstd.Encoder }
+
+// NewPacker returns a Packer.
+func NewPacker() (*Packer, error) {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderCRC(true))
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	return &Packer{e}, nil
+}
+
+// Pack packs lines, of which each ends with a line feed and is not larger than maxRecord.
+func (p *Packer) Pack(lines []byte) []byte { return p.encoder.EncodeAll(lines, nil) }
+
+// Fits reports whether a record of n octets, with its line feed, may be packed.
+func Fits(n int) bool { return n <= maxRecord }
+
+// Unpacker is the reverse of a Packer. It is safe for concurrent use.
+type Unpacker struct{ decoder *zstd.Decoder }
+
+// unpackers is how many blocks are unpacked at a time.
+const unpackers = 2
+
+// NewUnpacker returns an Unpacker.
+func NewUnpacker() (*Unpacker, error) {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(unpackers), zstd.WithDecoderMaxMemory(maxUnpacked))
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	return &Unpacker{d}, nil
+}
+
+// errDamaged means that the data of a block is not what a Packer made.
+var errDamaged = errors.New("history: a block is damaged")
+
+// Unpack returns the records of a block.
+func (u *Unpacker) Unpack(data []byte) ([][]byte, error) {
+	text, err := u.decoder.DecodeAll(data, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if len(text) > maxUnpacked || len(text) == 0 || text[len(text)-1] != '\n' {
+		return nil, errDamaged
+	}
+	records := bytes.Split(text[:len(text)-1], []byte{'\n'})
+	if len(records) > MaxBlockRows {
+		return nil, errDamaged
+	}
+	return records, nil
+}

@@ -1,0 +1,216 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"sekimori/internal/history"
+)
+
+// historyColumns has the names of the columns of keys, by history.Column.
+var historyColumns = [history.Columns]string{"id", "queue", "author", "sender", "client"}
+
+// historyParts returns the names of a day's partitions, quoted because a day may be negative.
+func historyParts(d history.Day) (blocks, rows string) {
+	return fmt.Sprintf(`"history_block_d%d"`, d), fmt.Sprintf(`"history_d%d"`, d)
+}
+
+// AddHistory implements [history.Store].
+func (s *Store) AddHistory(ctx context.Context, now time.Time, b history.Batch) error {
+	for try := 1; ; try++ {
+		err := s.provideHistory(ctx, b)
+		if err == nil {
+			err = s.do(ctx, "add to the history", func(ctx context.Context, tx pgx.Tx) error { return addHistory(ctx, tx, now, b) })
+		}
+		if try == attempts || code(err) != undefinedTable {
+			return err
+		}
+		s.mu.Lock() // another daemon has dropped a partition
+		clear(s.historyDays)
+		s.mu.Unlock()
+	}
+}
+
+func addHistory(ctx context.Context, tx pgx.Tx, now time.Time, b history.Batch) error {
+	tag, err := tx.Exec(ctx, "INSERT INTO batch (id, at) VALUES ($1, $2) ON CONFLICT DO NOTHING", digest(b.ID), now)
+	if err != nil || tag.RowsAffected() == 0 || len(b.Blocks) == 0 {
+		return err
+	}
+	found, err := tx.Query(ctx, "SELECT nextval('history_block_id')::integer FROM generate_series(1, $1)", len(b.Blocks))
+	if err != nil {
+		return err
+	}
+	ids, err := pgx.CollectRows(found, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	host := escape(b.Host)
+	for begin := 0; begin < len(b.Blocks); {
+		day, end := b.Blocks[begin].Day(), begin+1
+		for end < len(b.Blocks) && b.Blocks[end].Day() == day {
+			end++
+		}
+		if err := copyDay(ctx, tx, day, host, ids[begin:end], b.Blocks[begin:end]); err != nil {
+			return err
+		}
+		begin = end
+	}
+	return nil
+}
+
+// copyDay adds blocks of one day to the partitions themselves, because a statement on the parent tables
+// would lock every partition, also one that is about to be dropped.
+func copyDay(ctx context.Context, tx pgx.Tx, d history.Day, host string, ids []int32, of []history.Block) error {
+	name := func(quoted string) pgx.Identifier { return pgx.Identifier{strings.Trim(quoted, `"`)} }
+	blocks, rows := historyParts(d)
+	next := func(i int) ([]any, error) { return []any{int32(d), ids[i], host, of[i].Data}, nil }
+	if _, err := tx.CopyFrom(ctx, name(blocks), []string{"day", "id", "host", "data"}, pgx.CopyFromSlice(len(of), next)); err != nil {
+		return err
+	}
+	var all [][]any
+	for i := range of {
+		for place := range of[i].Rows {
+			r := &of[i].Rows[place]
+			k := &r.Keys
+			at := int32(r.Time.Sub(d.Begin()).Milliseconds()) //nolint:gosec // a day has fewer milliseconds
+			all = append(all, []any{int32(d), at, ids[i], k[history.ByID], k[history.ByQueue], k[history.ByAuthor], k[history.BySender], k[history.ByClient],
+				int16(place), escape(string(r.Verdict)), escape(string(r.Reason))}) //nolint:gosec // a block has few rows
+		}
+	}
+	columns := []string{"day", "at", "block", "id", "queue", "author", "sender", "client", "place", "verdict", "reason"}
+	_, err := tx.CopyFrom(ctx, name(rows), columns, pgx.CopyFromRows(all))
+	return err
+}
+
+// FindHistory implements [history.Store]. Days are looked through one after the other, the newest first.
+func (s *Store) FindHistory(ctx context.Context, q history.Query) (hits []history.Hit, err error) {
+	for range attempts {
+		hits = nil
+		err = s.do(ctx, "search the history", func(ctx context.Context, tx pgx.Tx) error {
+			hits = nil // the function may be called again after a conflict
+			if onlyIDs(q) {
+				hits, err = findDay(ctx, tx, q, "history", nil)
+				return err
+			}
+			days, err := historyDays(ctx, tx)
+			if err != nil {
+				return err
+			}
+			for i := len(days) - 1; i >= 0 && len(hits) < q.Limit; i-- {
+				if d := days[i]; !within(d, q) {
+					continue
+				}
+				_, rows := historyParts(days[i])
+				found, err := findDay(ctx, tx, q, rows, &days[i])
+				if err != nil {
+					return err
+				}
+				hits = append(hits, found...)
+			}
+			return nil
+		})
+		if code(err) != undefinedTable { // another daemon has dropped a partition
+			break
+		}
+	}
+	return hits[:min(len(hits), q.Limit)], err
+}
+
+// onlyIDs reports whether a query asks for nothing but IDs, of which there are so few that all days are
+// searched at once.
+func onlyIDs(q history.Query) bool {
+	for _, k := range q.Any {
+		if k.Column != history.ByID && k.Column != history.ByQueue {
+			return false
+		}
+	}
+	return len(q.Any) > 0 && q.From.IsZero() && q.Until.IsZero()
+}
+
+// within reports whether a day can have hits.
+func within(d history.Day, q history.Query) bool {
+	return (q.From.IsZero() || d >= history.DayOf(q.From)) && (q.Until.IsZero() || d <= history.DayOf(q.Until.Add(-1))) &&
+		(q.After == nil || d <= q.After.Block.Day)
+}
+
+// findDay searches a table: that of the day, or, if the day is nil, that of all days.
+func findDay(ctx context.Context, tx pgx.Tx, q history.Query, table string, d *history.Day) ([]history.Hit, error) {
+	conditions, args := conditionsOf(q, d)
+	columns := []string{"true"}
+	if len(q.Any) > 0 {
+		columns = columns[:0]
+	}
+	for _, k := range q.Any {
+		// The second condition lets PostgreSQL use the index, which lacks the key 0.
+		columns = append(columns, fmt.Sprintf("%[1]s = %[2]d AND %[1]s <> 0", historyColumns[k.Column], k.Key))
+	}
+	var parts []string
+	for _, one := range columns {
+		parts = append(parts, fmt.Sprintf("(SELECT day, at, block, place FROM %s WHERE %s ORDER BY day DESC, at DESC, block DESC, place DESC LIMIT %d)",
+			table, strings.Join(append([]string{one}, conditions...), " AND "), q.Limit))
+	}
+	found, err := tx.Query(ctx, strings.Join(parts, " UNION ALL "), args...)
+	if err != nil {
+		return nil, err
+	}
+	hits, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (h history.Hit, err error) {
+		var day, ms, block int32
+		var place int16
+		err = row.Scan(&day, &ms, &block, &place)
+		h.Block, h.Index = history.BlockID{Day: history.Day(day), ID: int64(block)}, int(place)
+		h.Time = h.Block.Day.Begin().Add(time.Duration(ms) * time.Millisecond)
+		return h, err
+	})
+	return history.Newest(hits, q.Limit, compareHits), err
+}
+
+func conditionsOf(q history.Query, d *history.Day) (conditions []string, args []any) {
+	add := func(format string, arg any) {
+		args = append(args, arg)
+		conditions = append(conditions, fmt.Sprintf(format, len(args)))
+	}
+	if q.Verdict != "" {
+		add("verdict = $%d", escape(string(q.Verdict)))
+	}
+	if d != nil && !q.From.IsZero() && q.From.After(d.Begin()) {
+		add("at >= $%d", milliOf(*d, q.From))
+	}
+	if d != nil && !q.Until.IsZero() && q.Until.Before((*d + 1).Begin()) {
+		add("at < $%d", milliOf(*d, q.Until))
+	}
+	if h := q.After; h != nil {
+		conditions = append(conditions, fmt.Sprintf("(day, at, block, place) < (%d, %d, %d, %d)", h.Block.Day, milliOf(h.Block.Day, h.Time), h.Block.ID, h.Index))
+	}
+	return conditions, args
+}
+
+// milliOf returns a time in milliseconds of the day, rounded up.
+func milliOf(d history.Day, t time.Time) int32 {
+	return int32(t.Add(time.Millisecond - 1).Sub(d.Begin()).Milliseconds()) //nolint:gosec // the time is of the day
+}
+
+func compareHits(a, b history.Hit) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Block.ID, b.Block.ID), cmp.Compare(a.Index, b.Index))
+}
+
+// HistoryBlock implements [history.Store].
+func (s *Store) HistoryBlock(ctx context.Context, id history.BlockID) (host string, data []byte, err error) {
+	err = s.do(ctx, "read the history", func(ctx context.Context, tx pgx.Tx) error {
+		blocks, _ := historyParts(id.Day)
+		err := tx.QueryRow(ctx, "SELECT host, data FROM "+blocks+" WHERE id = $1", id.ID).Scan(&host, &data)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if code(err) == undefinedTable {
+		return "", nil, nil
+	}
+	return unescape(host), data, err
+}

@@ -1,0 +1,387 @@
+package storetest
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/history"
+	"sekimori/internal/policy"
+)
+
+// RunHistory runs the tests of [history.Store]. Each has a store of its own.
+func RunHistory(t *testing.T, open func(testing.TB) history.Store) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, history.Store)
+	}{
+		{"Find", testFindHistory},
+		{"FindNothing", testFindNothing},
+		{"Pages", testHistoryPages},
+		{"Times", testHistoryTimes},
+		{"Twice", testAddHistoryTwice},
+		{"AtOnce", testAddHistoryAtOnce},
+		{"TwiceAtOnce", testAddHistoryTwiceAtOnce},
+		{"Hostile", testHostileHistory},
+		{"ExpireByAge", testExpireHistoryByAge},
+		{"ExpireBySize", testExpireHistoryBySize},
+		{"AddAfterExpire", testAddAfterExpire},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
+	}
+}
+
+// Record is what a test keeps in the history.
+type Record struct {
+	ID, Queue      string
+	Author, Sender dns.Name
+	Client         netip.Addr
+	Verdict        policy.Action
+	At             time.Time
+}
+
+// Row returns the row of the record.
+func (r *Record) Row() history.Row {
+	row := history.Row{Time: r.At, Verdict: r.Verdict, Reason: policy.ReasonReject}
+	for _, k := range []history.KeyIn{
+		history.IDKey(r.ID), history.QueueKey(r.Queue), history.AuthorKey(r.Author), history.SenderKey(r.Sender), history.ClientKey(r.Client),
+	} {
+		row.Keys[k.Column] = k.Key
+	}
+	return row
+}
+
+// record returns the record with a number. Each is a second after the one before it.
+func record(n int) Record {
+	verdicts := []policy.Action{policy.Reject, policy.Tag, policy.Quarantine}
+	return Record{
+		ID: fmt.Sprintf("ID%06d", n), Queue: fmt.Sprintf("4dQZ%08d", n), Author: dns.Name(fmt.Sprintf("a%d.example", n%10)),
+		Sender: dns.Name(fmt.Sprintf("s%d.example", n%7)), Client: netip.AddrFrom4([4]byte{192, 0, 2, byte(n % 50)}), Verdict: verdicts[n%3],
+		At: Noon().Add(time.Duration(n) * time.Second),
+	}
+}
+
+// text returns what stands in for the JSON of a record.
+func (r *Record) text() string { return r.ID + "/" + r.Queue }
+
+// blocksOf packs records, of which each day must be together.
+func blocksOf(records []Record) (blocks []history.Block) {
+	for len(records) > 0 {
+		n := 1
+		for n < len(records) && n < history.MaxBlockRows && history.DayOf(records[n].At) == history.DayOf(records[0].At) {
+			n++
+		}
+		var b history.Block
+		var lines []string
+		for _, r := range records[:n] {
+			b.Rows = append(b.Rows, r.Row())
+			lines = append(lines, r.text())
+		}
+		b.Data = []byte(strings.Join(lines, "\n")) // the store does not look into it
+		blocks, records = append(blocks, b), records[n:]
+	}
+	return blocks
+}
+
+func records(first, end int) (all []Record) {
+	for n := first; n < end; n++ {
+		all = append(all, record(n))
+	}
+	return all
+}
+
+func addHistory(t *testing.T, s history.Store, id string, all []Record) {
+	t.Helper()
+	ok(t, s.AddHistory(t.Context(), Noon(), history.Batch{ID: id, Host: "mx1.example", Blocks: blocksOf(all)}))
+}
+
+// find returns the texts of the records that a query selects.
+func find(t *testing.T, s history.Store, q history.Query) (texts []string) {
+	t.Helper()
+	if q.Limit == 0 {
+		q.Limit = 1000
+	}
+	hits, err := s.FindHistory(t.Context(), q)
+	ok(t, err)
+	return read(t, s, hits)
+}
+
+func read(t *testing.T, s history.Store, hits []history.Hit) (texts []string) {
+	t.Helper()
+	for _, h := range hits {
+		host, data, err := s.HistoryBlock(t.Context(), h.Block)
+		ok(t, err)
+		lines := bytes.Split(data, []byte("\n"))
+		if host != "mx1.example" || h.Index >= len(lines) {
+			t.Fatalf("%+v: host %q, %d records", h, host, len(lines))
+		}
+		texts = append(texts, string(lines[h.Index]))
+	}
+	return texts
+}
+
+// wanted returns the texts of the records for which f is true, the newest first.
+func wanted(all []Record, f func(*Record) bool) (texts []string) {
+	for i := range all {
+		if f(&all[i]) {
+			texts = append(texts, all[i].text())
+		}
+	}
+	slices.Reverse(texts)
+	return texts
+}
+
+func testFindHistory(t *testing.T, s history.Store) {
+	all := records(0, 300)
+	addHistory(t, s, "a", all[:200])
+	addHistory(t, s, "b", all[200:])
+	for _, tt := range []struct {
+		name string
+		q    history.Query
+		want func(*Record) bool
+	}{
+		{"everything", history.Query{}, func(*Record) bool { return true }},
+		{"an id in lower case", history.Query{Any: []history.KeyIn{history.IDKey("id000042")}}, func(r *Record) bool { return r.ID == "ID000042" }},
+		{"a queue id", history.Query{Any: []history.KeyIn{history.QueueKey("4dQZ00000250")}}, func(r *Record) bool { return r.Queue == "4dQZ00000250" }},
+		{"a client", history.Query{Any: []history.KeyIn{history.ClientKey(netip.MustParseAddr("::ffff:192.0.2.3"))}}, func(r *Record) bool { return r.Client.As4()[3] == 3 }},
+		{"an author", history.Query{Any: []history.KeyIn{history.AuthorKey("a3.example")}}, func(r *Record) bool { return r.Author == "a3.example" }},
+		{"a domain below the author's", history.Query{Any: []history.KeyIn{history.AuthorKey("mail.a3.example")}}, func(r *Record) bool { return r.Author == "a3.example" }},
+		{"author or sender", history.Query{Any: []history.KeyIn{history.AuthorKey("a3.example"), history.SenderKey("s3.example")}},
+			func(r *Record) bool { return r.Author == "a3.example" || r.Sender == "s3.example" }},
+		{"a verdict", history.Query{Verdict: policy.Tag}, func(r *Record) bool { return r.Verdict == policy.Tag }},
+		{"author and verdict", history.Query{Verdict: policy.Tag, Any: []history.KeyIn{history.AuthorKey("a3.example")}},
+			func(r *Record) bool { return r.Author == "a3.example" && r.Verdict == policy.Tag }},
+	} {
+		same(t, tt.name, find(t, s, tt.q), wanted(all, tt.want))
+	}
+	same(t, "the newest two", find(t, s, history.Query{Limit: 2}), wanted(all[298:], func(*Record) bool { return true }))
+}
+
+func testFindNothing(t *testing.T, s history.Store) {
+	everything := history.Query{Any: []history.KeyIn{history.IDKey(""), history.QueueKey(""), history.ClientKey(netip.Addr{}), history.AuthorKey("")}}
+	from := history.Query{From: Noon(), Until: Noon().Add(time.Hour)}
+	for _, q := range []history.Query{{}, everything, from} {
+		same(t, "in an empty store", find(t, s, q), []string(nil))
+	}
+	// Records without an id are not found by the key of no id.
+	addHistory(t, s, "a", []Record{{At: Noon(), Verdict: policy.Skip}})
+	same(t, "by no id", find(t, s, everything), []string(nil))
+	same(t, "by the null sender", len(find(t, s, history.Query{Any: []history.KeyIn{history.SenderKey("")}})), 1)
+	_, data, err := s.HistoryBlock(t.Context(), history.BlockID{Day: history.DayOf(Noon()), ID: 12345})
+	if err != nil || data != nil {
+		t.Errorf("a block that does not exist: %q, %v", data, err)
+	}
+	_, data, err = s.HistoryBlock(t.Context(), history.BlockID{Day: -1, ID: 12345})
+	if err != nil || data != nil {
+		t.Errorf("a block of a day that does not exist: %q, %v", data, err)
+	}
+}
+
+// testHistoryPages reads the hits page by page, over several days.
+func testHistoryPages(t *testing.T, s history.Store) {
+	all := records(0, 300)
+	for i := range all {
+		all[i].At = Noon().Add(time.Duration(i/3) * time.Hour) // three at a time
+	}
+	addHistory(t, s, "a", all[:150])
+	addHistory(t, s, "b", all[150:])
+	for _, any := range [][]history.KeyIn{nil, {history.AuthorKey("a3.example"), history.AuthorKey("a4.example"), history.SenderKey("s1.example")}} {
+		want := find(t, s, history.Query{Any: any})
+		var got []string
+		for q := (history.Query{Any: any, Limit: 7}); ; {
+			hits, err := s.FindHistory(t.Context(), q)
+			ok(t, err)
+			got = append(got, read(t, s, hits)...)
+			if len(hits) < q.Limit {
+				break
+			}
+			q.After = &hits[len(hits)-1]
+		}
+		same(t, "all pages", got, want)
+	}
+	same(t, "records", len(find(t, s, history.Query{})), 300)
+}
+
+func testHistoryTimes(t *testing.T, s history.Store) {
+	all := records(0, 100)
+	for i := range all {
+		all[i].At = Noon().Add(time.Duration(i) * 25 * time.Minute)
+	}
+	addHistory(t, s, "a", all)
+	midnight := Noon().Add(12 * time.Hour)
+	for _, tt := range []struct{ from, until time.Time }{
+		{Noon(), midnight}, {midnight, midnight.Add(24 * time.Hour)}, {midnight, time.Time{}}, {time.Time{}, midnight}, {Noon().Add(50 * time.Minute), Noon().Add(75 * time.Minute)},
+		{Noon().Add(time.Nanosecond), Noon().Add(25*time.Minute + time.Nanosecond)}, {Noon().Add(48 * time.Hour), Noon().Add(72 * time.Hour)}, {Noon().Add(-time.Hour), Noon()},
+	} {
+		for _, author := range []dns.Name{"", "a3.example"} {
+			q := history.Query{From: tt.from, Until: tt.until}
+			if author != "" {
+				q.Any = []history.KeyIn{history.AuthorKey(author)}
+			}
+			same(t, fmt.Sprintf("from %v until %v, %s", tt.from, tt.until, author), find(t, s, q), wanted(all, func(r *Record) bool {
+				return !r.At.Before(tt.from) && (tt.until.IsZero() || r.At.Before(tt.until)) && (author == "" || author == r.Author)
+			}))
+		}
+	}
+}
+
+func testAddHistoryTwice(t *testing.T, s history.Store) {
+	for range 2 {
+		addHistory(t, s, "a", records(0, 100))
+	}
+	addHistory(t, s, "empty", nil)
+	same(t, "records", len(find(t, s, history.Query{})), 100)
+}
+
+// testAddHistoryAtOnce adds from several daemons, also the first of a day.
+func testAddHistoryAtOnce(t *testing.T, s history.Store) {
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 5 {
+				all := records(0, 70)
+				for n := range all {
+					all[n].ID = fmt.Sprintf("W%dI%dN%d", w, i, n)
+					all[n].At = all[n].At.AddDate(0, 0, i)
+				}
+				if err := s.AddHistory(t.Context(), Noon(), history.Batch{ID: fmt.Sprint(w, "/", i), Host: "mx1.example", Blocks: blocksOf(all)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	got := find(t, s, history.Query{Limit: 10_000})
+	slices.Sort(got)
+	same(t, "records", len(slices.Compact(got)), 4*5*70)
+}
+
+func testAddHistoryTwiceAtOnce(t *testing.T, s history.Store) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := s.AddHistory(t.Context(), Noon(), history.Batch{ID: "a", Host: "mx1.example", Blocks: blocksOf(records(0, 100))}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	same(t, "records", len(find(t, s, history.Query{})), 100)
+}
+
+// testHostileHistory puts hostile strings everywhere. What was stored must be found by the same string.
+func testHostileHistory(t *testing.T, s history.Store) {
+	for i, x := range hostile() {
+		r := Record{ID: x, Queue: x, Author: dns.Name(x), Sender: dns.Name(x), Client: netip.IPv6Unspecified(), Verdict: policy.Action(x), At: Noon()}
+		b := history.Batch{ID: x, Host: x, Blocks: []history.Block{{Rows: []history.Row{r.Row()}, Data: []byte(x)}}}
+		b.Blocks[0].Rows[0].Reason = policy.Reason(x)
+		for range 2 {
+			ok(t, s.AddHistory(t.Context(), Noon(), b))
+		}
+		for _, k := range []history.KeyIn{history.IDKey(x), history.QueueKey(x), history.AuthorKey(dns.Name(x)), history.SenderKey(dns.Name(x))} {
+			hits, err := s.FindHistory(t.Context(), history.Query{Any: []history.KeyIn{k}, Verdict: policy.Action(x), Limit: 10})
+			ok(t, err)
+			if len(hits) != 1 {
+				t.Errorf("%.20q: %d hits in column %d", x, len(hits), k.Column)
+				continue
+			}
+			host, data, err := s.HistoryBlock(t.Context(), hits[0].Block)
+			ok(t, err)
+			same(t, fmt.Sprintf("host of %.20q", x), host, x)
+			same(t, fmt.Sprintf("data of %.20q", x), string(data), x)
+		}
+		same(t, "records", len(find1(t, s)), i+1)
+	}
+}
+
+func find1(t *testing.T, s history.Store) []history.Hit {
+	t.Helper()
+	hits, err := s.FindHistory(t.Context(), history.Query{Limit: 1000})
+	ok(t, err)
+	return hits
+}
+
+// fiveDays adds 100 records on each of five days. The first day is that of Noon.
+func fiveDays(t *testing.T, s history.Store) (days []string) {
+	t.Helper()
+	for i := range 5 {
+		all := records(0, 100)
+		for n := range all {
+			all[n].ID = fmt.Sprintf("D%dN%d", i, n)
+			all[n].At = all[n].At.AddDate(0, 0, i)
+		}
+		addHistory(t, s, fmt.Sprint(i), all)
+		days = append(days, fmt.Sprintf("D%dN50", i))
+	}
+	return days
+}
+
+// left returns which of the ids are still found.
+func left(t *testing.T, s history.Store, ids []string) (found []string) {
+	t.Helper()
+	for _, id := range ids {
+		if len(find(t, s, history.Query{Any: []history.KeyIn{history.IDKey(id)}})) > 0 {
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
+const manyOctets = 1 << 40
+
+func testExpireHistoryByAge(t *testing.T, s history.Store) {
+	size, err := s.ExpireHistory(t.Context(), Noon(), time.Hour, 1)
+	ok(t, err)
+	same(t, "an empty store", size, history.Size{})
+	days := fiveDays(t, s)
+	midnight := Noon().Add(12 * time.Hour) // the end of the first day
+	for _, tt := range []struct {
+		now  time.Time
+		left int // days
+	}{{midnight.Add(48*time.Hour - time.Second), 5}, {midnight.Add(48 * time.Hour), 4}, {midnight.Add(96*time.Hour + time.Minute), 2}, {midnight.Add(960 * time.Hour), 0}} {
+		size, err := s.ExpireHistory(t.Context(), tt.now, 48*time.Hour, manyOctets)
+		ok(t, err)
+		same(t, fmt.Sprint("left at ", tt.now), left(t, s, days), append([]string(nil), days[5-tt.left:]...))
+		same(t, "days", size.Days, tt.left)
+		same(t, "days dropped for the size", size.Dropped, 0)
+		same(t, "records", len(find1(t, s)), min(1000, 100*tt.left))
+		if tt.left > 0 {
+			same(t, "the first day", size.First, history.DayOf(Noon())+history.Day(5-tt.left))
+		}
+	}
+}
+
+func testExpireHistoryBySize(t *testing.T, s history.Store) {
+	days := fiveDays(t, s)
+	before, err := s.ExpireHistory(t.Context(), Noon(), time.Hour, manyOctets)
+	ok(t, err)
+	if before.Days != 5 || before.Octets < 500*100 || before.Octets > 500*2000 {
+		t.Fatalf("before: %+v", before)
+	}
+	for left5 := 5; left5 >= 0; left5-- {
+		size, err := s.ExpireHistory(t.Context(), Noon(), time.Hour, before.Octets*int64(left5)/5+before.Octets/50)
+		ok(t, err)
+		same(t, fmt.Sprint("left of ", left5), left(t, s, days), append([]string(nil), days[5-left5:]...))
+		same(t, "days", size.Days, left5)
+		same(t, "days dropped", size.Dropped, min(1, 5-left5))
+		if want := before.Octets * int64(left5) / 5; size.Octets < want*9/10 || size.Octets > want*11/10 {
+			t.Errorf("%d octets, want about %d", size.Octets, want)
+		}
+	}
+}
+
+// testAddAfterExpire adds to a day that was dropped, as a daemon does that drains its spool.
+func testAddAfterExpire(t *testing.T, s history.Store) {
+	days := fiveDays(t, s)
+	_, err := s.ExpireHistory(t.Context(), Noon().Add(1000*time.Hour), time.Hour, manyOctets)
+	ok(t, err)
+	same(t, "left", left(t, s, days), []string(nil))
+	addHistory(t, s, "again", records(0, 10))
+	same(t, "found", len(find1(t, s)), 10)
+}
