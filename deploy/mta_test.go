@@ -59,7 +59,7 @@ func TestSetupBuildsSendmail(t *testing.T) {
 	if stderr != "" {
 		t.Error(stderr)
 	}
-	for _, line := range []string{"O InputMailFilters=sekimori, other", "Xsekimori, S=inet:8890@127.0.0.1, F=T, T=C:30s;S:10s;R:10s;E:5m", "Xother, S=inet:9@localhost"} {
+	for _, line := range []string{"O InputMailFilters=sekimori, other", "Xsekimori, S=inet:8891@127.0.0.1, F=T, T=C:30s;S:10s;R:10s;E:5m", "Xother, S=inet:9@localhost"} {
 		if !strings.Contains(cf, "\n"+line+"\n") {
 			t.Errorf("sendmail.cf lacks %q", line)
 		}

@@ -169,7 +169,7 @@ func TestSetupNamesTheSockets(t *testing.T) {
 	}{
 		{"package", milters, "unix:/run/sekimori/milter.sock", daemon(packaged, unit), 2},
 		{"package with the drop-in", milters, "unix:/run/sekimori/milter.sock", daemon(packaged, unit, dropIn), 1},
-		{"source", "inet:127.0.0.1:8890", "inet:8890@127.0.0.1", daemon(source), 1},
+		{"source", "inet:127.0.0.1:8891", "inet:8891@127.0.0.1", daemon(source), 1},
 	} {
 		conf := mtaconf.ParsePostfix("mail_version = 3.7.11\nqueue_directory = /var/spool/postfix\nmyhostname = mx.example.jp\n", "",
 			"smtp inet n - y - - smtpd\n", "")

@@ -73,7 +73,7 @@ that address and no other, and to trust no network but 127.0.0.1. For sekimori:
 
     dns: {servers: ["127.0.0.1:5354"]}
 
-    milterload --milter inet:127.0.0.1:8890 --dns 127.0.0.1:5354 \
+    milterload --milter inet:127.0.0.1:8891 --dns 127.0.0.1:5354 \
         --pid $(pidof sekimori) --connections 64 --duration 30s --warmup 5000
 
 To size a host, look at "CPU/message" with your own mix of sizes and
@@ -86,7 +86,7 @@ milter shows in every message that had to wait for it.
 With --idle, milterload sends no mail. It prints how much memory one more
 connection takes that waits for its client.
 
-    milterload --milter inet:127.0.0.1:8890 --dns 127.0.0.1:5354 \
+    milterload --milter inet:127.0.0.1:8891 --dns 127.0.0.1:5354 \
         --pid $(pidof sekimori) --idle 5000
 
 A mix is a list of kinds with weights, such as rsa=70,none=30; a single kind
@@ -120,7 +120,7 @@ func newCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.execute(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&s.milters, "milter", []string{"inet:127.0.0.1:8890"},
+	f.StringArrayVar(&s.milters, "milter", []string{"inet:127.0.0.1:8891"},
 		"milter to send to: inet:HOST:PORT or unix:/PATH; repeat for a chain")
 	f.StringVar(&s.mta, "mta", "", "send by SMTP to this MTA instead (HOST:PORT), which asks the milter; with Postfix set "+
 		"smtpd_upstream_proxy_protocol=haproxy, because milterload says there which client it plays")

@@ -58,7 +58,7 @@ func TestRun(t *testing.T) {
 		{"results that are not there", append([]string{"--milter", milter, "--dns-loss", "1", "--seed", "3", "--corpus", "1"}, small[:2]...), exitFailed,
 			"UNEXPECTED", "not every message"},
 		{"no milter there", append([]string{"--milter", "inet:127.0.0.1:1"}, small...), exitFailed, "", "refused"},
-		{"another host", []string{"--milter", "inet:192.0.2.1:8890"}, exitUsage, "", "not a loopback address"},
+		{"another host", []string{"--milter", "inet:192.0.2.1:8891"}, exitUsage, "", "not a loopback address"},
 		{"DNS for everybody", []string{"--dns", "0.0.0.0:5354"}, exitUsage, "", "not a loopback address"},
 		{"an unknown flag", []string{"--fast"}, exitUsage, "", "unknown flag"},
 		{"an argument", []string{"now"}, exitUsage, "", "unknown command"},

@@ -22,13 +22,13 @@ func TestMistakes(t *testing.T) {
 	good := "listen: [\"inet:" + free + "\"]\nadmin: {listen: \"" + loopback.Address(t) + "\"}\ndns: {servers: [\"127.0.0.1:9\"]}\nmode: monitor\n"
 	files := map[string]string{
 		"good.yaml": good, "tabs.yaml": "policy:\n\treject: always\nmode: monitor\n", "twice.yaml": "mode: monitor\nmode: enforce\n",
-		"typo.yaml": "lissten: []\nmode: monitor\n", "old.yaml": "report: {store: x}\nmode: monitor\n", "port.yaml": "listen: [\"127.0.0.1:8890\"]\nmode: monitor\n",
-		"nomode.yaml": "listen: [\"inet:127.0.0.1:8890\"]\n", "group.yaml": "listen: [{address: \"unix:/run/x\", group: postfx}]\nmode: monitor\n",
+		"typo.yaml": "lissten: []\nmode: monitor\n", "old.yaml": "report: {store: x}\nmode: monitor\n", "port.yaml": "listen: [\"127.0.0.1:8891\"]\nmode: monitor\n",
+		"nomode.yaml": "listen: [\"inet:127.0.0.1:8891\"]\n", "group.yaml": "listen: [{address: \"unix:/run/x\", group: postfx}]\nmode: monitor\n",
 		"dir.yaml": "listen: [\"unix:/nowhere/x.sock\"]\nmode: monitor\n", "systemd.yaml": "listen: [\"systemd:milter\"]\nmode: monitor\n",
 		"m.eml": "From: a@b.example\n\nx\n", "cut.yaml": "mode: monit", "empty.yaml": "", "word.yaml": "policy: {reject: corrobrated}\nmode: monitor\n",
 		"server.yaml": "dns: {servers: [unbound.local]}\nmode: monitor\n", "time.yaml": "dns: {timeout: 5}\nmode: monitor\n",
 		"net.yaml": "trusted: {networks: [10.0.0.1/8]}\nmode: monitor\n", "send.yaml": "report: {aggregate: {send: true}}\nmode: monitor\n",
-		"list.yaml": "listen: \"inet:127.0.0.1:8890\"\nmode: monitor\n", "store.yaml": "store: {url: \"mysql://x\"}\nmode: monitor\n",
+		"list.yaml": "listen: \"inet:127.0.0.1:8891\"\nmode: monitor\n", "store.yaml": "store: {url: \"mysql://x\"}\nmode: monitor\n",
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -50,7 +50,7 @@ func TestMistakes(t *testing.T) {
 		{"config check cut.yaml", 2, "write enforce or monitor"},
 		{"config check empty.yaml", 2, `add the line "mode: monitor"`},
 		{"config check word.yaml", 2, "write always, corroborated or quarantine"},
-		{"config check port.yaml", 2, "write inet:127.0.0.1:8890"},
+		{"config check port.yaml", 2, "write inet:127.0.0.1:8891"},
 		{"config check list.yaml", 2, "such as [a, b]"},
 		{"config check group.yaml", 2, "this host has no group postfx"},
 		{"config check dir.yaml", 2, "make it, writable for the daemon's user"},

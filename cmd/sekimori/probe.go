@@ -67,7 +67,7 @@ wrong use, or if the daemon cannot be reached.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.config, "config", defaultConfig, "configuration that says what is meant; the defaults if the default file is absent")
 	flags.StringVar(&f.socket, "socket", "",
-		"the daemon's socket, such as unix:/run/sekimori/milter.sock or inet:127.0.0.1:8890 (default: the key listen)")
+		"the daemon's socket, such as unix:/run/sekimori/milter.sock or inet:127.0.0.1:8891 (default: the key listen)")
 	flags.StringArrayVar(&f.domains, "domain", nil, "domain of the authors (repeatable)")
 	flags.StringVar(&f.client, "client", "", "address that the messages claim to come from")
 	flags.StringVar(&f.rcpt, "rcpt", "", "recipient (default: postmaster of the author's domain)")

@@ -152,7 +152,7 @@ const (
 func Default() *Config {
 	verdicts, signatures := policy.Default(), dkim.Options{}.WithDefaults()
 	return &Config{
-		Listen: []Listener{{Address: "inet:127.0.0.1:8890"}},
+		Listen: []Listener{{Address: "inet:127.0.0.1:8891"}},
 		Mode:   verdicts.Mode,
 		Trusted: Trusted{
 			Networks:      []Network{{netip.MustParsePrefix("127.0.0.0/8")}, {netip.MustParsePrefix("::1/128")}},

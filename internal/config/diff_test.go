@@ -23,7 +23,7 @@ func TestDiff(t *testing.T) {
 		{"a list", func(c *Config) { c.Trusted.Networks = []Network{{netip.MustParsePrefix("192.0.2.0/24")}} },
 			`[{trusted.networks [127.0.0.0/8, "::1"] [192.0.2.0/24]}]`},
 		{"in the reference's order", func(c *Config) { c.Limits.Memory, c.Listen = 0, []Listener{{Address: "unix:/x", Mode: 0o600}} },
-			`[{listen ["inet:127.0.0.1:8890"] [{address: unix:/x, mode: "0600"}]} {limits.memory 1GiB "0"}]`},
+			`[{listen ["inet:127.0.0.1:8891"] [{address: unix:/x, mode: "0600"}]} {limits.memory 1GiB "0"}]`},
 		{"a secret", func(c *Config) { c.Store.URL = "postgres://u:geheim@h/d" }, `[{store.url "" "postgres://u:***@h/d"}]`},
 	} {
 		next := Default()

@@ -121,7 +121,7 @@ func (k *checker) listener(path string, l Listener) {
 		return
 	case "systemd":
 	default:
-		k.add(path, "%q is not a place to listen; write inet:127.0.0.1:8890, inet6:[::1]:8890, "+
+		k.add(path, "%q is not a place to listen; write inet:127.0.0.1:8891, inet6:[::1]:8891, "+
 			"unix:/run/sekimori/milter.sock or systemd:NAME", l.Address)
 	}
 	if l.Mode != 0 || l.Group != "" {
@@ -142,7 +142,7 @@ func (k *checker) relays(relays []Relay) {
 func (k *checker) hostPort(path, s string) {
 	host, port, err := net.SplitHostPort(s)
 	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 && port != "0" {
-		k.add(path, "%q is not HOST:PORT, such as 127.0.0.1:8890 or [::1]:8890", s)
+		k.add(path, "%q is not HOST:PORT, such as 127.0.0.1:8891 or [::1]:8891", s)
 		return
 	}
 	if strings.ContainsAny(host, " \t/\\\"'") {

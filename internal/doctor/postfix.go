@@ -278,7 +278,7 @@ func judgeListener(network, address, mta string, ours *Ours, found []Finding) []
 			fmt.Sprintf("at %s:%s, which sekimori.yaml and the MTA name for sekimori, another program answers (OpenDKIM often has port 8891)",
 				network, address),
 			"mail is not verified, and the daemon cannot start while the other program has the address",
-			"sekimori.yaml: listen: [\"inet:127.0.0.1:8890\"] (a port that is free); then: systemctl restart sekimori; sekimori setup " + mta + " --apply",
+			"sekimori.yaml: listen: [\"inet:127.0.0.1:8893\"] (a port that is free); then: systemctl restart sekimori; sekimori setup " + mta + " --apply",
 		}
 	case errors.Is(err, context.DeadlineExceeded):
 		f = Finding{

@@ -168,7 +168,7 @@ func answers(ctx context.Context, e Endpoint) error {
 // taken says that another program has an address of the daemon.
 func taken(e Endpoint) string {
 	return fmt.Sprintf("at %s another program answers, not sekimori (OpenDKIM often has port 8891); "+
-		"write another address into listen, such as inet:127.0.0.1:8890, and restart the daemon", e)
+		"write another address into listen, such as inet:127.0.0.1:8893, and restart the daemon", e)
 }
 
 // mayConnect returns an error if processes of the group may not open the socket at e.

@@ -136,7 +136,7 @@ func (plan *Plan) choose(p Postfix, d Daemon, chroot bool) {
 		plan.Endpoint, plan.Listens = tcp, true
 	default:
 		plan.problem("smtpd is chrooted to %s and sees no socket of the daemon; "+
-			"write listen: [\"inet:127.0.0.1:8890\"] into %s and restart the daemon", p.queue(), d.Path)
+			"write listen: [\"inet:127.0.0.1:8891\"] into %s and restart the daemon", p.queue(), d.Path)
 	}
 }
 
@@ -298,7 +298,7 @@ func (plan *Plan) runs(p Postfix, d Daemon) {
 	switch {
 	case socket && !d.Systemd:
 		plan.Offline = "the daemon gets its socket from systemd, which does not run here; in an image give --no-run; on a host " +
-			"without systemd write listen: [\"inet:127.0.0.1:8890\"] into " + d.Path + " and start \"sekimori serve\" first"
+			"without systemd write listen: [\"inet:127.0.0.1:8891\"] into " + d.Path + " and start \"sekimori serve\" first"
 		plan.note("%s", plan.Offline)
 	case len(plan.Daemon.Changes) == 0:
 	case socket && slices.ContainsFunc(plan.Daemon.Changes, func(c Change) bool { return within(d.DropIns, c.Path) }):
