@@ -14,7 +14,7 @@ type Packer struct{ encoder *zstd.Encoder }
 
 // NewPacker returns a Packer.
 func NewPacker() (*Packer, error) {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderCRC(true))
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}

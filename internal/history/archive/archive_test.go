@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sekimori/internal/collect"
+	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/history"
@@ -512,5 +513,19 @@ func TestFoundIsBounded(t *testing.T) {
 	}
 	if seen < 290 || seen > 300 { // entries of the same millisecond may be on neither page
 		t.Errorf("%d entries on all pages, want 300", seen)
+	}
+}
+
+// TestSignatureText: of the value of a signature only the beginning is kept.
+func TestSignatureText(t *testing.T) {
+	db, f := opened(t, filepath.Join(t.TempDir(), "sekimori.db"))
+	k := start(t, db, nil, all)
+	d := decision(1, policy.Reject)
+	d.Evaluation.DKIM = []dkim.Signature{{B: strings.Repeat("b", maxSignatureText+1)}, {B: "short"}}
+	k.Decided(d, 0)
+	stop(k, time.Minute)
+	a := f.Answer(t.Context(), recent.Query{Limit: 1})
+	if s := a.Decisions[0].Evaluation.DKIM; s[0].B != strings.Repeat("b", maxSignatureText) || s[1].B != "short" || len(d.Evaluation.DKIM[0].B) != maxSignatureText+1 {
+		t.Errorf("%+v", s)
 	}
 }

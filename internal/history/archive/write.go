@@ -57,6 +57,7 @@ func (k *Keeper) pack(sealed []string) history.Batch {
 		if !recipients {
 			forget(e)
 		}
+		shorten(e)
 		if len(rows) > 0 && history.DayOf(rows[0].Time) != history.DayOf(e.Time) {
 			end()
 		}
@@ -82,6 +83,22 @@ func forget(e *recent.Entry) {
 	}
 	if e.Envelope != nil {
 		e.Envelope.Recipients = nil
+	}
+}
+
+// maxSignatureText is how many characters of the value of a signature are kept, enough to tell the
+// signatures of a message apart. The whole value is half of a packed record, and explains nothing.
+const maxSignatureText = 16
+
+// shorten cuts the values of signatures.
+func shorten(e *recent.Entry) {
+	if e.Evaluation == nil {
+		return
+	}
+	for i := range e.Evaluation.DKIM {
+		if s := &e.Evaluation.DKIM[i]; len(s.B) > maxSignatureText {
+			s.B = s.B[:maxSignatureText]
+		}
 	}
 }
 

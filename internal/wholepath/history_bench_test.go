@@ -1,0 +1,175 @@
+package wholepath
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/bench/traffic"
+	"sekimori/internal/dns"
+	"sekimori/internal/history"
+	"sekimori/internal/history/archive"
+	"sekimori/internal/judge"
+	"sekimori/internal/label"
+	"sekimori/internal/message"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
+	"sekimori/internal/store/postgres"
+	"sekimori/internal/store/sqlite"
+	"sekimori/internal/testkit/cluster"
+)
+
+// The size of BenchmarkHistory: decisions in the store, and messages of which they are made.
+const (
+	keptDecisions = 100_000
+	judgedMails   = 5_000
+)
+
+// judged returns decisions on the mail of milterload's corpus.
+func judged(b *testing.B) (all []judge.Decision) {
+	b.Helper()
+	o := traffic.Default()
+	o.Messages = judgedMails
+	c, err := traffic.New(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	j := &judge.Judge{
+		Verifier: msgauth.NewVerifier(c.Zone, msgauth.Options{}), Policy: policy.Default(),
+		Label: label.Settings{Names: label.Names{AuthServID: "mx.here.example"}}, MaxFields: 1000, MaxHeaderBytes: 1 << 20,
+	}
+	for _, s := range c.Sessions {
+		for _, m := range s.Messages {
+			var header strings.Builder
+			for _, f := range m.Header {
+				fmt.Fprintf(&header, "%s:%s\r\n", f.Name, f.Value)
+			}
+			h, _ := message.Parse([]byte(header.String() + "\r\n"))
+			stored := j.Open(b.Context(), judge.Message{
+				Session: msgauth.Session{Client: s.Client, HELO: s.Name}, Envelope: msgauth.Envelope{MailFrom: m.Envelope.From, Recipients: m.Envelope.To}, Header: h, Whole: true,
+			})
+			stored.Write(m.Body)
+			d := stored.Finish(b.Context())
+			if d.Evaluation == nil {
+				b.Fatal("a message was not evaluated")
+			}
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// BenchmarkHistory measures what memory.md §7 has figures for: the size of a decision on disk, and the time
+// to find one by its id, and the newest of an author domain and day.
+func BenchmarkHistory(b *testing.B) {
+	mails := judged(b)
+	b.Run("sqlite", func(b *testing.B) {
+		path := filepath.Join(b.TempDir(), "sekimori.db")
+		db, err := sqlite.Open(b.Context(), path, sqlite.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchmarkHistory(b, mails, db)
+		if err := db.Close(); err != nil {
+			b.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(info.Size())/keptDecisions, "octets/decision")
+	})
+	b.Run("postgres", func(b *testing.B) {
+		s, err := postgres.Open(b.Context(), cluster.Start(b, cluster.Options{}).Database(b), cluster.Password)
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchmarkHistory(b, mails, s)
+		size, err := s.ExpireHistory(b.Context(), time.Now(), time.Hour*24*365, 1<<50)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(size.Octets)/keptDecisions, "octets/decision")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+func benchmarkHistory(b *testing.B, mails []judge.Decision, s history.Store) {
+	now := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	k, err := archive.New(archive.Options{
+		Store: func() history.Store { return s }, Every: time.Second, Host: "mx1.example", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+	}, archive.Settings{What: history.All, Keep: 400 * 24 * time.Hour, Size: 1 << 50})
+	if err != nil {
+		b.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	text := func(n int) string {
+		out := make([]byte, n)
+		for i := range out {
+			out[i] = letters[random.IntN(len(letters))]
+		}
+		return string(out)
+	}
+	var ids []string
+	var authors []dns.Name
+	began := time.Now()
+	for n := range keptDecisions {
+		d := mails[random.IntN(len(mails))]
+		e := *d.Evaluation
+		now = now.Add(80 * time.Millisecond) // a day in all
+		e.Time, e.Envelope.QueueID, d.Verdict.ID = now, text(14), text(8)
+		e.Session.Client = netip.AddrFrom4([4]byte{198, byte(random.IntN(256)), byte(random.IntN(16)), byte(random.IntN(256))})
+		d.Evaluation, d.Envelope, d.Session = &e, e.Envelope, e.Session
+		for c := k.Counts(); c.Queued.Load()-c.Stored.Load() > 3000; {
+			time.Sleep(100 * time.Microsecond)
+		}
+		k.Decided(&d, time.Duration(random.IntN(1e8)))
+		if n%(keptDecisions/200) == 0 {
+			ids, authors = append(ids, d.Verdict.ID), append(authors, e.From.AuthorDomain)
+		}
+	}
+	k.Stop(context.Background())
+	if c := k.Counts(); c.Stored.Load() != keptDecisions {
+		b.Fatalf("%d decisions of %d are stored", c.Stored.Load(), keptDecisions)
+	}
+	b.ReportMetric(keptDecisions/time.Since(began).Seconds(), "kept/s")
+	r, err := archive.NewReader(func() history.Store { return s })
+	if err != nil {
+		b.Fatal(err)
+	}
+	find := func(q recent.Query) time.Duration {
+		began := time.Now()
+		h := archive.QueryOf(q)
+		h.Limit = q.Limit
+		found, err := r.Find(b.Context(), h, q.Matches)
+		if err != nil || len(found.Entries) == 0 {
+			b.Fatalf("%+v: %d entries, %v", q, len(found.Entries), err)
+		}
+		return time.Since(began)
+	}
+	var byID, byAuthor []time.Duration
+	for b.Loop() {
+		for i := range ids {
+			byID = append(byID, find(recent.Query{ID: ids[i], Limit: 20}))
+			day := now.Truncate(24 * time.Hour)
+			byAuthor = append(byAuthor, find(recent.Query{Author: authors[i], From: day.Add(-24 * time.Hour), Until: day.Add(24 * time.Hour), Limit: 20}))
+		}
+	}
+	for name, all := range map[string][]time.Duration{"id": byID, "author": byAuthor} {
+		slices.Sort(all)
+		b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "ms/"+name)
+		b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "ms-p99/"+name)
+	}
+}
