@@ -68,7 +68,7 @@ mutate: ## changes of the code that no test of the package notices; PKG='spf dki
 	$(GO) run ./internal/testkit/mutate --known internal/testkit/mutate/known.txt $(MUTATE) $(if $(findstring --at,$(MUTATE)),,$(PKG))
 
 bench: ## benchmarks with allocations, to compare by benchstat
-	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) ./...
+	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) $(BENCHFLAGS) ./...
 
 milterload: ## bin/milterload, the load tool
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/milterload ./cmd/milterload
