@@ -90,6 +90,7 @@ func TestDaemon(t *testing.T) {
 	if err := os.WriteFile(cfg.Policy.Recipients.File, []byte("someone@here.example\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	cfg.Watch = []config.Watch{{Name: "banks", Domains: []config.Pattern{"bank.example"}, Lookalikes: true}}
 	a, log, stop := running(t, cfg)
 	if res := send(t, a, "<a@bank.example>"); !res.Action.Delivers() || len(res.Modifications) != 1 {
 		t.Errorf("aligned message: %+v", res)
@@ -111,6 +112,7 @@ func TestDaemon(t *testing.T) {
 		`sekimori_consent_lookups_total{result="in",source="default"} 2`, `sekimori_consent_lookups_total{result="failed",source="socketmap"} 0`,
 		`sekimori_consent_mixed_total 0`, `sekimori_stage_duration_seconds_count{stage="consent"} 2`, `sekimori_map_last_reload_successful{map="recipients"} 1`,
 		`sekimori_message_wait_seconds_count 2`, `sekimori_message_duration_seconds_count 2`,
+		`sekimori_watch_messages_total{result="pass",watch="banks"} 1`, `sekimori_watch_messages_total{result="fail",watch="banks"} 1`,
 		`sekimori_messages_tls_total{version="none"} 2`, `sekimori_dns_queries_total{`,
 	} {
 		if !strings.Contains(metrics, want) {
@@ -267,7 +269,7 @@ func TestWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := policy.Config{
-		Mode: policy.Enforce, Reject: policy.RejectCorroborated, Quarantine: policy.QuarantineHold, NoPolicy: policy.Tag,
+		Mode: policy.Enforce, Reject: policy.RejectCorroborated, Quarantine: policy.QuarantineHold, Learned: policy.LearnedObserve, NoPolicy: policy.Tag,
 		SPFFail: policy.Tag, TempError: policy.TempFail, TempErrorUnknown: policy.Accept, InvalidFrom: policy.Reject,
 		TrustedSealers: []dns.Name{}, Ramp: &policy.Ramp{Percent: 100, Domains: map[dns.Name]int{}},
 	}
