@@ -55,7 +55,7 @@ Exit code 1 if the mark would not be shown.`,
   sekimori bimi check logo.svg`,
 		Args: arguments(1, 1, "a domain, or a file FILE.pem or FILE.svg"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := config.LoadCandidate(path)
+			cfg, err := loadOptional(path, cmd.Flags().Changed("config"))
 			if err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ Exit code 1 if the mark would not be shown.`,
 			return failed(err)
 		},
 	}
-	cmd.Flags().StringVar(&path, "config", defaultConfig, "the daemon's configuration file")
+	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration whose section bimi gives the rules; the defaults if the default file is absent")
 	cmd.Flags().StringVar(&selector, "selector", "", "the selector (default \"default\")")
 	cmd.Flags().StringVar(&domain, "domain", "", "for FILE.pem: the domain that it must be for (default its first name)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

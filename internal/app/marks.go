@@ -34,7 +34,7 @@ const maxMarkFile = 1 << 20
 // MarkRules returns by which rules mark certificates are judged. It reads the files of bimi.roots and
 // bimi.ct_logs.
 func MarkRules(cfg *config.Config) (mark.Rules, error) {
-	r := mark.Rules{Pilot: cfg.BIMI.Pilot}
+	r := mark.Rules{Pilot: cfg.BIMI.Pilot, Logs: mark.BuiltinLogs()}
 	for _, t := range cfg.BIMI.MarkTypes {
 		r.Types = append(r.Types, string(t))
 	}

@@ -86,7 +86,8 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
-// TestManyMarksOfADomain has one Organizational Domain with more marks than may wait.
+// TestManyMarksOfADomain has one Organizational Domain with more marks than may wait. All workers are busy
+// with other domains.
 func TestManyMarksOfADomain(t *testing.T) {
 	in(t, nil, func(w *world) {
 		hold := make(chan struct{})
@@ -94,14 +95,18 @@ func TestManyMarksOfADomain(t *testing.T) {
 			<-hold
 			return []byte(picture(200)), nil
 		})
+		for n := range maxWorkers {
+			w.want(fmt.Sprintf("busy%d.example", n), "skipped not_fetched")
+			w.settle()
+		}
 		for n := range 100 {
 			w.want(fmt.Sprintf("d%d.shop.example", n), "skipped not_fetched")
 		}
-		if n := len(w.pending); n != maxOfDomain {
+		if n := len(w.pending) - maxWorkers; n != maxOfDomain {
 			t.Errorf("%d marks of one domain wait", n)
 		}
 		w.want("other.example", "skipped not_fetched")
-		if n := len(w.pending); n != maxOfDomain+1 {
+		if n := len(w.pending) - maxWorkers; n != maxOfDomain+1 {
 			t.Errorf("another domain does not get in: %d", n)
 		}
 		close(hold)

@@ -59,7 +59,7 @@ func TestDomain(t *testing.T) {
 	}{
 		{"good", "_dmarc.shop.example TXT \"v=DMARC1; p=reject\"\n" + record, "shop.example", "pass  []"},
 		{"a subdomain", "_dmarc.shop.example TXT \"v=DMARC1; p=reject\"\nmail.shop.example A 192.0.2.1\n" + record, "mail.shop.example", "pass  []"},
-		{"p=none", "_dmarc.shop.example TXT \"v=DMARC1; p=none\"\n" + record, "shop.example", "skipped policy [policy]"},
+		{"p=none", "_dmarc.shop.example TXT \"v=DMARC1; p=none\"\n" + record, "shop.example", "skipped dmarc_policy [policy]"},
 		{"no DMARC, no record", "shop.example A 192.0.2.1\n", "shop.example", "skipped dmarc [dmarc record]"},
 		{"sp=none above", "_dmarc.shop.example TXT \"v=DMARC1; p=reject; sp=none\"\n_dmarc.mail.shop.example TXT \"v=DMARC1; p=reject\"\n" + record,
 			"mail.shop.example", "skipped organization [organization]"},
