@@ -28,17 +28,19 @@ import (
 	"sekimori/internal/testkit/cluster"
 )
 
-// The size of BenchmarkHistory: decisions in the store, and messages of which they are made.
-const (
-	keptDecisions = 100_000
-	judgedMails   = 5_000
-)
+// sizeOfHistory returns how many decisions BenchmarkHistory keeps, and of how many messages they are made.
+func sizeOfHistory() (decisions, messages int) {
+	if testing.Short() {
+		return 2_000, 500
+	}
+	return 100_000, 5_000
+}
 
 // judged returns decisions on the mail of milterload's corpus.
 func judged(b *testing.B) (all []judge.Decision) {
 	b.Helper()
 	o := traffic.Default()
-	o.Messages = judgedMails
+	_, o.Messages = sizeOfHistory()
 	c, err := traffic.New(o)
 	if err != nil {
 		b.Fatal(err)
@@ -72,6 +74,7 @@ func judged(b *testing.B) (all []judge.Decision) {
 // to find one by its id, and the newest of an author domain and day.
 func BenchmarkHistory(b *testing.B) {
 	mails := judged(b)
+	kept, _ := sizeOfHistory()
 	b.Run("sqlite", func(b *testing.B) {
 		path := filepath.Join(b.TempDir(), "sekimori.db")
 		db, err := sqlite.Open(b.Context(), path, sqlite.Options{})
@@ -86,7 +89,7 @@ func BenchmarkHistory(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(info.Size())/keptDecisions, "octets/decision")
+		b.ReportMetric(float64(info.Size())/float64(kept), "octets/decision")
 	})
 	b.Run("postgres", func(b *testing.B) {
 		s, err := postgres.Open(b.Context(), cluster.Start(b, cluster.Options{}).Database(b), cluster.Password)
@@ -98,7 +101,7 @@ func BenchmarkHistory(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(size.Octets)/keptDecisions, "octets/decision")
+		b.ReportMetric(float64(size.Octets)/float64(kept), "octets/decision")
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
 		}
@@ -122,10 +125,11 @@ func benchmarkHistory(b *testing.B, mails []judge.Decision, s history.Store) {
 		}
 		return string(out)
 	}
+	kept, _ := sizeOfHistory()
 	var ids []string
 	var authors []dns.Name
 	began := time.Now()
-	for n := range keptDecisions {
+	for n := range kept {
 		d := mails[random.IntN(len(mails))]
 		e := *d.Evaluation
 		now = now.Add(80 * time.Millisecond) // a day in all
@@ -136,15 +140,15 @@ func benchmarkHistory(b *testing.B, mails []judge.Decision, s history.Store) {
 			time.Sleep(100 * time.Microsecond)
 		}
 		k.Decided(&d, time.Duration(random.IntN(1e8)))
-		if n%(keptDecisions/200) == 0 {
+		if n%(kept/200) == 0 {
 			ids, authors = append(ids, d.Verdict.ID), append(authors, e.From.AuthorDomain)
 		}
 	}
 	k.Stop(context.Background())
-	if c := k.Counts(); c.Stored.Load() != keptDecisions {
-		b.Fatalf("%d decisions of %d are stored", c.Stored.Load(), keptDecisions)
+	if c := k.Counts(); c.Stored.Load() != int64(kept) {
+		b.Fatalf("%d decisions of %d are stored", c.Stored.Load(), kept)
 	}
-	b.ReportMetric(keptDecisions/time.Since(began).Seconds(), "kept/s")
+	b.ReportMetric(float64(kept)/time.Since(began).Seconds(), "kept/s")
 	r, err := archive.NewReader(func() history.Store { return s })
 	if err != nil {
 		b.Fatal(err)

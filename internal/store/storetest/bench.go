@@ -62,7 +62,10 @@ func processor(b *testing.B) time.Duration {
 
 // benchmarkClaim claims and finishes jobs, of which 100,000 wait.
 func benchmarkClaim(b *testing.B, s report.Store) {
-	const waiting = 100_000
+	waiting := 100_000
+	if testing.Short() {
+		waiting = 10_000
+	}
 	for i := 0; i < waiting; i += 10_000 {
 		tallies := make([]report.Tally, 10_000)
 		for n := range tallies {
@@ -90,7 +93,10 @@ func benchmarkClaim(b *testing.B, s report.Store) {
 // benchmarkMillion reads the rows of one job with 10⁶ rows. It fails if the process grows by more than
 // 64 MiB.
 func benchmarkMillion(b *testing.B, s report.Store) {
-	const number, size = 1_000_000, 20_000
+	number, size := 1_000_000, 20_000
+	if testing.Short() {
+		number = 40_000
+	}
 	begin := time.Now()
 	for n := 0; n < number; n += size {
 		if err := s.Add(b.Context(), Noon(), Batch(fmt.Sprint(n), Tally(Policy("shop.example"), Day(0), Rows(n, n+size)))); err != nil {
