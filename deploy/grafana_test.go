@@ -132,7 +132,7 @@ func TestDashboardIsWhole(t *testing.T) {
 			t.Errorf("panel %q: wants a description, a query and the chosen data source", p.Title)
 		}
 	}
-	if want := "Is it well? What is it deciding? Who is being spoofed? Do reports go out?"; strings.Join(rows, " ") != want {
+	if want := "Is it well? What is it deciding? Who is being spoofed? Do reports go out? Are marks shown? What is remembered?"; strings.Join(rows, " ") != want {
 		t.Errorf("rows %q, want %q", rows, want)
 	}
 }
