@@ -176,6 +176,8 @@ var bad = []struct{ name, svg, says string }{
 	{"declaration later", " " + utf8Declared + wrap(""), "processing instruction <?xml"},
 	{"declaration within", wrap(utf8Declared), "processing instruction <?xml"},
 	{"declaration behind a comment", "<!-- -->" + utf8Declared + wrap(""), "processing instruction <?xml"},
+	{"declaration without a space", strings.Replace(utf8Declared, " ", "<", 1) + wrap(""), "line 1: the XML declaration is not allowed"},
+	{"declaration with a quote for a space", `<?xml"version="1.0"?>` + wrap(""), "line 1: the XML declaration is not allowed"},
 	{"declaration without version", `<?xml encoding="utf-8"?>` + wrap(""), "line 1: the XML declaration is not allowed"},
 	{"declaration of XML 1.1", `<?xml version="1.1"?>` + wrap(""), "line 1: the XML declaration is not allowed"},
 	{"declaration of another encoding", `<?xml version="1.0" encoding="iso-2022-jp"?>` + wrap(""), "line 1: the XML declaration is not allowed"},

@@ -27,6 +27,8 @@ var declaration = regexp.MustCompile(`^<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\
 	`(?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:"(?i:utf-8)"|'(?i:utf-8)'))?` +
 	`(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:"(?:yes|no)"|'(?:yes|no)'))?[ \t\r\n]*$`)
 
+const badDeclaration = `the XML declaration is not allowed: write <?xml version="1.0" encoding="UTF-8"?>`
+
 // checker walks over the tokens of one document.
 type checker struct {
 	doc      []byte // without a byte order mark
@@ -67,7 +69,7 @@ func (c *checker) run() {
 		return
 	}
 	if !declared(c.doc) { // encoding/xml would stop there with another error
-		c.problem(`the XML declaration is not allowed: write <?xml version="1.0" encoding="UTF-8"?>`)
+		c.problem(badDeclaration)
 		return
 	}
 	for tokens := 0; len(c.problems) < maxProblems; tokens++ {
@@ -129,8 +131,11 @@ func (c *checker) token(token xml.Token, raw []byte, first bool) bool {
 			c.problem("a comment begins with \">\", where HTML parsers would end it: remove the comment")
 		}
 	case xml.ProcInst:
-		if !first || t.Target != "xml" {
+		switch {
+		case !first || t.Target != "xml":
 			c.problem("the processing instruction <?%s …?> is not allowed: remove it", named(t.Target))
+		case !declaration.Match(bytes.TrimSuffix(raw, []byte("?>"))): // encoding/xml takes <?xml<version
+			c.problem(badDeclaration)
 		}
 	case xml.Directive:
 		c.problem("a DOCTYPE is not allowed, because it can define entities: remove everything from <!DOCTYPE to its >")
