@@ -106,12 +106,6 @@ func (g got) words(methods ...string) string {
 	return strings.Join(out, " ")
 }
 
-// setZone replaces the zone. A query of the message before may still be under way.
-func (r *rig) setZone(z *zone.Zone) {
-	r.dns.SetZone(z)
-	r.PurgeDNS()
-}
-
 // send sends a message and checks the invariants. The daemon must answer, and the header must then
 // have exactly one field of ours, which can be parsed. If this field says dmarc=pass, it must also
 // have an aligned pass. The number of DNS questions must be within maxQuestions.
@@ -120,7 +114,7 @@ func (r *rig) send(t *testing.T, s shot) (g got) {
 	var z *zone.Zone
 	if r.dns != nil {
 		z = nameserver.Zone(t, bankZone+s.zone)
-		r.setZone(z)
+		r.SetZone(r.dns, z)
 	}
 	if s.from == "" {
 		s.from = "<bounce@evil.example>"

@@ -128,7 +128,7 @@ func TestMilterPeerLies(t *testing.T) {
 		{"ABORT, then the end of the message", with(from, eoh, frame{"A", ""}, eom), true},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			r.setZone(nameserver.Zone(t, bankZone))
+			r.SetZone(r.dns, nameserver.Zone(t, bankZone))
 			c, nc := r.dial(t)
 			c.Timeout = 0
 			for _, f := range tc.frames {

@@ -12,17 +12,19 @@ import (
 
 	"sekimori/internal/app"
 	"sekimori/internal/config"
+	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/mta"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // stopTime is how long Stop waits for open sessions to end.
 const stopTime = 10 * time.Second
 
 // Config returns the default configuration, with a free TCP port for the milter, without an admin
-// address, and with the name server at address dns (host:port). The DNS cache is off. After a test
-// has changed the zone, it calls PurgeDNS, because a query of the message before may still be under way.
+// address, and with the name server at address dns (host:port). The DNS cache is off. A test changes the
+// zone by SetZone, because a query of the message before may still be under way.
 func Config(dns string) *config.Config {
 	cfg := config.Default()
 	cfg.Listen = []config.Listener{{Address: "inet:127.0.0.1:0"}}
@@ -75,8 +77,17 @@ func (d *Daemon) Stop() {
 	d.app = nil
 }
 
-// PurgeDNS makes the daemon forget all DNS answers, also those that are still under way.
-func (d *Daemon) PurgeDNS() { d.app.PurgeDNS() }
+// SetZone replaces the zone of the daemon's name server. Messages that are sent afterwards get no answer
+// from the zone before, and the queries of messages before do not count in the new zone.
+func (d *Daemon) SetZone(s *nameserver.Server, z *zone.Zone) { d.changeDNS(func() { s.SetZone(z) }) }
+
+// changeDNS calls change between two purges. The first ends the queries of the message before. The second is
+// for those of its queries that began in between, because the end of a session takes a moment.
+func (d *Daemon) changeDNS(change func()) {
+	d.app.PurgeDNS()
+	change()
+	d.app.PurgeDNS()
+}
 
 // Send sends one message to the daemon, in a milter session of its own.
 func (d *Daemon) Send(p mta.Peer, env client.Envelope, raw []byte) (client.Result, error) {

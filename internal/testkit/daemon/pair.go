@@ -37,7 +37,6 @@ func StartPair(tb testing.TB, z *zone.Zone, authServID string, change func(*conf
 // SetZone replaces the zone of the name server. Messages that are sent afterwards get no answer from the
 // zone before.
 func (p *Pair) SetZone(z *zone.Zone) {
-	p.DNS.SetZone(z)
-	p.Monitor.PurgeDNS()
-	p.Enforce.PurgeDNS()
+	set := func() { p.DNS.SetZone(z) }
+	p.Monitor.changeDNS(func() { p.Enforce.changeDNS(set) })
 }
