@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	othermilter "github.com/emersion/go-milter"
@@ -192,13 +193,14 @@ func TestMarkPostfixCut(t *testing.T) {
 	s := shared(t)
 	t.Parallel()
 	sl := s.postfix.take(t, plain)
-	var value string
-	serveOther(t, sl, func() othermilter.Milter { return inserter{value: value} })
+	var value atomic.Value // Postfix asks the milter in another goroutine
+	serveOther(t, sl, func() othermilter.Milter { return inserter{value: value.Load().(string)} })
 	for _, c := range []struct {
 		size  certified
 		whole bool
 	}{{42_534, true}, {44 << 10, false}} {
-		value = (&bimi.Mark{SVG: c.size.svg()}).Indicator()
+		indicator := (&bimi.Mark{SVG: c.size.svg()}).Indicator()
+		value.Store(indicator)
 		rcpt := recipient()
 		sl.post(t, bankMX, "x@relay.invalid", rcpt, mail{from: "a@brand.example"}.bytes()).accepted(t)
 		values := s.inbox.wait(t, rcpt).all(ours.IndicatorField)
@@ -207,7 +209,7 @@ func TestMarkPostfixCut(t *testing.T) {
 		}
 		svg, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(values[0]), ""))
 		if whole := err == nil && len(svg) == int(c.size); whole != c.whole {
-			t.Errorf("a field of %d octets: whole is %t, want %t", len(value), whole, c.whole)
+			t.Errorf("a field of %d octets: whole is %t, want %t", len(indicator), whole, c.whole)
 		}
 	}
 }
