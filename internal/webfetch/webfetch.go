@@ -307,6 +307,9 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	ctx, cancel := context.WithTimeout(ctx, maxHeaderTime) // the transport's context does not end with the request
 	defer cancel()
 	addrs, err := c.resolve(ctx, dns.Name(host))
+	if err != nil && ctx.Err() != nil { // this time ends together with that of the request
+		err = errSlowHeader
+	}
 	if err != nil {
 		return nil, err
 	}
