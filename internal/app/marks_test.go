@@ -73,12 +73,12 @@ func TestMarkFiles(t *testing.T) {
 		"9XtZv+HU5u/gU9NSYnWGwEoEW6IK7n6LehfrJL3znCUAC0ayEaeiFQuibA==\n-----END PUBLIC KEY-----\n"
 	cfg := config.Default()
 	rules, err := MarkRules(cfg)
-	if err != nil || len(rules.Roots) < 4 || len(rules.Types) == 0 || len(rules.Logs) != 0 {
+	if err != nil || len(rules.Roots) < 4 || len(rules.Types) == 0 || len(rules.Logs) != 1 { // the built-in log
 		t.Errorf("%d roots, %d types, %v", len(rules.Roots), len(rules.Types), err)
 	}
 	cfg.BIMI.Roots, cfg.BIMI.CTLogs = []string{file(string(root))}, []string{file(key)}
 	rules, err = MarkRules(cfg)
-	if err != nil || len(rules.Roots) != 1 || len(rules.Logs) != 1 {
+	if err != nil || len(rules.Roots) != 1 || len(rules.Logs) != 2 {
 		t.Errorf("%d roots, %d logs, %v", len(rules.Roots), len(rules.Logs), err)
 	}
 	for _, c := range []struct{ roots, logs, want string }{

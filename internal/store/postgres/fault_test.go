@@ -148,7 +148,7 @@ func testExpireDrops(t *testing.T, c *cluster.Cluster) {
 	}
 	expire := func() {
 		t.Helper()
-		if err := s.Expire(ctx, storetest.Noon().AddDate(0, 0, 5), 72*time.Hour); err != nil {
+		if err := s.Expire(ctx, storetest.Noon().AddDate(0, 0, 7), 72*time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
