@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,7 +100,7 @@ func checkMark(ctx context.Context, cfg *config.Config, what, selector, domain s
 	var text []byte
 	if isFile {
 		var err error
-		if text, err = readMark(what); err != nil {
+		if text, err = config.ReadFile(what, maxMarkFile); err != nil {
 			return nil, err
 		}
 		if strings.HasPrefix(kind, ".svg") {
@@ -129,21 +127,4 @@ func checkMark(ctx context.Context, cfg *config.Config, what, selector, domain s
 		return nil, failed(err)
 	}
 	return markcheck.Domain(ctx, name, o), nil
-}
-
-// readMark reads a file.
-func readMark(path string) ([]byte, error) {
-	if err := config.Regular(path); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxMarkFile+1))
-	if err == nil && len(text) > maxMarkFile {
-		err = fmt.Errorf("%s has more than %d octets", path, maxMarkFile)
-	}
-	return text, err
 }

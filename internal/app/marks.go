@@ -7,10 +7,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,7 +57,7 @@ func MarkRules(cfg *config.Config) (mark.Rules, error) {
 }
 
 func readRoots(path string) ([]*x509.Certificate, error) {
-	text, err := readMarkFile(path)
+	text, err := config.ReadFile(path, maxMarkFile)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +69,7 @@ func readRoots(path string) ([]*x509.Certificate, error) {
 }
 
 func readLog(path string) (mark.Log, error) {
-	text, err := readMarkFile(path)
+	text, err := config.ReadFile(path, maxMarkFile)
 	if err != nil {
 		return mark.Log{}, err
 	}
@@ -84,22 +82,6 @@ func readLog(path string) (mark.Log, error) {
 		return mark.Log{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return log, nil
-}
-
-func readMarkFile(path string) ([]byte, error) {
-	if err := config.Regular(path); err != nil {
-		return nil, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxMarkFile+1))
-	if err == nil && len(text) > maxMarkFile {
-		err = fmt.Errorf("%s has more than %d octets", path, maxMarkFile)
-	}
-	return text, err
 }
 
 // NewMarkJudge returns what fetches and judges marks by the configuration. fetch may change how it

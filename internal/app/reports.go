@@ -122,15 +122,7 @@ const maxKeyFile = 64 << 10
 // ReportKey reads the key that signs report mail.
 func ReportKey(r *config.Report) (crypto.Signer, error) {
 	path := r.Mail.DKIM.KeyFile
-	if err := config.Regular(path); err != nil {
-		return nil, fmt.Errorf("app: %s: %w", reportKey, err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("app: %s: %w", reportKey, err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	text, err := config.ReadFile(path, maxKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("app: %s: %w", reportKey, err)
 	}

@@ -161,7 +161,7 @@ var evaluations = []evaluation{
 		spf: "shop.example", o: &Options{}, want: "ask default shop.example"},
 	{why: "several selectors", zone: brand, selectors: []string{" v=BIMI1; s=x", " v=BIMI1; s=x"},
 		dkim: []dkim.Signature{signed("shop.example", "bimi-selector", "bimi-selector")}, want: "fail several_selectors"},
-	{why: "a selector that is no name", zone: brand, selectors: []string{" v=BIMI1; s=x/../y"},
+	{why: "a selector that is not a name", zone: brand, selectors: []string{" v=BIMI1; s=x/../y"},
 		dkim: []dkim.Signature{signed("shop.example", "bimi-selector")}, want: "ask default shop.example"},
 	{why: "a selector without a record", zone: brand, selectors: []string{" v=BIMI1; s=x"},
 		dkim: []dkim.Signature{signed("shop.example", "bimi-selector")}, want: "none no_record"},

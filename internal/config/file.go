@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -21,6 +22,15 @@ func Regular(path string) error {
 		return &fs.PathError{Op: "read", Path: path, Err: errIrregular}
 	}
 	return nil
+}
+
+// ReadFile reads a regular file of at most limit octets.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	data, err := readFile(path, limit)
+	if err == nil && int64(len(data)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("it has more than %d octets", limit)}
+	}
+	return data, err
 }
 
 // readFile reads at most limit+1 octets of the file. The caller must refuse a

@@ -91,7 +91,7 @@ type Record struct {
 	RUA   []string `json:"rua,omitempty"` // valid URIs, without obsolete "!size"
 	RUF   []string `json:"ruf,omitempty"`
 	// Percent is the value of the abolished tag pct as it was written, "" if the record has none. If
-	// the tag occurs twice, Percent has both values, which is no number. DMARC ignores pct (§9.3), but
+	// the tag occurs twice, Percent has both values, which is not a number. DMARC ignores pct (§9.3), but
 	// BIMI does not.
 	Percent string   `json:"pct,omitempty"`
 	FO      []string `json:"fo"` // when to send failure reports; has no effect without RUF

@@ -184,7 +184,7 @@ func TestDelta(t *testing.T) {
 	}
 	for n := range data {
 		if _, err := ParseDelta(data[:n]); err == nil {
-			t.Fatalf("the first %d of %d octets are no error", n, len(data))
+			t.Fatalf("the first %d of %d octets gave no error", n, len(data))
 		}
 	}
 }

@@ -118,7 +118,7 @@ type Result struct {
 	// run had judged.
 	Asked   int64 `json:"asked"`
 	Earlier int   `json:"earlier"`
-	// Invalid has lines of the input that are no domain names, the first ten.
+	// Invalid has lines of the input that are not domain names, the first ten.
 	Invalid []string     `json:"invalid,omitempty"`
 	All     Class        `json:"all"`
 	Classes []Class      `json:"classes"`

@@ -21,7 +21,7 @@ const (
 	maxDomains = 1_000_000
 	// maxLine is the length of the longest line of a list, in octets. A name has at most 253.
 	maxLine = 4096
-	// maxInvalid is the number of lines that are no domain names that the result has.
+	// maxInvalid is the number of lines that are not domain names that the result has.
 	maxInvalid = 10
 	// workers is the number of domains that are looked at together. With answers in 50 ms, 10 of them
 	// use up 200 questions a second; the others wait for servers that are slow or gone.

@@ -107,7 +107,7 @@ type row struct {
 	// such a trait.
 	result bool
 	// learned means that the trait comes from what the daemon remembers. policy.learned says whether it is
-	// evidence. weak means that it is no evidence unless another trait of its side is there.
+	// evidence. weak means that it does not count unless another trait of its side is there.
 	learned, weak bool
 }
 

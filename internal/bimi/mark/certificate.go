@@ -224,7 +224,7 @@ func covers(leaf *x509.Certificate, domain dns.Name, selector string) error {
 		wanted = append(wanted, of)
 	}
 	for _, san := range leaf.DNSNames {
-		name, _ := dns.ParseName(san) // "" if it is no name
+		name, _ := dns.ParseName(san) // "" if it is not a name
 		if name != "" && slices.Contains(wanted, name) {
 			return nil
 		}

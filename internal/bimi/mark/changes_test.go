@@ -56,7 +56,7 @@ var changes = []change{
 	{name: "without the root", file: only(0, 1)},
 	{name: "in another order", file: only(0, 2, 1)},
 	{name: "issued by the root", leaf: func(l *markca.Leaf) { l.FromRoot = true }, fails: "chain", says: "has 2"},
-	{name: "issuing CA is no CA", issuer: func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false }, fails: "pem", says: "certificate 2 is not of a CA"},
+	{name: "issuing CA is not a CA", issuer: func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false }, fails: "pem", says: "certificate 2 is not of a CA"},
 	{name: "issuing CA may not sign", issuer: func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }, fails: "chain"},
 	{name: "issuing CA is for other names", issuer: func(c *x509.Certificate) {
 		c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = []string{"other.example"}, true

@@ -202,7 +202,7 @@ func TestWithoutSCTs(t *testing.T) {
 	}
 	for name, wrong := range map[string][]byte{
 		"nothing": nil, "empty": d.seq(), "no extensions": d.seq(d.ia5("x")), "two lists": d.seq(d.tagged(3, d.seq(), d.seq())),
-		"extensions that are no sequence": d.seq(d.tagged(3, d.ia5("x"))), "extension that is none": tbs(d.ia5("x")), "other tag": d.seq(d.tagged(2, d.seq())),
+		"extensions that are not a sequence": d.seq(d.tagged(3, d.ia5("x"))), "extension that is none": tbs(d.ia5("x")), "other tag": d.seq(d.tagged(2, d.seq())),
 		"extension with more": tbs(d.seq(markca.Marshal(t, oidPilot), d.ia5("x"))),
 		"too many":            d.seq(d.tagged(3, d.seq(bytes.Repeat(other, maxElements+1)))),
 		"a set":               markca.Value(t, asn1.ClassUniversal, asn1.TagSet, true, d.tagged(3, d.seq())),

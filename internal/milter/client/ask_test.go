@@ -45,7 +45,7 @@ func TestAsk(t *testing.T) {
 		{"a milter without a list", listener(func(ln net.Listener) { mta.Answer(ln) }), client.ErrAnother},
 		{"a milter with a list", listener(func(ln net.Listener) { mta.Answer(ln, "j", "{daemon_name}") }), client.ErrAnother},
 		{"an SMTP server", listener(speak("220 mx.example.jp ESMTP Postfix\r\n")), client.ErrAnother},
-		{"a frame that is no negotiation", listener(speak("\x00\x00\x00\x01c")), client.ErrAnother},
+		{"a frame that is not a negotiation", listener(speak("\x00\x00\x00\x01c")), client.ErrAnother},
 		{"silent", listener(func(net.Listener) {}), context.DeadlineExceeded},
 		{"nobody", loopback.Address(t), syscall.ECONNREFUSED},
 	} {

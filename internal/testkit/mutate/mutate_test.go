@@ -139,7 +139,7 @@ func testKnown(t *testing.T, bin string) {
 	}
 }
 
-// testNotJudged checks that a package whose tests fail without any change is no success.
+// testNotJudged checks that a package whose tests fail without any change is not a success.
 func testNotJudged(t *testing.T, bin string) {
 	files := map[string]string{}
 	for name, text := range module {
