@@ -19,6 +19,7 @@ const forcedWriteTimeout = time.Second
 type Transport struct {
 	nc      net.Conn
 	raw     syscall.RawConn // nil if nc does not give access to its file descriptor; then the Transport holds a buffer while it waits
+	tcp     bool            // nc is a TCP connection
 	limits  *Limits
 	buffers *Buffers
 	try     func(fd uintptr) bool // t.tryRead, stored because making this function value for each read would allocate
@@ -44,6 +45,7 @@ func NewTransport(nc net.Conn, limits *Limits, b *Buffers) *Transport {
 	if sc, ok := nc.(syscall.Conn); ok {
 		t.raw, _ = sc.SyscallConn() // the error means that nc is closed, and then every read fails too
 	}
+	_, t.tcp = nc.(*net.TCPConn)
 	t.try = t.tryRead
 	return t
 }
@@ -221,6 +223,9 @@ func (t *Transport) tryRead(fd uintptr) bool {
 	}
 	switch {
 	case err == syscall.EAGAIN:
+		if t.tcp {
+			acknowledge(fd)
+		}
 		t.Rest()
 		return false
 	case err == nil && n == 0:
