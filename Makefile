@@ -5,6 +5,7 @@ GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK    ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME       ?= 30s
+FUZZ           ?= ./...
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
@@ -54,11 +55,13 @@ lint: vet ## gofmt, go vet and golangci-lint
 vuln: ## known vulnerabilities in the code that the programs call (asks vuln.go.dev)
 	$(GO) run $(GOVULNCHECK) ./cmd/...
 
-fuzz: ## every fuzz target for FUZZTIME (30s)
-	@$(GO) list ./... | while read -r pkg; do \
+fuzz: ## every fuzz target for FUZZTIME (30s): executions and new coverage; FUZZ=./internal/spf (all)
+	@log=$$(mktemp) && trap 'rm -f "$$log"' EXIT; \
+	pkgs=$$($(GO) list $(FUZZ)) || exit 1; \
+	for pkg in $$pkgs; do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "$$pkg $$target"; \
-	    $(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1x $$pkg || exit 1; \
+	    $(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1x $$pkg >"$$log" 2>&1 || { echo "$$pkg $$target"; cat "$$log"; exit 1; }; \
+	    sed -nE "s|^fuzz: elapsed: .*execs: ([0-9]+) .*new interesting: ([0-9]+) .total: ([0-9]+).*|$$pkg $$target: \1 executions, \2 inputs that reached new code (\3 in all)|p" "$$log" | tail -n 1; \
 	  done; \
 	done
 

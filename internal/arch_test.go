@@ -69,6 +69,7 @@ var floors = map[string]floor{
 	"internal/testkit/signer":   words,
 	"internal/testkit/opinion":  words,
 	"internal/testkit/naive":    words,
+	"internal/testkit/octets":   words,
 	"internal/testkit/readers":  words,
 	"internal/testkit/web":      words,
 	"internal/testkit/cluster":  words,

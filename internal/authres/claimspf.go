@@ -79,14 +79,16 @@ func splitComments(value string, quotes bool) (comments, rest string) {
 // semicolon. The key is in lower case.
 func parameters(text, key string) string {
 	var b strings.Builder
-	for folded := lower(text); ; {
-		i := strings.Index(folded, key)
+	folded := lower(text)
+	for end := 0; ; {
+		i := strings.Index(folded[end:], key)
 		if i < 0 {
 			return b.String()
 		}
-		whole := i == 0 || strings.IndexByte(" \t\r\n;,", folded[i-1]) >= 0
-		text, folded = text[i+len(key):], folded[i+len(key):]
-		value, ok := strings.CutPrefix(strings.TrimLeft(text, " \t\r\n"), "=")
+		begin := end + i
+		end = begin + len(key)
+		whole := begin == 0 || strings.IndexByte(" \t\r\n;,", folded[begin-1]) >= 0
+		value, ok := strings.CutPrefix(strings.TrimLeft(text[end:], " \t\r\n"), "=")
 		if !whole || !ok {
 			continue
 		}

@@ -28,6 +28,7 @@ func TestClaimedSPF(t *testing.T) {
 		{"pass (other.example: x) receiver=other.example; helo=mx1.full.example; envelope-from=\"a@mx1.full.example\"", false, false},
 		{"pass (mailfrom) identity=mailfrom; receiver=<UNKNOWN>", false, false},
 		{"pass (google.com: domain of a@b.example designates 192.0.2.1 as permitted sender) client-ip=192.0.2.1;", false, false},
+		{"pass (other.example) receiverreceiver=mx1.full.example", false, false},
 		{"pass x-receiver=mx1.full.example; receiver=other.example", false, false},
 		{"pass client-ip=192.0.2.1; envelope-from=a@b.example; helo=c.example", false, true},
 		{"pass ()", false, true},

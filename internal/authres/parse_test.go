@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/testkit/octets"
 	"sekimori/internal/testkit/suites"
 )
 
@@ -123,21 +124,40 @@ func TestParseDoctest(t *testing.T) {
 	}
 }
 
+// FuzzParse reads any octets. What Parse accepts must be in the grammar, and what it refuses must not.
+// The claim on the field and the field that Format writes must agree with what was read. The value is also
+// read with each of its cuts, because most mistakes are at the end.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{
+	for _, s := range append([]string{
 		" mx.example.jp; none", `"a\"b" (c(d)) 1; dkim/1=pass (x) reason="y" header.d="z;" header.i="l"@a.example; spf=fail`,
 		"a;\r\n m=r\r\n p.n=v", "a; m=r (\\)", "a; m=r p.n=\"\\", "((((", "a 1 ; none (x) ", "a; m=r version=1 p.n=x/y=", "a; m=r p.n=é@é.example",
-	} {
+	}, samples...) {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, value string) {
-		field, err := Parse(value)
-		if err != nil {
-			return
+	f.Fuzz(checkField)
+}
+
+// FuzzField does the same with values that are made of the pieces of a field.
+func FuzzField(f *testing.F) {
+	for _, s := range samples {
+		f.Add(octets.Program(s, pieces...))
+	}
+	f.Fuzz(func(t *testing.T, program []byte) { checkField(t, octets.Chosen(program, pieces...)) })
+}
+
+func checkField(t *testing.T, value string) {
+	if len(value) < 256 {
+		for _, cut := range octets.Cuts(value) {
+			_, _ = Parse(cut)
 		}
-		if !NewIDs(field.AuthServID).Claimed(value) {
-			t.Errorf("%q is %q's, but Claimed says no", value, field.AuthServID)
-		}
-		checkFormat(t, field, field.Format())
-	})
+	}
+	checkGrammar(t, value)
+	field, err := Parse(value)
+	if err != nil {
+		return
+	}
+	if !NewIDs(field.AuthServID).Claimed(value) {
+		t.Errorf("%q is %q's, but Claimed says no", value, field.AuthServID)
+	}
+	checkFormat(t, field, field.Format())
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sekimori/internal/dkim/syntax"
+	"sekimori/internal/testkit/octets"
 )
 
 // canonBody writes a body to the canonicalizer in chunks and returns the hash and
@@ -161,13 +162,36 @@ func checkBody(t *testing.T, body string, limit int, sizes ...int) {
 	}
 }
 
+// TestShortBodies compares with the reference: every short sequence of the octets that matter, in one
+// chunk, octet by octet, and cut at each place.
+func TestShortBodies(t *testing.T) {
+	for body := range octets.Words(5, " ", "\r", "\n", "\r\n", "a") {
+		checkBody(t, body, len(body)-1, max(len(body), 1))
+		checkBody(t, body, len(body)/2, 1)
+		for n := 1; n < len(body); n++ {
+			checkBody(t, body, n, n, len(body))
+		}
+	}
+}
+
+// FuzzBody compares with the reference. Bodies are octets, or made of pieces that canonicalization treats
+// specially, some of them as long as the buffers.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{"", "\r\n", " C \r\nD \t E\r\n\r\n\r\n", "a\r\r\n\r", "\t \r\n \ra", "a\n\r\nb"} {
-		f.Add(body, uint8(1), uint8(3), uint16(2))
+		f.Add(body, octets.Program(body, bodyPieces...), uint8(1), uint8(3), uint16(2))
 	}
-	f.Fuzz(func(t *testing.T, body string, a, b uint8, limit uint16) {
+	f.Add("", []byte{12, 6, 13, 14, 4, 12, 15, 0, 4}, uint8(200), uint8(0), uint16(sinkBuffer))
+	f.Add("", []byte{13, 12, 13, 11, 6, 2}, uint8(0), uint8(255), uint16(sinkBuffer+1))
+	f.Fuzz(func(t *testing.T, body string, program []byte, a, b uint8, limit uint16) {
 		checkBody(t, body, int(limit), int(a), int(b))
+		checkBody(t, octets.Chosen(program, bodyPieces...), int(limit), 17*int(a), 17*int(b))
 	})
+}
+
+// bodyPieces are what a body is made of.
+var bodyPieces = []string{
+	" ", "\t", "\r", "\n", "\r\n", "  ", "a", "\x00", "é", ".", " \r\n", "\r\r\n",
+	strings.Repeat("x", sinkBuffer-1), strings.Repeat("\r\n", sinkBuffer/2), strings.Repeat(" \r\n", 400), strings.Repeat("word \t", 700),
 }
 
 func BenchmarkBody(b *testing.B) {

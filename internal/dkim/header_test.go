@@ -8,6 +8,7 @@ import (
 
 	"sekimori/internal/dkim/syntax"
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/octets"
 )
 
 func TestRelaxedField(t *testing.T) {
@@ -40,6 +41,25 @@ func TestRelaxedFieldAgainstReference(t *testing.T) {
 		value := randomBody(r, r.IntN(20))
 		if got, want := string(appendRelaxed(nil, "N", value)), refHeader(syntax.Relaxed, "N", value); got != want {
 			t.Fatalf("%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
+// TestShortValues compares with the reference: every short sequence of the octets that matter. Each value is
+// also cut at each place, as b= is cut out of a signature.
+func TestShortValues(t *testing.T) {
+	for value := range octets.Words(5, " ", "\t", "\r", "\n", "\r\n", "a") {
+		if got, want := string(appendRelaxed(nil, "N", value)), refHeader(syntax.Relaxed, "N", value); got != want {
+			t.Fatalf("%q: %q, want %q", value, got, want)
+		}
+	}
+	for value := range octets.Words(3, " ", "\t", "\r\n ", "a") {
+		for n := range len(value) + 1 {
+			tag := value[:n] + "b=xyz" + ";" + value[n:]
+			cut := syntax.Span{Start: n + len("b="), End: n + len("b=xyz")}
+			if got, want := string(appendRelaxedCut(nil, "N", tag, cut)), refHeader(syntax.Relaxed, "N", value[:n]+"b=;"+value[n:]); got != want {
+				t.Fatalf("%q: %q, want %q", tag, got, want)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
@@ -104,7 +105,10 @@ func TestFormKeys(t *testing.T) {
 	}
 	asked := func(from, client string) (n int) {
 		before := len(z.Queries())
-		evaluate(t, v, from, header.String()+"From: A <a@"+client+">\r\nSubject: s\r\n\r\nbody\r\n")
+		synctest.Test(t, func(t *testing.T) {
+			evaluate(t, v, from, header.String()+"From: A <a@"+client+">\r\nSubject: s\r\n\r\nbody\r\n")
+			synctest.Wait() // keys are asked for in goroutines
+		})
 		for _, q := range z.Queries()[before:] {
 			if strings.Contains(fmt.Sprint(q), "_domainkey") {
 				n++

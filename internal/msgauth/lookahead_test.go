@@ -107,7 +107,10 @@ func TestLookAheadWarm(t *testing.T) {
 	z := newMemory(nameserver.Zone(t, zoneText))
 	evaluate(t, NewVerifier(z, Options{}), "<a@example.com>", string(raw))
 	before := len(z.asked)
-	evaluate(t, NewVerifier(z, Options{LookAhead: true}), "<a@example.com>", string(raw))
+	synctest.Test(t, func(t *testing.T) {
+		evaluate(t, NewVerifier(z, Options{LookAhead: true}), "<a@example.com>", string(raw))
+		synctest.Wait() // what is looked up ahead is looked up in goroutines
+	})
 	if asked := z.asked[before:]; len(asked) != 0 {
 		t.Errorf("asked %v", asked)
 	}

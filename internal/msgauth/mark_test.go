@@ -77,7 +77,11 @@ func TestMark(t *testing.T) {
 func TestMarkOff(t *testing.T) {
 	zone, raw := marked(t)
 	z := nameserver.Zone(t, zone)
-	e := evaluate(t, NewVerifier(z, Options{Now: stopped()}), "<a@example.com>", raw)
+	var e *Evaluation
+	synctest.Test(t, func(t *testing.T) {
+		e = evaluate(t, NewVerifier(z, Options{Now: stopped()}), "<a@example.com>", raw)
+		synctest.Wait() // the lookups are made in goroutines
+	})
 	if _, counted := e.Cost[BIMI]; e.BIMI != nil || counted {
 		t.Errorf("got %+v, cost %+v", e.BIMI, e.Cost)
 	}

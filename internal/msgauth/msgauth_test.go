@@ -272,7 +272,11 @@ func TestPanics(t *testing.T) {
 // TestNoAuthor: for a message without an author, DMARC looks nothing up.
 func TestNoAuthor(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
-	e := evaluate(t, NewVerifier(z, Options{}), "<a@bank.example>", "Subject: s\r\n\r\n")
+	var e *Evaluation
+	synctest.Test(t, func(t *testing.T) {
+		e = evaluate(t, NewVerifier(z, Options{}), "<a@bank.example>", "Subject: s\r\n\r\n")
+		synctest.Wait() // the lookups are made in goroutines
+	})
 	if e.FromError == nil || e.FromError.Kind != author.KindMissing || e.DMARC.Result != dmarc.ResultPermError {
 		t.Errorf("from error %v, dmarc %s", e.FromError, e.DMARC.Result)
 	}

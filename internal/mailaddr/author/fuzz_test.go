@@ -25,65 +25,74 @@ func FuzzParse(f *testing.F) {
 			f.Add(v)
 		}
 	}
-	f.Fuzz(func(t *testing.T, value string) {
-		from, err := Parse([]string{value})
-		if err != nil {
-			var fe *Error
-			if !errors.As(err, &fe) || fe.Detail == "" || fe.Offset < 0 || fe.Offset > len(value) {
-				t.Fatalf("bad error %#v", err)
-			}
-			if from.AuthorDomain != "" || len(from.Mailboxes) > 0 && fe.Kind != KindMultipleDomains {
-				t.Fatalf("%+v beside %v", from, err)
-			}
-			return
+	f.Fuzz(checkParse)
+}
+
+// checkParse checks the result of Parse for one field.
+func checkParse(t *testing.T, value string) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("the field is %q", value)
 		}
-		if from.AuthorDomain == "" || len(from.Domains) != 1 || len(from.Mailboxes) == 0 || len(from.Mailboxes) > MaxMailboxes {
-			t.Fatalf("accepted %+v", from)
+	}()
+	from, err := Parse([]string{value})
+	if err != nil {
+		var fe *Error
+		if !errors.As(err, &fe) || fe.Detail == "" || fe.Offset < 0 || fe.Offset > len(value) {
+			t.Fatalf("bad error %#v", err)
 		}
-		otherReaders(t, value, from)
-		lower := strings.ToLower(value)
-		for label := range strings.SplitSeq(string(from.AuthorDomain), ".") {
-			u, _ := idna.Punycode.ToUnicode(label)
-			if !strings.Contains(lower, label) && !strings.Contains(lower, u) {
-				t.Fatalf("label %q is not in the input", label)
-			}
+		if from.AuthorDomain != "" || len(from.Mailboxes) > 0 && fe.Kind != KindMultipleDomains {
+			t.Fatalf("%+v beside %v", from, err)
 		}
-		var canonical strings.Builder
-		for i, m := range from.Mailboxes {
-			if m.Domain != from.AuthorDomain {
-				t.Fatalf("mailbox of %q, author domain %q", m.Domain, from.AuthorDomain)
-			}
-			if !strings.Contains(unfold(value), m.Local) && !strings.Contains(value, `\`) || !utf8.ValidString(m.DisplayName) {
-				t.Fatalf("mailbox %+q", m)
-			}
-			if i > 0 {
-				canonical.WriteString(", ")
-			}
-			local := m.Local
-			for j := range len(local) {
-				if !mailaddr.IsAtom(local[j]) {
-					local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(m.Local) + `"`
-					break
-				}
-			}
-			canonical.WriteString("<" + local + "@" + string(m.Domain) + ">")
+		return
+	}
+	if from.AuthorDomain == "" || len(from.Domains) != 1 || len(from.Mailboxes) == 0 || len(from.Mailboxes) > MaxMailboxes {
+		t.Fatalf("accepted %+v", from)
+	}
+	otherReaders(t, value, from)
+	lower := strings.ToLower(value)
+	for label := range strings.SplitSeq(string(from.AuthorDomain), ".") {
+		u, _ := idna.Punycode.ToUnicode(label)
+		if !strings.Contains(lower, label) && !strings.Contains(lower, u) {
+			t.Fatalf("label %q is not in the input", label)
 		}
-		if canonical.Len() > MaxFromLen {
-			return // the brackets and spaces can make the field longer than Parse allows
+	}
+	var canonical strings.Builder
+	for i, m := range from.Mailboxes {
+		if m.Domain != from.AuthorDomain {
+			t.Fatalf("mailbox of %q, author domain %q", m.Domain, from.AuthorDomain)
 		}
-		again, err := Parse([]string{canonical.String()})
-		if err != nil && slices.Contains(from.Notes, NoteSlip) {
-			return // the local part of a slip may have an octet that ends an address in angle brackets
+		if !strings.Contains(unfold(value), m.Local) && !strings.Contains(value, `\`) || !utf8.ValidString(m.DisplayName) {
+			t.Fatalf("mailbox %+q", m)
 		}
-		if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
-			t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
+		if i > 0 {
+			canonical.WriteString(", ")
 		}
-		for i, m := range again.Mailboxes {
-			if m.Local != from.Mailboxes[i].Local {
-				t.Fatalf("canonical %q gives %+q, want %+q", canonical.String(), m, from.Mailboxes[i])
+		local := m.Local
+		for j := range len(local) {
+			if !mailaddr.IsAtom(local[j]) {
+				local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(m.Local) + `"`
+				break
 			}
 		}
-	})
+		canonical.WriteString("<" + local + "@" + string(m.Domain) + ">")
+	}
+	if canonical.Len() > MaxFromLen {
+		return // the brackets and spaces can make the field longer than Parse allows
+	}
+	again, err := Parse([]string{canonical.String()})
+	if err != nil && slices.Contains(from.Notes, NoteSlip) {
+		return // the local part of a slip may have an octet that ends an address in angle brackets
+	}
+	if err != nil || again.AuthorDomain != from.AuthorDomain || len(again.Mailboxes) != len(from.Mailboxes) {
+		t.Fatalf("canonical %q gives %+v, %v", canonical.String(), again, err)
+	}
+	for i, m := range again.Mailboxes {
+		if m.Local != from.Mailboxes[i].Local {
+			t.Fatalf("canonical %q gives %+q, want %+q", canonical.String(), m, from.Mailboxes[i])
+		}
+	}
 }
 
 // dottedDomain is a pattern that a program may use to find the domain of an address.

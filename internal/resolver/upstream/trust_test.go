@@ -46,19 +46,23 @@ func TestAuthenticated(t *testing.T) {
 		{"192.0.2.1", true, true},
 	}
 	for _, c := range cases {
-		synctest.Test(t, func(t *testing.T) {
-			client, _ := scripted(t, ClientConfig{Servers: []string{c.server}, TrustAD: c.trust}, func(_, _ string, query []byte, conn net.Conn) {
-				if asked := query[3]&nameserver.BitAuthentic != 0; asked != c.want {
-					t.Errorf("%s: asked for AD: %v", c.server, asked)
+		for _, set := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				client, _ := scripted(t, ClientConfig{Servers: []string{c.server}, TrustAD: c.trust}, func(_, _ string, query []byte, conn net.Conn) {
+					if asked := query[3]&nameserver.BitAuthentic != 0; asked != c.want {
+						t.Errorf("%s: asked for AD: %v", c.server, asked)
+					}
+					b := nameserver.Respond(t, query, 0, goodA)
+					if set {
+						b[3] |= nameserver.BitAuthentic
+					}
+					_, _ = conn.Write(b)
+				})
+				if a, err := client.Lookup(t.Context(), "x.example", dns.TypeA); err != nil || a.Authenticated != (c.want && set) {
+					t.Errorf("%s, trust %v, AD set %v: authenticated %v, %v", c.server, c.trust, set, a.Authenticated, err)
 				}
-				b := nameserver.Respond(t, query, 0, goodA)
-				b[3] |= nameserver.BitAuthentic
-				_, _ = conn.Write(b)
 			})
-			if a, err := client.Lookup(t.Context(), "x.example", dns.TypeA); err != nil || a.Authenticated != c.want {
-				t.Errorf("%s, trust %v: authenticated %v, %v", c.server, c.trust, a.Authenticated, err)
-			}
-		})
+		}
 	}
 }
 

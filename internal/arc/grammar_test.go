@@ -1,0 +1,215 @@
+package arc
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dkim"
+	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/octets"
+	"sekimori/internal/testkit/signer"
+)
+
+// instanceField is the beginning of an ARC-Authentication-Results value (RFC 8617 §4.1.1), with comments
+// nested up to four deep.
+var instanceField = func() *regexp.Regexp {
+	comment := `\(\)`
+	for range 4 {
+		comment = `\((?:[^()\\]|\\.|` + comment + `)*\)`
+	}
+	cfws := `(?:[ \t\r\n]|` + comment + `)*`
+	return regexp.MustCompile(`(?s)^` + cfws + `i` + cfws + `=` + cfws + `([0-9]*)` + cfws + `;(.*)$`)
+}()
+
+// TestInstanceGrammar compares resultsInstance with the grammar: every short sequence of pieces, and a
+// sample cut after each octet.
+func TestInstanceGrammar(t *testing.T) {
+	check := func(value string) {
+		t.Helper()
+		want, payload := 0, ""
+		if m := instanceField.FindStringSubmatch(value); m != nil {
+			payload = m[2]
+			if n, err := strconv.Atoi(m[1]); err == nil && len(m[1]) <= 2 && n <= 50 {
+				want = n
+			}
+		}
+		if got, rest := resultsInstance(value); got != want || rest != payload {
+			t.Errorf("%q: %d %q, want %d %q", value, got, rest, want, payload)
+		}
+	}
+	for word := range octets.Words(5, "i", "=", "1", ";", "(", ")", `\`, " ", "\r\n\t", "x") {
+		check(word)
+	}
+	for _, value := range []string{"\ti\t=\t1\t;\tx", " (a (b) \\)) i (c)=\r\n 50 ;x", "i=51;", "i=07;x", "i=999;x", "i=;x", " =1; x", " i 1; x", "I=1;"} {
+		for _, cut := range octets.Cuts(value) {
+			check(cut)
+		}
+		for _, gap := range octets.Gaps(value) {
+			check(gap)
+		}
+	}
+	for n := range 120 {
+		for _, text := range []string{fmt.Sprint(n), fmt.Sprintf("0%d", n), fmt.Sprintf("%d ", n), fmt.Sprintf("-%d", n), fmt.Sprintf("+%d", n)} {
+			want := 0
+			if len(text) <= 2 && n <= maxSets && strings.Trim(text, "0123456789") == "" {
+				want = n
+			}
+			if got := parseInstance(text); got != want {
+				t.Errorf("parseInstance(%q) = %d", text, got)
+			}
+		}
+	}
+}
+
+// TestDamagedPayload says which address remoteIP finds in payloads that are damaged.
+func TestDamagedPayload(t *testing.T) {
+	octets.Golden(t, "testdata/remoteip.txt", []string{
+		` mx; arc=pass (a (b) \)) reason="x \" y" smtp.remote-ip = "IPv6:2001:db8::1"; spf=pass`,
+		"mx;\r\n\tspf=pass\r\n smtp.remote-ip\r\n =(c)192.0.2.10;x",
+		`mx; smtp.remote-ip smtp.remote-ip=x smtp.remote-ip=192.0.2.1`,
+	}, func(payload string) string { return fmt.Sprint(remoteIP(payload)) })
+}
+
+// verdict is the outcome of a chain in one line.
+func verdict(r Result) string {
+	return fmt.Sprintf("%s %s %d %s %d", r.Status, r.Reason, r.Instance, r.Signature, r.OldestPass)
+}
+
+// TestDamagedSet says what becomes of a chain of one set if an octet of one of its fields is lost, or if
+// the field ends early: only where the octet is white space it still passes.
+func TestDamagedSet(t *testing.T) {
+	mail := chain(t, 1, testMail)
+	z, now := zoneFor(), time.Unix(1_790_000_000, 0)
+	var fields []string
+	rest := mail
+	for range 3 {
+		end := strings.Index(rest, "\r\nARC-")
+		if end < 0 {
+			end = strings.Index(rest, "\r\nFrom:")
+		}
+		fields, rest = append(fields, rest[:end]), rest[end+2:]
+	}
+	octets.Golden(t, "testdata/damaged.txt", fields, func(field string) string {
+		var b strings.Builder
+		found := false
+		for _, f := range fields {
+			if !found && isDamaged(f, field) {
+				f, found = field, true
+			}
+			b.WriteString(f + "\r\n")
+		}
+		return verdict(validate(t, b.String()+rest, z, dkim.Options{Now: now}))
+	})
+}
+
+// isDamaged reports whether damaged is a beginning of s, or s without one octet.
+func isDamaged(s, damaged string) bool {
+	n := 0
+	for n < len(damaged) && n < len(s) && damaged[n] == s[n] {
+		n++
+	}
+	return n == len(damaged) || n < len(s) && damaged[n:] == s[n+1:]
+}
+
+// chainPieces are header fields: first those of a chain of three sets, from the oldest set to the newest,
+// then others that break it.
+type chainPieces struct {
+	genuine, others []string
+	zone            *zone.Zone
+}
+
+const hops = 3
+
+func newChainPieces(tb testing.TB) chainPieces {
+	tb.Helper()
+	p := chainPieces{zone: zoneFor()}
+	h, _ := signer.Split([]byte(chain(tb, hops, testMail)))
+	for _, f := range h {
+		if strings.HasPrefix(f.Name, "ARC-") {
+			p.genuine = append([]string{f.String()}, p.genuine...)
+		}
+	}
+	for _, f := range p.genuine {
+		for _, change := range [][2]string{{"i=1", "i=2"}, {"i=2", "i=3"}, {"i=3", "i=1"}, {"cv=pass", "cv=fail"}, {"cv=none", "cv=pass"}, {"; d=", "; h=from; d="},
+			{"spf=pass", "spf=fail"}, {" i=", " i=(;"}, {"ed25519-sha256", "rsa-sha1"}, {"b=", "b=A"}, {"i=1", "i=0"}, {"i=2", "i=52"}, {"s=s;", "s=t;"}, {"h=from", "h=arc-seal:from"}} {
+			if changed := strings.Replace(f, change[0], change[1], 1); changed != f {
+				p.others = append(p.others, changed)
+			}
+		}
+	}
+	p.others = append(p.others, "From: Eve <eve@example.net>", "Subject: another", "X-Other: 1", "ARC-Seal: i=1; cv=none", "ARC-Authentication-Results: i=4; x", "ARC-Message-Signature: x")
+	return p
+}
+
+// check validates a message with the chosen fields above its own, and compares with what the fields say:
+// the chain passes exactly if the ARC fields are those of the first sets, each once, in any order, and From
+// and Subject are signed.
+func (p chainPieces) check(t *testing.T, program []byte) {
+	t.Helper()
+	all := append(append([]string{}, p.genuine...), p.others...)
+	var head strings.Builder
+	seen := map[string]int{}
+	arcFields, broken := 0, false
+	for _, c := range program[:min(len(program), 16)] {
+		f := all[int(c)%len(all)]
+		head.WriteString(f + "\r\n")
+		seen[f]++
+		arcFields += map[bool]int{true: 1}[strings.HasPrefix(f, "ARC-")]
+		broken = broken || strings.HasPrefix(f, "From:")
+	}
+	want := None
+	if arcFields > 0 {
+		want = Fail
+		for sets := 1; sets <= hops; sets++ {
+			whole := arcFields == 3*sets && !broken
+			for _, f := range p.genuine[:3*sets] {
+				whole = whole && seen[f] == 1
+			}
+			if whole {
+				want = Pass
+			}
+		}
+	}
+	r := validate(t, head.String()+testMail, p.zone, dkim.Options{Now: time.Unix(1_790_000_000, 0)})
+	if r.Status != want || (r.Status == Pass) != (r.Reason == "" && len(r.Sets) > 0) || len(r.Sets) > arcFields {
+		t.Fatalf("%s, want %s: %+v\n%s", r.Status, want, r, head.String())
+	}
+}
+
+// TestChosenFields checks messages with every choice of the fields of two sets, and a chain with each
+// other field in the place of one of its own, or beside it.
+func TestChosenFields(t *testing.T) {
+	p := newChainPieces(t)
+	for set := range 1 << 6 {
+		var program []byte
+		for i := range 6 {
+			if set>>i&1 != 0 {
+				program = append(program, byte(i))
+			}
+		}
+		p.check(t, program)
+	}
+	whole := []byte{8, 7, 6, 5, 4, 3, 2, 1, 0}
+	for i := range p.others {
+		other := byte(len(p.genuine) + i)
+		p.check(t, append([]byte{other}, whole...))
+		for at := range whole {
+			replaced := append([]byte{}, whole...)
+			replaced[at] = other
+			p.check(t, replaced)
+		}
+	}
+}
+
+// FuzzChain chooses fields and compares the status with what they say.
+func FuzzChain(f *testing.F) {
+	p := newChainPieces(f)
+	f.Add([]byte{0, 1, 2})
+	f.Add([]byte{0, 1, 2, 3, 4, 5})
+	f.Add([]byte{8, 7, 6, 5, 4, 3, 2, 1, 0})
+	f.Fuzz(func(t *testing.T, program []byte) { p.check(t, program) })
+}

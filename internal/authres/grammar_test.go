@@ -1,0 +1,211 @@
+package authres
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"sekimori/internal/testkit/octets"
+)
+
+// grammar is what Parse accepts, as one regular expression: RFC 8601 §2.2 with the two liberties of
+// Parse. Comments are nested up to four deep. An expression cannot say where "reason" is a reasonspec
+// and where a property without a ptype, so it must not be used for values that have this word.
+var grammar = func() *regexp.Regexp {
+	const (
+		fold    = `\r\n[ \t]`
+		pair    = `\\[^\x00-\x08\x0a-\x1f\x7f]`
+		quoted  = `"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|` + pair + `|` + fold + `)*"`
+		token   = "[!#$%&'*+\\-.0-9A-Z^_`a-z{|}~]+"
+		keyword = `[A-Za-z0-9-]*[A-Za-z0-9]`
+		atom    = "[!#$%&'*+\\-/=?^_`{|}~A-Za-z0-9\u0080-\U0010ffff]+"
+		alnum   = "[A-Za-z0-9\u0080-\U0010ffff]"
+		label   = alnum + "(?:(?:-|" + alnum + ")*" + alnum + ")?"
+		domain  = label + `(?:\.` + label + `)*`
+		loose   = "[!#$%&'*+\\-.0-9A-Z^_`a-z{|}~/=]+"
+		local   = atom + `(?:\.` + atom + `)*`
+	)
+	comment := `\(\)`
+	for range 4 {
+		comment = `\((?:[^()\\\x00-\x08\x0a-\x1f\x7f]|` + pair + `|` + fold + `|` + comment + `)*\)`
+	}
+	space := `(?:[ \t]|` + fold + `|` + comment + `)`
+	cfws := space + `*`
+	property := keyword + cfws + `(?:\.` + cfws + keyword + cfws + `)?=` + cfws
+	// A value without quotes is as long as it can be, so space must follow before the next property.
+	ends := property + `(?:` + quoted + cfws + `|(?:(?:` + local + `)?@` + domain + `|` + quoted + `@` + domain + `|` + loose + `|` + domain + `)` + space + `+)`
+	last := property + `(?:` + quoted + `|(?:` + local + `)?@` + domain + `|` + quoted + `@` + domain + `|` + loose + `|` + domain + `)`
+	result := keyword + cfws + `(?:/` + cfws + `(?:0*1` + cfws + `)?)?=` + cfws + keyword +
+		`(?:` + space + `+(?:` + ends + `)*(?:` + last + `)?)?` + cfws
+	return regexp.MustCompile(`^` + cfws + `(?:` + token + `|` + quoted + `)` + cfws + `(?:0*1` + cfws + `)?;` + cfws +
+		`(?:[nN][oO][nN][eE]` + cfws + `|` + result + `(?:;` + cfws + result + `)*)$`)
+}()
+
+// checkGrammar checks that Parse accepts exactly what the grammar has.
+func checkGrammar(t *testing.T, value string) {
+	t.Helper()
+	if !utf8.ValidString(value) || strings.Count(value, "(") > 4 || strings.Contains(strings.ToLower(value), "reason") || len(value) > 2<<10 {
+		return
+	}
+	_, err := Parse(value)
+	if want := grammar.MatchString(value); want != (err == nil) {
+		t.Errorf("%q: %v, by the grammar %t", value, err, want)
+	}
+}
+
+// pieces are what a field is made of.
+var pieces = []string{
+	"a", "1", "-", ".", "@", "=", ";", "/", `"`, `\`, "(", ")", " ", "\r\n ", "\r\n", "none",
+	"é", "?", ":", "\x00", "\t", "\xff", "mx.example.jp", "dkim", "pass", "header.d=", "reason=", `"q"`, "(c)", "0", ",", "<", "=?", "?=", "xn--",
+}
+
+// TestGrammar compares Parse with the grammar: each short sequence of pieces, at each place of a field.
+func TestGrammar(t *testing.T) {
+	const structure = 20 // the first of the pieces, which decide what the others are
+	for _, place := range []struct{ before, after string }{
+		{"", "a;none"}, {"a", ";none"}, {"a;", ""}, {"a;m", "r"}, {"a;m=", ""}, {"a;m=r", ";m=r"}, {"a;m=r p.", "n=v"}, {"a;m=r p", "v"},
+		{"a;m=r p.n=", ""}, {"a;m=r p.n=v", "p.n=v"}, {`a;m=r p.n="v"`, ""}, {`a;m=r p.n=v@`, ""}, {`a;m=r("`, `")`}, {`a;m=r("`, ``},
+	} {
+		for word := range octets.Words(2, pieces[:structure]...) {
+			checkGrammar(t, place.before+word+place.after)
+		}
+	}
+	for _, value := range samples {
+		for _, cut := range octets.Cuts(value) {
+			checkGrammar(t, cut)
+		}
+		for _, gap := range octets.Gaps(value) {
+			checkGrammar(t, gap)
+		}
+	}
+}
+
+// samples are fields in which every part of the grammar occurs.
+var samples = []string{
+	"\r\n mx.example (a (b) \\)) 1\r\n\t; none (c)",
+	`"a \"b" 01;dkim / 1 = pass (good) reason = "r \\s" header . d = a.example header.i="l p"@a.example`,
+	"mx; spf=fail smtp.mailfrom=u@é.example action=none header.b=ab/c+d==; dmarc=pass reason=x policy.p=@a.example",
+}
+
+// TestGolden says what Parse makes of the samples if they are damaged: nothing may be read into a field
+// that was cut, and every error has its place.
+func TestGolden(t *testing.T) {
+	octets.Golden(t, "testdata/damaged.txt", samples, func(value string) string {
+		f, err := Parse(value)
+		if err != nil {
+			return err.Error()
+		}
+		s := fmt.Sprintf("%q", f.AuthServID)
+		for _, r := range f.Results {
+			s += fmt.Sprintf("; %s=%s", r.Method, r.Value)
+			if r.Comment != "" {
+				s += fmt.Sprintf(" (%s)", r.Comment)
+			}
+			if r.Reason != "" {
+				s += fmt.Sprintf(" reason %q", r.Reason)
+			}
+			for _, p := range r.Properties {
+				s += fmt.Sprintf(" %s.%s=%q", p.Type, p.Name, p.Value)
+			}
+		}
+		return s
+	})
+}
+
+// TestReason: the first word "reason" of a result is a reasonspec, unless a property comes before it.
+// Any other one is a property without a ptype.
+func TestReason(t *testing.T) {
+	for _, tt := range []struct{ details, reason, value string }{
+		{`reason=x`, "x", ""},
+		{`REASON="x y" a.b=c`, "x y", "c"},
+		{`reason=x reason=y`, "x", ""},
+		{`reason="" reason=y`, "y", ""},
+		{`a.b=c reason=y`, "", "c"},
+		{`reason=x reason=u@a.example`, "x", ""},
+		{`other=u@a.example`, "", ""},
+		{`reason.b=c`, "", "c"},
+	} {
+		f, err := Parse("mx;m=r " + tt.details)
+		if err != nil {
+			t.Errorf("%s: %v", tt.details, err)
+			continue
+		}
+		value := ""
+		for _, p := range f.Results[0].Properties {
+			value += p.Value
+		}
+		if f.Results[0].Reason != tt.reason || value != tt.value {
+			t.Errorf("%s: %+v", tt.details, f)
+		}
+	}
+	for _, details := range []string{"reason=u@a.example", "reason=", "reason", "reason=x reason=", "reason=a/b"} {
+		if f, err := Parse("mx;m=r " + details); err == nil {
+			t.Errorf("%s: %+v", details, f)
+		}
+	}
+}
+
+// reader is a program that looks for the id of the host that wrote a field. It knows a part of the
+// grammar, and takes the text before the first semicolon that is not part of something it knows.
+type reader struct{ quotes, comments, nested, escapes bool }
+
+// id returns the id that the reader sees, without space, quotes and backslashes.
+func (r reader) id(value string) string {
+	var b strings.Builder
+	depth, quoted := 0, false
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '\\' && r.escapes && (quoted || depth > 0):
+			if i++; i < len(value) && depth == 0 {
+				b.WriteByte(value[i])
+			}
+		case c == '"' && r.quotes && depth == 0:
+			quoted = !quoted
+		case quoted:
+			b.WriteByte(c)
+		case c == '(' && r.comments && (depth == 0 || r.nested):
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth > 0:
+		case c == ';' && strings.ContainsAny(b.String(), "mox"):
+			return b.String()
+		case strings.IndexByte("\\\" ;", c) < 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// TestClaimedByReaders checks that no reader sees our id where Claimed does not, and that Claimed sees no
+// id in a field that has another one, whatever is around them.
+func TestClaimedByReaders(t *testing.T) {
+	const id = "mx.o"
+	ids := NewIDs(id)
+	marks := []string{"(", ")", `"`, `\`, ";", " "}
+	readers := []reader{{}, {quotes: true}, {comments: true}, {quotes: true, comments: true, nested: true},
+		{quotes: true, escapes: true}, {comments: true, nested: true, escapes: true}, {quotes: true, comments: true, nested: true, escapes: true}}
+	claimed := 0
+	for before := range octets.Words(4, append(marks, "x")...) {
+		for after := range octets.Words(2, marks...) {
+			value := before + id + after
+			got := ids.Claimed(value)
+			for _, r := range readers {
+				if r.id(value) == id && !got {
+					t.Errorf("%q: %+v sees our id", value, r)
+				}
+			}
+			if got {
+				claimed++
+			}
+			if other := strings.Replace(value, id, "mx.other", 1); ids.Claimed(other) {
+				t.Errorf("%q is claimed", other)
+			}
+		}
+	}
+	if claimed == 0 {
+		t.Error("nothing was claimed")
+	}
+}

@@ -1,0 +1,108 @@
+package encodedword
+
+import (
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sekimori/internal/testkit/octets"
+)
+
+// judgedTexts returns every text that a client might see, or the refusal.
+func judgedTexts(text string, strict bool) string {
+	var seen []string
+	refusal := Decodings(text, strict, func(d Decoded) string {
+		s := fmt.Sprintf("%q", d.Judged)
+		if d.Display != d.Judged {
+			s = fmt.Sprintf("%q shown as %q", d.Judged, d.Display)
+		}
+		if !slices.Contains(seen, s) {
+			seen = append(seen, s)
+		}
+		return ""
+	})
+	return strings.Join(seen, ", ") + map[bool]string{true: "", false: " refused: " + refusal}[refusal == ""]
+}
+
+// TestDamaged says which texts clients see in words that are damaged.
+func TestDamaged(t *testing.T) {
+	octets.Golden(t, "testdata/damaged.txt", []string{
+		"x =?utf-8*de?Q?a=3Cb?= \t =?UTF-8?b?PEA+?= y",
+		"=?iso-8859-1?q?=e9=?= =?us-ascii?q?_?=",
+		"=?hz-gb-2312?Q?a~{<@~}b?=",
+		"=?iso-2022-jp?B?GyRCPCtAOD4uGyhC?=",
+	}, func(text string) string { return judgedTexts(text, false) })
+}
+
+// TestCharsets checks how words of each kind of charset are judged. The octets spell "<a@b>" in ASCII.
+func TestCharsets(t *testing.T) {
+	const ascii = `"<a@b>"`
+	for _, tt := range []struct{ charsets, octets, want string }{
+		{"utf-8 utf8 us-ascii iso-8859-1", "<a@b>", ascii},
+		{"iso-8859-1", "=e9", `"é"`},
+		{"x-any iso-8859-15 windows-1252 cp850 ibm437 gbk big5 437", "<a@b>", ascii + ` shown as "=?CHARSET?q?<a@b>?="`},
+		{"utf-7 UTF7 utf_7 UTF~7 x-unicode-1-1-utf-7 imap4-utf-7 bocu-1 unicode_escape raw-unicode-escape u7 cp65000 65000 windows-65000", "<a@b>", " refused: " + hidingCharset},
+		{"shift_jis sjis x-sjis ms_kanji csShiftJIS windows-31j cp932 932 ibm-943_P15A cp942 euc-jp x-euc-jp eucjp-ms eucjp-win ujis cp51932 cp20932", "<a@b>", ascii},
+		{"iso-2022-jp iso-2022-jp-1 iso-2022-jp-ms csISO2022JP cp50220 50221 cp50222", "<a@b>", ascii},
+		{"iso-2022-jp", "=1b$B<+=1b(B", `"自", "��" shown as "自"`},
+		{"hz hz-gb-2312 hz-gb cp52936 52936", "~{<@~}", `"~{<@~}" shown as "=?CHARSET?q?~{<@~}?=", "��" shown as "=?CHARSET?q?~{<@~}?="`},
+		{"iso-2022-kr cp50225 cp50229", "<a@b>", ascii + ` shown as "=?CHARSET?q?<a@b>?="`},
+		{"johab cp1361 ms1361 ksc5601_1992-johab", "=84=3c=84=40<", `"\x84<\x84@<" shown as "=?CHARSET?q?=84=3c=84=40<?=", "��<" shown as "=?CHARSET?q?=84=3c=84=40<?="`},
+		{"cp037 ibm037 ibm-37 ebcdic-cp-us osf10020025 cp1047 cp20273 28709 cp4133", "=81=4b=82", `"a.b" shown as "=?CHARSET?q?=81=4b=82?="`},
+		{"cp037 ibm500 cp4133 cp20037", "=4c=81", " refused: " + hidingCharset},
+	} {
+		for charset := range strings.FieldsSeq(tt.charsets) {
+			got := judgedTexts("=?"+charset+"?q?"+tt.octets+"?=", false)
+			if want := strings.ReplaceAll(tt.want, "CHARSET", charset); got != want {
+				t.Errorf("%s: %s, want %s", charset, got, want)
+			}
+		}
+	}
+}
+
+// TestDecoders compares the decoders with the encodings (RFC 2047 §4): every short sequence of pieces.
+func TestDecoders(t *testing.T) {
+	escape := regexp.MustCompile(`=[0-9A-Fa-f]{2}|_`)
+	for s := range octets.Words(5, "=", "4", "a", "F", "g", "_", "@", ":") {
+		want := escape.ReplaceAllStringFunc(s, func(e string) string {
+			c := byte(' ')
+			_, _ = fmt.Sscanf(e, "=%02x", &c)
+			return string([]byte{c})
+		})
+		if got := string(decodeQ(s)); got != want {
+			t.Errorf("Q %q: %q, want %q", s, got, want)
+		}
+	}
+	other := regexp.MustCompile(`[^A-Za-z0-9+/]`)
+	for s := range octets.Words(6, "A", "z", "0", "/", "=", "!", "-") {
+		want := ""
+		for _, part := range strings.Split(s, "=") {
+			part = other.ReplaceAllString(part, "")
+			if len(part)%4 == 1 {
+				part = part[:len(part)-1]
+			}
+			part += strings.Repeat("=", (4-len(part)%4)%4)
+			octets, err := base64.StdEncoding.DecodeString(part)
+			if err != nil {
+				octets, _ = base64.RawStdEncoding.DecodeString(strings.TrimRight(part, "="))
+			}
+			want += string(octets)
+		}
+		if got := string(decodeB(s)); got != want {
+			t.Errorf("B %q: %q, want %q", s, got, want)
+		}
+	}
+	for c := range 256 {
+		s := string([]byte{byte(c)})
+		want := strings.Index("0123456789abcdef", strings.ToLower(s))
+		if want < 0 || c >= 0x80 {
+			want = 16
+		}
+		if got := unhex(byte(c)); int(got) != want {
+			t.Errorf("%q: %d", s, got)
+		}
+	}
+}
