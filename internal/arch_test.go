@@ -74,6 +74,7 @@ var floors = map[string]floor{
 	"internal/testkit/web":      words,
 	"internal/testkit/cluster":  words,
 	"internal/testkit/website":  words,
+	"internal/testkit/declared": words,
 	"internal/testkit/mutate":   commands,
 
 	"internal/testkit/nameserver": words,

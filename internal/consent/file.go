@@ -60,7 +60,7 @@ func parseList(name string, r io.Reader) (*list, error) {
 	n := 0
 	for lines.Scan() {
 		n++
-		entry, err := parseEntry(lines.Text(), n == 1)
+		entry, err := parseEntry(lines.Text())
 		if err != nil {
 			return nil, fmt.Errorf("consent: %s:%d: %w", name, n, err)
 		}
@@ -84,16 +84,13 @@ var errEntry = errors.New("is neither an address, such as user@example.jp, nor a
 
 // parseEntry returns the address or domain in the line, in the normal form in
 // which recipients are compared. It returns "" for an empty line or a comment.
-// `first` says that this is the first line of the file, which may begin with a
-// byte order mark.
-func parseEntry(line string, first bool) (string, error) {
+// The line may begin with a byte order mark: the first line of a file has one if
+// some editors wrote it, and so has a later line if files were joined.
+func parseEntry(line string) (string, error) {
 	if !utf8.ValidString(line) {
 		return "", errors.New("the line is not UTF-8 text")
 	}
-	if first {
-		line = strings.TrimPrefix(line, "\ufeff")
-	}
-	text := strings.TrimSpace(withoutComment(line))
+	text := strings.TrimSpace(withoutComment(strings.TrimPrefix(line, "\ufeff")))
 	if text == "" {
 		return "", nil
 	}

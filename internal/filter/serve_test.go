@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
+	"sekimori/internal/label"
 	"sekimori/internal/message"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
@@ -154,4 +155,24 @@ func ours(t *testing.T, h message.Header) string {
 		t.Errorf("our own field does not parse: %v\n%s", err, h[0].Value)
 	}
 	return strings.Join(strings.Fields(h[0].Value), " ")
+}
+
+// namedLabel labels with the usual authserv-id.
+func namedLabel() label.Settings { return label.Settings{Names: label.Names{AuthServID: id}} }
+
+// serveFilter runs the filter behind a milter server.
+func serveFilter(t *testing.T, f *Filter) (addr string) {
+	t.Helper()
+	s := milter.New(milter.Options{NewSession: f.NewSession})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.Shutdown(ctx)
+	})
+	return ln.Addr().String()
 }

@@ -149,19 +149,31 @@ func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
 	}
 }
 
-func TestHeldReplyOfConnectionStands(t *testing.T) {
-	w := newWorld(t, given{})
-	w.on["connect"] = func(*session) milter.Reply { return milter.Reject }
-	c := w.start()
-	for range 2 {
-		res, err := c.SendMessage(envelope(), []byte(mail))
-		if err != nil || res.Action.Kind != client.Reject {
-			t.Fatal(res, err)
+// TestHeldReplyStands checks that a refusal of CONNECT or HELO is given to every message, if the MTA does
+// not wait for replies there. Another HELO gets another chance.
+func TestHeldReplyStands(t *testing.T) {
+	for _, at := range []string{"connect", "helo"} {
+		w := newWorld(t, given{})
+		w.on[at] = func(*session) milter.Reply { return milter.Reject }
+		c := w.start()
+		for range 2 {
+			if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || res.Action.Kind != client.Reject {
+				t.Error(at, res, err)
+			}
+		}
+		w.on[at] = nil
+		if _, err := c.Helo("again.example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || (res.Action.Kind == client.Reject) != (at == "connect") {
+			t.Error(at, "after another HELO:", res, err)
+		}
+		_ = c.Quit()
+		w.end()
+		if got := strings.Join(w.log(), "\n"); strings.Count(got, "mail ") != map[string]int{"connect": 0, "helo": 1}[at] {
+			t.Errorf("%s:\n%s", at, got)
 		}
 	}
-	_ = c.Quit()
-	w.end()
-	expect(t, w.log()[:3], "+started", "connect client.example.com 4 192.0.2.1:2525", "close quit")
 }
 
 // TestHeldReplyAtRcpt checks that a reply to HELO or MAIL that is held is given at RCPT, if the

@@ -149,6 +149,31 @@ func TestFramesAcrossBuffers(t *testing.T) {
 	}
 }
 
+// TestStraddlingFrames checks that a buffer does not grow because frames end in the middle of it: what was
+// read of the next frame is moved to its beginning.
+func TestStraddlingFrames(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	limits := plenty
+	tr := NewTransport(ours, &limits, &Buffers{})
+	const frames, octets = 50, 5000
+	go func() {
+		defer theirs.Close()
+		frame := append(binary.BigEndian.AppendUint32(nil, octets+1), CmdBody)
+		frame = append(frame, bytes.Repeat([]byte("x"), octets)...)
+		_, _ = theirs.Write(bytes.Repeat(frame, frames))
+	}()
+	for i := range frames {
+		_, data, err := tr.ReadFrame(time.Minute, false)
+		if err != nil || len(data) != octets {
+			t.Fatalf("frame %d: %d octets, %v", i, len(data), err)
+		}
+		if got := cap(tr.in.b); got != bufferSizes[0] {
+			t.Fatalf("frame %d: the buffer has %d octets", i, got)
+		}
+	}
+}
+
 // TestFlushWaits checks that octets which the socket does not accept at once are written when
 // the MTA reads, and that Flush returns an error if the MTA never reads.
 func TestFlushWaits(t *testing.T) {

@@ -8,7 +8,7 @@
 // texts, locks and deferred Close are not changed. The tests run without -race and without other packages' suites.
 //
 // A survivor is printed as "reached" if some test ran the place and nothing that it checked depended on it,
-// and as "never reached" otherwise. A mutant that takes over four times what the tests take and 8 s, or over
+// and as "never reached" otherwise. It has survived two runs of the tests. A mutant that takes over four times what the tests take and 8 s, or over
 // 3 GiB, counts as killed "by the limit".
 //
 // The file of --known lists mutants that change nothing, one a line:

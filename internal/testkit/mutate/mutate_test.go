@@ -88,6 +88,7 @@ func TestMutate(t *testing.T) {
 	t.Run("survivors", func(t *testing.T) { testSurvivors(t, bin) })
 	t.Run("known", func(t *testing.T) { testKnown(t, bin) })
 	t.Run("not judged", func(t *testing.T) { testNotJudged(t, bin) })
+	t.Run("chance", func(t *testing.T) { testChance(t, bin) })
 }
 
 func testSurvivors(t *testing.T, bin string) {
@@ -147,6 +148,37 @@ func testNotJudged(t *testing.T, bin string) {
 	}
 	dir := write(t, files)
 	if _, out, status := mutate(t, bin, dir, "toll"); status != 2 || !strings.Contains(out, "fail without any change") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+}
+
+// testChance checks that a mutant which the tests miss in one run of two counts as killed.
+func testChance(t *testing.T, bin string) {
+	files := map[string]string{}
+	for name, text := range module {
+		files[name] = text
+	}
+	files["internal/toll/toll_test.go"] = `package toll
+
+import (
+	"os"
+	"testing"
+)
+
+func TestPrice(t *testing.T) {
+	wrong := Price(2, false) != 0 || Price(5, false) != 0 || Price(6, false) != 5 || Price(30, true) != 0
+	if mutant := os.Getenv("ZMUT"); wrong && os.Mkdir("missed"+mutant, 0o700) != nil {
+		t.Error("wrong price")
+	}
+}
+`
+	r, out, status := mutate(t, bin, write(t, files), "--ops", "verdict", "toll")
+	for _, m := range r.List {
+		if m.Func == "Price" && m.Outcome != "killed" {
+			t.Errorf("%s: %s", m.Change, m.Outcome)
+		}
+	}
+	if status != 0 || r.Killed == 0 {
 		t.Errorf("status %d\n%s", status, out)
 	}
 }

@@ -111,7 +111,11 @@ func (t *tester) judge(ctx context.Context, ms []*Mutant, reached []byte) {
 		wg.Go(func() {
 			runtime.LockOSThread() // a test process dies with the thread that began it
 			for m := range queue {
-				o := t.once(ctx, m.ID, "", limitFactor*t.took+limitExtra)
+				limit := limitFactor*t.took + limitExtra
+				o := t.once(ctx, m.ID, "", limit)
+				if o.what == "survived" { // again, because a test with random input or timing may miss it once
+					o = t.once(ctx, m.ID, "", limit)
+				}
 				m.Outcome, m.By = o.what, o.why
 			}
 		})

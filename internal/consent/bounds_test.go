@@ -1,0 +1,204 @@
+package consent
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sekimori/internal/policy"
+)
+
+// TestFileBounds checks the limits of a list at their edges.
+func TestFileBounds(t *testing.T) {
+	const address = "a@b.example"
+	padded := func(octets int) string { return address + strings.Repeat(" ", octets-len(address)) }
+	comments := func(octets int64) io.Reader { return io.LimitReader(&endless{}, octets) }
+	for _, tt := range []struct {
+		why  string
+		list io.Reader
+		want string // part of the error, "" for none
+	}{
+		{"the longest line", strings.NewReader(padded(maxListLine) + "\r\n"), ""},
+		{"the longest line at the end", strings.NewReader(padded(maxListLine)), ""},
+		{"a longer line", strings.NewReader(padded(maxListLine+2) + "\n"), ":1: the line is longer than 1024 octets"},
+		{"a longer line later", strings.NewReader("\n\n" + padded(maxListLine+2) + "\n"), ":3: the line is longer than 1024 octets"},
+		{"the largest file", comments(maxListFile), ""},
+		{"a larger file", comments(maxListFile + 1), "the file is larger than 64 MiB"},
+		{"a file that cannot be read to its end", io.MultiReader(strings.NewReader(address+"\n"), broken{}), "broken off"},
+	} {
+		got, err := parseList("x", tt.list)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", tt.why, err)
+		}
+		if (got != nil) != (err == nil) {
+			t.Errorf("%s: a list and an error", tt.why)
+		}
+	}
+}
+
+// TestJoinedFiles checks that an address is found although a file that begins with a byte order mark was
+// appended to another: the recipient would otherwise have opted out in vain.
+func TestJoinedFiles(t *testing.T) {
+	l, err := parseList("x", strings.NewReader("\ufeffa@b.example\n\ufeffc@b.example\r\n\ufeff# comment\n\ufeff\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typed := range []string{"<a@b.example>", "<c@b.example>"} {
+		if r, ok := parse(typed, ""); !ok || !l.has(r) || len(l.entries) != 2 {
+			t.Errorf("%s: not among %v", typed, l.entries)
+		}
+	}
+}
+
+// broken is a reader that fails.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errBroken }
+
+var errBroken = errString("broken off")
+
+type errString string
+
+func (e errString) Error() string { return string(e) }
+
+// TestNetstringBounds checks which answers are read: every length up to the
+// limit, written in its only form.
+func TestNetstringBounds(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want int // the length of the text, -1 for an error
+	}{
+		{netstring(""), 0},
+		{netstring("x"), 1},
+		{netstring(strings.Repeat("x", 9)), 9},
+		{netstring(strings.Repeat("x", 10)), 10},
+		{netstring(strings.Repeat("x", maxReply-1)), maxReply - 1},
+		{netstring(strings.Repeat("x", maxReply)), maxReply},
+		{netstring(strings.Repeat("x", maxReply+1)), -1},
+		{netstring(strings.Repeat("x", 9999)), -1},
+		{netstring(strings.Repeat("x", 10000)), -1},
+		{"00:,", -1},
+		{"01:x,", -1},
+		{":,", -1},
+		{"/:,", -1}, // the octet before 0
+		{"::,", -1}, // the octet after 9
+		{"1;x,", -1},
+		{"1:xx", -1},
+	} {
+		got, err := readNetstring(bufio.NewReader(strings.NewReader(tt.in)))
+		if (err != nil) != (tt.want < 0) || err == nil && len(got) != tt.want {
+			t.Errorf("%.12q (%d octets): %d octets, %v", tt.in, len(tt.in), len(got), err)
+		}
+	}
+	whole := netstring("OK in")
+	for n := range whole {
+		if got, err := readNetstring(bufio.NewReader(strings.NewReader(whole[:n]))); err == nil {
+			t.Errorf("%q was read of %q", got, whole[:n])
+		}
+	}
+}
+
+// TestPauseBounds checks after how many lookups without an answer the pause
+// begins, and when it ends.
+func TestPauseBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newSocketmap(Target{}, time.Second, slog.New(slog.DiscardHandler))
+		for n := 1; n <= maxSilent; n++ {
+			if err := m.admit(); err != nil {
+				t.Errorf("after %d without an answer: %v", n-1, err)
+			}
+			m.note(false, errNetstring)
+		}
+		for _, step := range []struct {
+			wait time.Duration
+			want error
+		}{{0, errPaused}, {pauseAfter - 1, errPaused}, {1, nil}} {
+			time.Sleep(step.wait)
+			if err := m.admit(); err != step.want {
+				t.Errorf("%v later: %v, want %v", step.wait, err, step.want)
+			}
+		}
+		m.note(false, errNetstring) // still no answer, so the next pause begins at once
+		if err := m.admit(); err != errPaused {
+			t.Errorf("after the pause: %v", err)
+		}
+		m.close()
+		if err := m.admit(); err != errClosed {
+			t.Errorf("closed during a pause: %v", err)
+		}
+	})
+}
+
+// TestCacheEnds checks that an answer is used until its time is over, and that
+// nothing is kept without a time.
+func TestCacheEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for ttl, want := range map[time.Duration][]bool{time.Minute: {true, true, false}, 0: {false, false, false}, -1: {false, false, false}} {
+			c, err := newCache(ttl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.put("a", policy.In)
+			for i, wait := range []time.Duration{0, time.Minute - 1, 1} {
+				time.Sleep(wait)
+				if class, ok := c.get("a"); ok != want[i] || ok && class != policy.In {
+					t.Errorf("ttl %v, step %d: %q, %t", ttl, i, class, ok)
+				}
+			}
+		}
+	})
+}
+
+// TestServerAway checks that a server that is not there makes every recipient
+// opt out, and is told of once.
+func TestServerAway(t *testing.T) {
+	var log strings.Builder
+	d, seen := open(t, Options{Socketmap: "unix:" + t.TempDir() + "/nobody:consent", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 2 * maxSilent {
+		if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out {
+			t.Errorf("got %s", got)
+		}
+	}
+	if seen.panics != 0 || seen.counts["socketmap failed"] != 2*maxSilent {
+		t.Errorf("%d panics, counted %v", seen.panics, seen.counts)
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "socketmap=consent") {
+		t.Errorf("%d warnings:\n%s", n, log.String())
+	}
+	if len(d.ask.slots) != maxConnections {
+		t.Errorf("%d connections are free", len(d.ask.slots))
+	}
+}
+
+// TestAbortedMessages checks that messages that end while the server is being
+// asked count neither as its silence nor as a failure of the lookup.
+func TestAbortedMessages(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := serve(t, "unix", func(string) string {
+		asked <- struct{}{}
+		<-answer
+		return netstring("OK in")
+	})
+	var log strings.Builder
+	d, _ := open(t, Options{Socketmap: s.target(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 2 * maxSilent {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-asked
+			cancel()
+		}()
+		if got := d.Lookup(ctx, "<a@b.example>", ""); got != policy.Out {
+			t.Errorf("an aborted message: %s", got)
+		}
+	}
+	close(answer)
+	go func() { <-asked }()
+	if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != policy.In || log.Len() != 0 {
+		t.Errorf("the next message: %s, logged %q", got, log.String())
+	}
+}

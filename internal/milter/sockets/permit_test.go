@@ -1,0 +1,70 @@
+package sockets
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestPermitFails checks that a group or mode that cannot be set is an error.
+func TestPermitFails(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	for group, want := range map[string]string{"0": "group 0: ", "": "no such file"} {
+		if err := (Config{Group: group}).permit(gone); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("group %q: %v", group, err)
+		}
+	}
+}
+
+// TestUnclearSocketStays checks that a socket of which it cannot be told whether a process serves it is
+// not removed. A datagram socket answers neither like a server nor like a file that was left behind.
+func TestUnclearSocketStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := (Config{Address: "unix:" + path}).Listen(); err == nil || !strings.Contains(err.Error(), "cannot tell whether the socket is in use") {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+	if err := removeStale(filepath.Join(path, "below")); err == nil || !strings.Contains(err.Error(), syscall.ENOTDIR.Error()) {
+		t.Errorf("a path below a file: %v", err)
+	}
+}
+
+// TestHints checks that each usual error of listening says what to look at.
+func TestHints(t *testing.T) {
+	for errno, want := range map[error]string{
+		syscall.EADDRINUSE:    "is another sekimori running?",
+		syscall.EACCES:        "may this user listen there?",
+		syscall.EPERM:         "may this user listen there?",
+		syscall.EADDRNOTAVAIL: "is the address one of this host's?",
+		syscall.ENOENT:        "does the directory exist?",
+		syscall.EMFILE:        "too many open files",
+	} {
+		err := hint(&net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", errno)})
+		if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), errno.Error()) || strings.Contains(err.Error(), "listen tcp") {
+			t.Errorf("%v: %v", errno, err)
+		}
+	}
+	if err := hint(os.ErrClosed); err != os.ErrClosed {
+		t.Error(err)
+	}
+}
+
+// TestGroupID checks names and numbers of groups.
+func TestGroupID(t *testing.T) {
+	for name, want := range map[string]int{"root": 0, "0": 0, "4711": 4711, "-1": -1, "no-such-group": -1, "": -1} {
+		got, err := groupID(name)
+		if (err == nil) != (want >= 0) || err == nil && got != want {
+			t.Errorf("%q: %d, %v", name, got, err)
+		}
+	}
+}
