@@ -3,6 +3,7 @@ package consent
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -17,7 +18,7 @@ import (
 func TestFileBounds(t *testing.T) {
 	const address = "a@b.example"
 	padded := func(octets int) string { return address + strings.Repeat(" ", octets-len(address)) }
-	comments := func(octets int64) io.Reader { return io.LimitReader(&endless{}, octets) }
+	file := func(octets int64) io.Reader { return io.LimitReader(&endless{}, octets) }
 	for _, tt := range []struct {
 		why  string
 		list io.Reader
@@ -27,8 +28,8 @@ func TestFileBounds(t *testing.T) {
 		{"the longest line at the end", strings.NewReader(padded(maxListLine)), ""},
 		{"a longer line", strings.NewReader(padded(maxListLine+2) + "\n"), ":1: the line is longer than 1024 octets"},
 		{"a longer line later", strings.NewReader("\n\n" + padded(maxListLine+2) + "\n"), ":3: the line is longer than 1024 octets"},
-		{"the largest file", comments(maxListFile), ""},
-		{"a larger file", comments(maxListFile + 1), "the file is larger than 64 MiB"},
+		{"the largest file", file(maxListFile), ""},
+		{"a larger file", file(maxListFile + 1), "the file is larger than 64 MiB"},
 		{"a file that cannot be read to its end", io.MultiReader(strings.NewReader(address+"\n"), broken{}), "broken off"},
 	} {
 		got, err := parseList("x", tt.list)
@@ -119,16 +120,16 @@ func TestPauseBounds(t *testing.T) {
 			want error
 		}{{0, errPaused}, {pauseAfter - 1, errPaused}, {1, nil}} {
 			time.Sleep(step.wait)
-			if err := m.admit(); err != step.want {
+			if err := m.admit(); !errors.Is(err, step.want) {
 				t.Errorf("%v later: %v, want %v", step.wait, err, step.want)
 			}
 		}
 		m.note(false, errNetstring) // still no answer, so the next pause begins at once
-		if err := m.admit(); err != errPaused {
+		if err := m.admit(); !errors.Is(err, errPaused) {
 			t.Errorf("after the pause: %v", err)
 		}
 		m.close()
-		if err := m.admit(); err != errClosed {
+		if err := m.admit(); !errors.Is(err, errClosed) {
 			t.Errorf("closed during a pause: %v", err)
 		}
 	})

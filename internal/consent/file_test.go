@@ -123,22 +123,14 @@ func TestBadFile(t *testing.T) {
 }
 
 // endless is a reader that returns lines of comments without end.
-type endless struct{ n int }
+type endless struct{ at int }
+
+var comments = strings.Repeat("#"+strings.Repeat(" ", 998)+"\n", 100)
 
 func (e *endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = '#'
-		if e.n++; e.n%1000 == 0 {
-			p[i] = '\n'
-		}
-	}
-	return len(p), nil
-}
-
-func TestHugeFile(t *testing.T) {
-	if _, err := parseList("x", &endless{}); err == nil || !strings.Contains(err.Error(), "larger than 64 MiB") {
-		t.Error(err)
-	}
+	n := copy(p, comments[e.at:])
+	e.at = (e.at + n) % len(comments)
+	return n, nil
 }
 
 func TestReload(t *testing.T) {

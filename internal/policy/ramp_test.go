@@ -78,6 +78,9 @@ func TestRampShares(t *testing.T) {
 				same++
 			}
 		}
+		if (count == 0) != (percent == 0) || (count == n) != (percent == 100) {
+			t.Errorf("%d of %d are enforced at %d percent", count, n, percent)
+		}
 		if want := n * percent / 100; count < want-n/25 || count > want+n/25 {
 			t.Errorf("%d of %d are enforced at %d percent", count, n, percent)
 		}
