@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -89,6 +90,7 @@ func TestNetstringBounds(t *testing.T) {
 		{"/:,", -1}, // the octet before 0
 		{"::,", -1}, // the octet after 9
 		{"1;x,", -1},
+		{"18446744073709551621:OK in,", -1}, // 5, if the length overflows
 		{"1:xx", -1},
 	} {
 		got, err := readNetstring(bufio.NewReader(strings.NewReader(tt.in)))
@@ -171,6 +173,9 @@ func TestServerAway(t *testing.T) {
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), "socketmap=consent") {
 		t.Errorf("%d warnings:\n%s", n, log.String())
 	}
+	if err := d.ask.admit(); !errors.Is(err, errPaused) || !strings.Contains(log.String(), "no such file") {
+		t.Errorf("%v, logged %s", err, log.String())
+	}
 	if len(d.ask.slots) != maxConnections {
 		t.Errorf("%d connections are free", len(d.ask.slots))
 	}
@@ -201,5 +206,96 @@ func TestAbortedMessages(t *testing.T) {
 	go func() { <-asked }()
 	if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != policy.In || log.Len() != 0 {
 		t.Errorf("the next message: %s, logged %q", got, log.String())
+	}
+}
+
+// TestParse checks the key and the domain of recipients of every form.
+func TestParse(t *testing.T) {
+	for typed, want := range map[string]recipient{
+		"<Taro@Example.JP>":    {"taro@example.jp", "@example.jp"},
+		"<Postmaster>":         {"postmaster", ""},
+		"<taro@[192.0.2.1]>":   {"taro@[192.0.2.1]", "@[192.0.2.1]"},
+		"<taro@[IPv6:::1]>":    {"taro@[ipv6:::1]", "@[ipv6:::1]"},
+		"<@example.jp>":        {"@example.jp", "@example.jp"},
+		"<taro@x.example.jp.>": {"taro@x.example.jp", "@x.example.jp"},
+	} {
+		if got, ok := parse(typed, ""); !ok || got != want {
+			t.Errorf("%s: %+v, %t, want %+v", typed, got, ok, want)
+		}
+	}
+}
+
+// TestComments checks where a comment begins in a list.
+func TestComments(t *testing.T) {
+	for line, want := range map[string]string{
+		"#": "", "# x": "", " #": "", "\t#": "", "a@b.example #": "a@b.example", "a@b.example\t#": "a@b.example", "a@b.example\t# x # y": "a@b.example",
+		"a#b@c.example": "a#b@c.example", "a#b@c.example #": "a#b@c.example", "@b.example\t#x": "@b.example",
+	} {
+		if got, err := parseEntry(line); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", line, got, err, want)
+		}
+	}
+	for _, line := range []string{"a@b.example#", "a#\tb@c.example", "a# b@c.example"} {
+		if got, err := parseEntry(line); err == nil {
+			t.Errorf("%q: %q", line, got)
+		}
+	}
+}
+
+// wired is a connection of which a test plays both ends.
+type wired struct {
+	net.Conn
+	write    error
+	answer   string
+	reads    func()
+	deadline chan time.Time
+}
+
+func (w *wired) Write(p []byte) (int, error) { return len(p), w.write }
+
+func (w *wired) Read(p []byte) (int, error) {
+	w.reads()
+	return copy(p, w.answer), nil
+}
+
+func (w *wired) SetDeadline(t time.Time) error {
+	w.deadline <- t
+	return nil
+}
+
+// TestRoundTripFails checks that an answer does not count if its question could not be sent, and not if the
+// message ended while it came: the connection cannot be used again then.
+func TestRoundTripFails(t *testing.T) {
+	for _, tt := range []struct {
+		why    string
+		write  error
+		cancel bool
+		want   error
+	}{
+		{"an answer", nil, false, nil},
+		{"the question was not sent", errBroken, false, errBroken},
+		{"the message ended", nil, true, context.Canceled},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &wired{write: tt.write, answer: netstring("OK in"), deadline: make(chan time.Time, 2)}
+		w.reads = func() {
+			if tt.cancel {
+				<-w.deadline
+				cancel()
+				<-w.deadline // set in another goroutine
+			}
+		}
+		reply, err := (&conn{w, bufio.NewReader(w)}).roundTrip(ctx, "consent a@b.example")
+		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) || err == nil && reply != "OK in" {
+			t.Errorf("%s: %q, %v", tt.why, reply, err)
+		}
+		cancel()
+	}
+}
+
+// TestNewRefuses checks that a socketmap that cannot be one is an error at once.
+func TestNewRefuses(t *testing.T) {
+	if d, err := New(Options{Socketmap: "hash:/etc/map"}); err == nil {
+		t.Errorf("%+v", d)
 	}
 }

@@ -74,6 +74,9 @@ func TestSocketmapFails(t *testing.T) {
 				t.Errorf("%s: %s, counted %v", tt.reason, got, seen.counts)
 			}
 		}
+		if seen.panics != 0 {
+			t.Errorf("%s: %d panics", tt.reason, seen.panics)
+		}
 	}
 }
 

@@ -70,6 +70,7 @@ var (
 		{name: "over a limit, logged in", header: strings.Repeat("X: y\n", 20), login: "ann", want: "reject reject oversize"},
 		{name: "opted out", change: consent, to: []string{"<ann@here.example>"}, want: "tag tag dmarc_reject", edits: "insert opted out, would reject"},
 		{name: "consented", change: consent, to: []string{"<bob@here.example>"}, want: "reject reject dmarc_reject"},
+		{name: "nobody is asked for consent", to: []string{"<ann@here.example>"}, want: "reject reject dmarc_reject"},
 		{name: "mixed", change: consent, to: []string{"<bob@here.example>", "<ann@here.example>"}, want: "tag tag dmarc_reject", edits: "insert mixed recipients"},
 		{name: "shadow", change: func(j *Judge) { j.Shadow = &policy.Config{Reject: policy.RejectQuarantine} },
 			want: "reject reject dmarc_reject", shadow: "reject quarantine"},
