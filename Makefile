@@ -90,7 +90,7 @@ dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); tw
 	rm -rf $(DIST) && mkdir -p $(DIST)/parts
 	$(DISTBUILD) -o $(DIST)/parts/host ./cmd/sekimori
 	for s in 1 5 8; do mkdir -p $(DIST)/parts/man$$s && for f in deploy/man/*.$$s; do gzip -9nc "$$f" >"$(DIST)/parts/man$$s/$${f##*/}.gz"; done; done
-	mkdir -p $(DIST)/parts/doc/deploy/docs && for f in README.md deploy/README.md deploy/docs/*.md; do sed -E -f deploy/packages/links.sed "$$f" >"$(DIST)/parts/doc/$$f"; done
+	mkdir -p $(DIST)/parts/doc/deploy/docs && for f in README.md deploy/README.md deploy/docs/*.md; do sed -E -f deploy/packages/links.sed "$$f" >"$(DIST)/parts/doc/$$f"; done && cp -r deploy/docs/ja $(DIST)/parts/doc/deploy/docs/
 	printf 'sekimori (%s-1) unstable; urgency=medium\n\n  * See /usr/share/doc/sekimori/changelog.md.\n\n -- sekimori packagers <postmaster@localhost>  %s\n' \
 	  '$(PACKAGE_VERSION)' "$$(LC_ALL=C date -u -d @$$SOURCE_DATE_EPOCH '+%a, %d %b %Y %H:%M:%S +0000')" | gzip -9n >$(DIST)/parts/changelog.Debian.gz
 	for shell in bash fish zsh; do $(DIST)/parts/host completion $$shell >$(DIST)/parts/completion.$$shell; done

@@ -13,7 +13,7 @@ import (
 
 var (
 	codeSpan = regexp.MustCompile("`([^`]+)`")
-	keyPath  = regexp.MustCompile(`^(trusted|dns|dkim|dmarc|arc|policy|admin|headers|log|limits|store|report)(\.[a-z_]+)+$`)
+	keyPath  = regexp.MustCompile(`^(trusted|dns|dkim|dmarc|arc|policy|admin|headers|log|limits|store|report|ledger|history|geo|stats)(\.[a-z_]+)+$`)
 	fragment = regexp.MustCompile(`^[a-z_]+: \{.*\}$`)
 )
 

@@ -77,12 +77,14 @@ func follow(t *testing.T, files map[string]string) {
 func pages(t *testing.T) []string {
 	t.Helper()
 	found := []string{"README.md", "deploy/README.md", "internal/ARCHITECTURE.md", ".github/SECURITY.md", ".github/CONTRIBUTING.md"}
-	docs, err := filepath.Glob("docs/*.md")
-	if err != nil || len(docs) == 0 {
-		t.Fatalf("no page in docs: %v", err)
-	}
-	for _, d := range docs {
-		found = append(found, "deploy/"+d)
+	for _, pattern := range []string{"docs/*.md", "docs/ja/*.md"} {
+		docs, err := filepath.Glob(pattern)
+		if err != nil || len(docs) == 0 {
+			t.Fatalf("no page %s: %v", pattern, err)
+		}
+		for _, d := range docs {
+			found = append(found, "deploy/"+d)
+		}
 	}
 	return found
 }
@@ -96,7 +98,7 @@ func TestLinksOfTheSource(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`\]\(([^)#\s]+)`).FindAllStringSubmatch(strings.Join(slices.Collect(maps.Values(files)), "\n"), -1) {
 		// Add the files that are not pages but are the targets of links.
-		for _, from := range []string{"", "deploy", "deploy/docs", "internal", ".github"} {
+		for _, from := range []string{"", "deploy", "deploy/docs", "deploy/docs/ja", "internal", ".github"} {
 			at := path.Join(from, m[1])
 			if _, known := files[at]; !known && isFile("../"+at) {
 				files[at] = ""
@@ -142,7 +144,10 @@ func TestLinksOfThePackage(t *testing.T) {
 					at += filepath.Base(name)
 				}
 				files[at] = ""
-				if made {
+				switch {
+				case strings.HasPrefix(src, "deploy/docs/ja/"): // copied as they are
+					files[at] = readFile(t, name)
+				case made:
 					files[at], _ = run(t, ".", "sed", "-E", "-f", "packages/links.sed", name)
 				}
 			}
@@ -150,7 +155,7 @@ func TestLinksOfThePackage(t *testing.T) {
 	}
 	follow(t, files)
 	for _, name := range pages(t) {
-		at := "/usr/share/doc/sekimori/" + path.Base(name)
+		at := "/usr/share/doc/sekimori/" + strings.TrimPrefix(name, "deploy/docs/")
 		if _, shipped := files[at]; strings.HasPrefix(name, "deploy/docs/") && !shipped {
 			t.Errorf("the package has no %s", at)
 		}

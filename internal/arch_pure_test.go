@@ -26,14 +26,15 @@ var foreign = map[string][]string{
 	"github.com/miekg/dns":             {"internal/dns/zone", "internal/doctor", "internal/resolver/upstream"},
 	"github.com/prometheus/client_golang": {"cmd/sekimori", "internal/admin", "internal/app", "internal/demo", "internal/probe",
 		"internal/readout", "internal/resolver", "internal/resolver/upstream", "internal/telemetry"},
-	"github.com/prometheus/client_model":     {"internal/bench/load", "internal/readout"},
-	"github.com/prometheus/common":           {"internal/bench/load"},
-	"github.com/prometheus/exporter-toolkit": {"internal/admin"},
-	"github.com/spf13/cobra":                 {"cmd/milterload", "cmd/sekimori"},
-	"golang.org/x/net":                       {"internal/authres", "internal/dns", "internal/dns/suffix", "internal/dns/zone", "internal/mailaddr/author"},
-	"golang.org/x/sys":                       {"internal/bench/load"},
-	"golang.org/x/text":                      {"internal/lookalike", "internal/mailaddr/encodedword"},
-	"modernc.org/sqlite":                     {"internal/store/sqlite"},
+	"github.com/prometheus/client_model":      {"internal/bench/load", "internal/readout"},
+	"github.com/prometheus/common":            {"internal/bench/load"},
+	"github.com/prometheus/exporter-toolkit":  {"internal/admin"},
+	"github.com/spf13/cobra":                  {"cmd/milterload", "cmd/sekimori"},
+	"github.com/oschwald/maxminddb-golang/v2": {"internal/geo"},
+	"golang.org/x/net":                        {"internal/authres", "internal/dns", "internal/dns/suffix", "internal/dns/zone", "internal/mailaddr/author"},
+	"golang.org/x/sys":                        {"internal/bench/load"},
+	"golang.org/x/text":                       {"internal/lookalike", "internal/mailaddr/encodedword"},
+	"modernc.org/sqlite":                      {"internal/store/sqlite"},
 }
 
 // worldly lists the packages on the floors "words", "evaluators" and "facts" that may import an

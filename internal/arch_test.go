@@ -79,6 +79,7 @@ var floors = map[string]floor{
 
 	"internal/testkit/nameserver": words,
 	"internal/testkit/markca":     words,
+	"internal/testkit/countries":  words,
 
 	// Package identity says whether report mail would pass DMARC.
 	"internal/report/identity": facts,
@@ -130,6 +131,9 @@ var floors = map[string]floor{
 	"internal/webfetch":   parts,
 
 	"internal/history/archive": parts,
+
+	"internal/geo":   parts,
+	"internal/stats": facts,
 
 	"internal/store/postgres":  parts,
 	"internal/store":           parts,
@@ -230,6 +234,7 @@ var sameFloor = map[string][]string{
 	"internal/history": {"internal/msgauth", "internal/policy"},
 
 	"internal/ledger":             {"internal/msgauth", "internal/policy"},                    // an Entry is made from an Evaluation and a Verdict
+	"internal/stats":              {"internal/ledger"},                                        // it adds up what the ledger has
 	"internal/report":             {"internal/ledger", "internal/msgauth", "internal/policy"}, // so is an Observation; a Batch has a part of the ledger
 	"internal/report/destination": {"internal/report"},                                        // it decides on a Job
 

@@ -120,6 +120,6 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newReport(), newDemo(), newSetup(),
-		newProbe(), newDoctor(), newCheck(), newBIMI(), newSurvey(), newVersion())
+		newProbe(), newDoctor(), newCheck(), newBIMI(), newSurvey(), newStats(), newVersion())
 	return root
 }

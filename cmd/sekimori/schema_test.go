@@ -26,6 +26,7 @@ import (
 	"sekimori/internal/recent"
 	"sekimori/internal/replay"
 	"sekimori/internal/reporting"
+	"sekimori/internal/stats"
 	"sekimori/internal/status"
 	"sekimori/internal/survey"
 	"sekimori/internal/trait"
@@ -47,6 +48,7 @@ var documents = []struct {
 	{"sekimori doctor --json", reflect.TypeFor[doctor.Report]()},
 	{"sekimori check --json", reflect.TypeFor[domaincheck.Report]()},
 	{"sekimori survey --format json", reflect.TypeFor[survey.Result]()},
+	{"sekimori stats --format json", reflect.TypeFor[stats.Month]()},
 	{"sekimori bimi check --json", reflect.TypeFor[markcheck.Result]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},

@@ -28,6 +28,7 @@ func files(cfg *config.Config) []struct{ key, path string } {
 	list := []struct{ key, path string }{
 		{"dmarc.psl_file", cfg.DMARC.PSLFile}, {"policy.recipients.file", cfg.Policy.Recipients.File}, {"admin.web_config", cfg.Admin.WebConfig},
 		{storePassword, cfg.Store.PasswordFile}, {mailPassword, cfg.Report.Mail.PasswordFile}, {reportKey, cfg.Report.Mail.DKIM.KeyFile},
+		{"geo.country", cfg.Geo.Country},
 	}
 	for i, path := range cfg.BIMI.Roots {
 		list = append(list, struct{ key, path string }{"bimi.roots[" + strconv.Itoa(i) + "]", path})
@@ -77,6 +78,8 @@ func Check(cfg *config.Config) error {
 		add("bimi", err)
 		add("policy.recipients.file", checkRecipients(cfg.Policy.Recipients))
 		add("admin.web_config", admin.Check(cfg.Admin.WebConfig))
+		_, err = Countries(cfg)
+		add("geo.country", err)
 		_, err = password(storePassword, cfg.Store.PasswordFile)
 		add(storePassword, err)
 		_, err = password(mailPassword, cfg.Report.Mail.PasswordFile)

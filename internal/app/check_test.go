@@ -27,6 +27,7 @@ listen:
   - {address: "unix:` + rules + `/milter.sock", group: "4242"}
 dns: {servers: ["192.0.2.53:53"]}
 dmarc: {organizational_domain: psl, psl_file: ` + dir + `/none.dat}
+geo: {country: ` + dir + `/none.mmdb}
 policy:
   recipients: {file: ` + dir + `/none.consent}
   overrides: [{file: ` + rules + `}]
@@ -53,10 +54,11 @@ report:
 		file + ":5:5: listen[2]: this host has no group no-such-group",
 		file + ":6:5: listen[3]: " + rules + " is not a directory",
 		file + ":8:47: dmarc.psl_file: open " + dir + "/none.dat: no such file",
-		file + ":10:22: policy.recipients.file: open " + dir + "/none.consent: no such file",
-		file + ":12:9: shadow: open " + dir + "/none.yaml: no such file",
-		file + ":13:21: admin.web_config: " + dir + "/none.web: ",
+		file + ":11:22: policy.recipients.file: open " + dir + "/none.consent: no such file",
+		file + ":13:9: shadow: open " + dir + "/none.yaml: no such file",
+		file + ":14:21: admin.web_config: " + dir + "/none.web: ",
 		rules + ":1:46:",
+		file + ":9:16: geo.country: open " + dir + "/none.mmdb: no such file",
 		"store.password_file: open " + dir + "/none.db: no such file",
 		"report.mail.password_file: open " + dir + "/none.mail: no such file",
 		"report.mail.dkim.key_file: open " + dir + "/none.key: no such file",

@@ -2,6 +2,7 @@ package app
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"sekimori/internal/admin"
@@ -28,9 +29,10 @@ type generation struct {
 	advice   []string
 	recent   *recent.Ring // the recent decisions; nil if none are remembered
 	options  filter.Options
-	sender   *background            // of reports; nil without a store
-	marks    *indicators.Indicators // nil unless bimi.enabled
-	fetcher  *background            // of marks; nil unless bimi.enabled
+	sender   *background             // of reports; nil without a store
+	marks    *indicators.Indicators  // nil unless bimi.enabled
+	fetcher  *background             // of marks; nil unless bimi.enabled
+	country  func(netip.Addr) string // nil without geo.country or without a store
 	// steps has an entry for everything that build opened. The steps are undone when the last
 	// message of the generation has ended, or at once if the generation never comes into effect.
 	steps []step
@@ -83,6 +85,12 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	if cfg.BIMI.Enabled {
 		err = a.begin(&g.steps, "marks", func() (undo func() error, err error) { return a.openMarks(g, old, logger) })
 		if err != nil {
+			return nil, err
+		}
+	}
+	reading("geo.country " + cfg.Geo.Country)
+	if a.kept.rows != nil {
+		if g.country, err = Countries(cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -250,7 +258,9 @@ func (a *App) commit(c *change) {
 		a.filter.Swap(c.generation.options)
 	}
 	if a.kept.rows != nil {
-		a.kept.rows.Set(collectSettings(cfg))
+		settings := collectSettings(cfg)
+		settings.Country = c.generation.country
+		a.kept.rows.Set(settings)
 		a.kept.keeper.SetMaxDomains(int64(cfg.Ledger.MaxDomains))
 		a.kept.history.keeper.Set(historySettings(cfg))
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // magic begins a file of the spool. Its last octet is the version of the encoding.
-const magic = "sekimori spool \x02"
+const magic = "sekimori spool \x03"
 
 // errCodec is the error for a file that is not what encode wrote.
 var errCodec = errors.New("collect: not a batch, or a damaged one")

@@ -13,6 +13,7 @@ package collect
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,9 @@ type Settings struct {
 	// Group is the group of this host in the ledger, and MaxDomains how many rows a day may have there.
 	Group      string
 	MaxDomains int64
+	// Country returns the country of a client, or ledger.UnknownCountry. nil counts no countries. It is
+	// called in the background.
+	Country func(netip.Addr) string
 }
 
 // Options are what a Collector needs.

@@ -3,6 +3,7 @@ package collect
 import (
 	"bytes"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -117,4 +118,39 @@ func TestLedgerDropped(t *testing.T) {
 	if n := c.counts.LedgerDropped.Load(); n != 2 {
 		t.Errorf("%d dropped", n)
 	}
+}
+
+// TestCountry: the country is looked up where messages are added up, not where they are observed, and by the
+// settings of then.
+func TestCountry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		s := settings
+		c := New(Options{Store: func() report.Store { return m }, Every: 10 * time.Second, Now: time.Now, Log: slog.New(slog.DiscardHandler)}, s)
+		c.Decided(decision("shop.example", "192.0.2.1", time.Now()), 0)
+		synctest.Wait()
+		release := make(chan bool)
+		s.Country = func(a netip.Addr) string {
+			<-release
+			if a == netip.MustParseAddr("192.0.2.1") {
+				return "JP"
+			}
+			return ledger.UnknownCountry
+		}
+		c.Set(s)
+		for _, client := range []string{"192.0.2.1", "192.0.2.1", "198.51.100.1"} {
+			c.Decided(decision("shop.example", client, time.Now()), 0) // it does not wait
+		}
+		close(release)
+		stop(c, time.Minute)
+		got := map[string]int64{}
+		for _, f := range m.batches[0].Ledger.Figures {
+			if f.Kind == ledger.ByCountry {
+				got[f.Word+" "+f.Result] += f.Messages
+			}
+		}
+		if len(got) != 2 || got["JP fail"] != 2 || got["ZZ fail"] != 1 {
+			t.Errorf("%v", got)
+		}
+	})
 }

@@ -53,6 +53,9 @@ func (c *Collector) take(t *table, o observed) {
 		t.sight(report.Sighting{Domain: d, Day: report.DayOf(now), Kind: report.SeenWrote})
 	}
 	if o.entry != nil {
+		if country := c.settings.Load().Country; country != nil {
+			o.entry.Country = country(o.entry.Client)
+		}
 		w, _ := report.WindowFor(o.entry.Time, now, 24*time.Hour)
 		if !t.ledger.Add(o.entry, report.DayOf(time.Unix(w.Begin, 0))) {
 			c.counts.LedgerDropped.Add(1)

@@ -46,6 +46,8 @@ type Config struct {
 	Store          Store       `yaml:"store"`
 	Ledger         Ledger      `yaml:"ledger"`
 	History        History     `yaml:"history"`
+	Geo            Geo         `yaml:"geo"`
+	Stats          Stats       `yaml:"stats"`
 	Report         Report      `yaml:"report"`
 	Admin          Admin       `yaml:"admin"`
 	Headers        Headers     `yaml:"headers"`

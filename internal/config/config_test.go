@@ -90,6 +90,8 @@ shadow: /etc/sekimori/next.yaml
 store: {url: "postgres://u@db.example/mail?sslmode=verify-full", password_file: /etc/sekimori/db, spool: {dir: /var/spool/x, size: 2GiB}}
 ledger: {group: inbound, max_domains: 5000}
 history: {keep: 48h, what: all, size: 1GiB, recipients: true}
+geo: {country: /var/lib/GeoIP/GeoLite2-Country.mmdb}
+stats: {classes: [.co.jp, go.jp]}
 report:
   keep: 24h
   organization: Example ISP
@@ -184,6 +186,8 @@ func fullConfig() *Config {
 		Store: Store{URL: "postgres://u@db.example/mail?sslmode=verify-full", PasswordFile: "/etc/sekimori/db",
 			Spool: Spool{Dir: "/var/spool/x", Size: 2 << 30}},
 		Ledger:  Ledger{Group: "inbound", MaxDomains: 5000},
+		Geo:     Geo{Country: "/var/lib/GeoIP/GeoLite2-Country.mmdb"},
+		Stats:   Stats{Classes: []string{".co.jp", "go.jp"}},
 		History: History{Keep: Duration(48 * time.Hour), What: history.All, Size: 1 << 30, Recipients: true},
 		Report: Report{
 			Keep: Duration(24 * time.Hour), Organization: "Example ISP", Domain: "dmarc.isp.example", Contact: "postmaster@isp.example",
@@ -280,6 +284,9 @@ func forgetPlaces(c *Config) {
 func forgetEmpty(c *Config) {
 	r := &c.Report
 	c.BIMI.Roots, c.BIMI.CTLogs, c.BIMI.Always = nil, nil, nil
+	if len(c.Stats.Classes) == 0 {
+		c.Stats.Classes = nil
+	}
 	if len(c.Watch) == 0 {
 		c.Watch = nil
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -163,6 +164,11 @@ func TestBadInput(t *testing.T) {
 		{"a group of the ledger", "ledger: {group: a b}\n", `1:17: ledger.group: "a b": write at most 63 letters`},
 		{"a long group of the ledger", "ledger: {group: " + strings.Repeat("g", 64) + "}\n", `1:17: ledger.group: `},
 		{"no domains in the ledger", "ledger: {max_domains: 0}\n", `1:23: ledger.max_domains: 0 is too small; it must be at least 1`},
+		{"a relative file of countries", "geo: {country: x.mmdb}\n", `1:16: geo.country: "x.mmdb": write the whole path`},
+		{"a class", "stats: {classes: [co.jp, 'a b']}\n", `1:26: stats.classes[1]: "a b" is not a domain; write a suffix, such as co.jp`},
+		{"an empty class", "stats: {classes: ['.']}\n", `1:19: stats.classes[0]: "." is not a domain`},
+		{"a class twice", "stats: {classes: [co.jp, .CO.JP]}\n", `1:26: stats.classes[1]: ".CO.JP" is listed twice`},
+		{"many classes", "stats: {classes: [" + manyClasses(MaxClasses+1) + "]}\n", `1:18: stats.classes: there are 51; name at most 50`},
 		{"a short history", "history: {keep: 1h}\n", `1:17: history.keep: 1h is not between 24h and 9600h`},
 		{"a long history", "history: {keep: 9601h}\n", `1:17: history.keep: 9601h is not between 24h and 9600h`},
 		{"a small history", "history: {size: 1MiB}\n", `1:17: history.size: 1MiB is too small`},
@@ -227,7 +233,7 @@ func TestEveryProblemIsListed(t *testing.T) {
   >   1 | mode: off
         |       ^
 config: sekimori.yaml:2:1: unknown key "foo"; known here: listen, authserv_id, authserv_id_also, mode, trusted, dns, dkim, dmarc, arc, bimi, ` +
-		`policy, watch, shadow, store, ledger, history, report, admin, headers, log, limits, drain_timeout
+		`policy, watch, shadow, store, ledger, history, geo, stats, report, admin, headers, log, limits, drain_timeout
       1 | mode: off
   >   2 | foo: 1
         | ^
@@ -419,4 +425,13 @@ func TestUnknownKeyHints(t *testing.T) {
 			t.Errorf("%s moved to %s: the one must not be a key, the other must", from, to)
 		}
 	}
+}
+
+// manyClasses returns a list of n classes.
+func manyClasses(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("c%d.jp", i))
+	}
+	return strings.Join(all, ", ")
 }

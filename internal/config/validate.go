@@ -77,6 +77,8 @@ func (c *Config) check(k *checker) {
 	k.store(c.Store)
 	k.ledger(c.Ledger)
 	k.history(c.History)
+	k.geo(c.Geo)
+	k.stats(c.Stats)
 	k.report(c)
 	if c.Admin.Listen != "" {
 		k.hostPort("admin.listen", c.Admin.Listen)

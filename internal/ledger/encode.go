@@ -97,8 +97,14 @@ func (d *Delta) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(d.Totals)))
 	for _, t := range d.Totals {
 		b = binary.AppendVarint(b, int64(t.Day))
-		b = appendTexts(b, t.Group, t.SPF, t.DKIM, string(t.Policy), t.DMARC, t.Applied, t.Override, t.Country)
+		b = appendTexts(b, t.Group, t.SPF, t.DKIM, string(t.Policy), t.DMARC, t.Applied, t.Override)
 		b = binary.AppendVarint(b, t.Messages)
+	}
+	b = binary.AppendUvarint(b, uint64(len(d.Figures)))
+	for _, f := range d.Figures {
+		b = binary.AppendVarint(b, int64(f.Day))
+		b = appendTexts(b, f.Group, string(f.Kind), f.Word, f.Result)
+		b = binary.AppendVarint(b, f.Messages)
 	}
 	b = binary.AppendUvarint(b, uint64(len(d.Dropped)))
 	for _, x := range d.Dropped {
@@ -141,7 +147,10 @@ func ParseDelta(data []byte) (Delta, error) {
 		out.Sources = append(out.Sources, s)
 	}
 	for range d.length() {
-		out.Totals = append(out.Totals, Total{d.day(), d.text(), d.text(), d.text(), dmarc.Policy(d.text()), d.text(), d.text(), d.text(), d.text(), d.number()})
+		out.Totals = append(out.Totals, Total{d.day(), d.text(), d.text(), d.text(), dmarc.Policy(d.text()), d.text(), d.text(), d.text(), d.number()})
+	}
+	for range d.length() {
+		out.Figures = append(out.Figures, Figure{d.day(), d.text(), FigureKind(d.text()), d.text(), d.text(), d.number()})
 	}
 	for range d.length() {
 		out.Dropped = append(out.Dropped, Dropped{d.day(), d.text(), d.number()})

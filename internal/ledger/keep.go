@@ -67,6 +67,7 @@ func (d *Delta) Prune(today Day) (dropped int64) {
 	d.Authors = keep(d.Authors, func(a *Author) bool { return a.Day > today-KeepSources })
 	d.Sources = keep(d.Sources, func(s *Source) bool { return s.Last > today-KeepSources })
 	d.Totals = keep(d.Totals, func(t *Total) bool { return t.Day > today-KeepDays })
+	d.Figures = keep(d.Figures, func(f *Figure) bool { return f.Day > today-KeepDays })
 	d.Dropped = keep(d.Dropped, func(x *Dropped) bool { return x.Day > today-KeepDays })
 	return dropped
 }

@@ -145,8 +145,8 @@ const dayBits = 1<<KeepSources - 1
 // its networks say nothing, so the bound only has to be above that.
 const MaxSources = 256
 
-// Total counts messages that are equal in all these results. All words but Country come from fixed lists,
-// so there are few rows, and every table of results can be added up from them.
+// Total counts messages that are equal in all these results. All words come from fixed lists, so there are
+// few rows, and every table of results can be added up from them.
 type Total struct {
 	Day     Day          `json:"day"`
 	Group   string       `json:"group"`
@@ -157,7 +157,6 @@ type Total struct {
 	Applied string       `json:"applied"` // a policy.Action
 	// Override is why the disposition differs from the published policy (RFC 9990 §3.1.1.6), or "".
 	Override string `json:"override"`
-	Country  string `json:"country"` // of the client, two letters; "" if it is not known
 	Messages int64  `json:"messages"`
 }
 
@@ -168,6 +167,7 @@ type Delta struct {
 	Authors []Author
 	Sources []Source
 	Totals  []Total
+	Figures []Figure
 	// MaxDomains is how many rows a day may have in a group; 0 means no limit. See [Delta.RowLimit].
 	MaxDomains int64
 	// Dropped counts messages for whose domain there was no room in the daemon's memory, by day.
@@ -183,7 +183,7 @@ type Dropped struct {
 
 // Empty reports whether there is nothing to add.
 func (d *Delta) Empty() bool {
-	return len(d.Rows) == 0 && len(d.Authors) == 0 && len(d.Sources) == 0 && len(d.Totals) == 0 && len(d.Dropped) == 0
+	return len(d.Rows) == 0 && len(d.Authors) == 0 && len(d.Sources) == 0 && len(d.Totals) == 0 && len(d.Figures) == 0 && len(d.Dropped) == 0
 }
 
 // Messages returns how many messages are counted: each has one total.

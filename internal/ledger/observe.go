@@ -30,6 +30,10 @@ type Entry struct {
 	Signers   []Signer // of the Owner or a domain below it, each once, with one of its counts 1
 	Example   string   // the explanation id, if it failed
 	Total     Total    // without Day and Group
+	Reason    policy.Reason
+	// Country of the Client, two letters, or [UnknownCountry]; "" if countries are not counted. Whoever
+	// adds up sets it, because a message must not wait for it.
+	Country string
 }
 
 // Result is what became of the author's identity.
@@ -69,7 +73,7 @@ func Observe(e *msgauth.Evaluation, v *policy.Verdict, change Change, owner func
 	if !v.Consent.Reportable() {
 		return Entry{}, false
 	}
-	out := Entry{Time: e.Time, Applied: done(v), Client: e.Session.Client, Total: total(e, v)}
+	out := Entry{Time: e.Time, Applied: done(v), Client: e.Session.Client, Total: total(e, v), Reason: v.Reason}
 	out.Policy = out.Total.Policy
 	author := e.From.AuthorDomain
 	if author == "" || e.FromError != nil {

@@ -23,8 +23,7 @@ func (s *Source) Compare(o *Source) int {
 // Compare orders totals as a [Delta] wants them.
 func (t *Total) Compare(o *Total) int {
 	return cmp.Or(cmp.Compare(t.Day, o.Day), cmp.Compare(t.Group, o.Group), cmp.Compare(t.SPF, o.SPF), cmp.Compare(t.DKIM, o.DKIM),
-		cmp.Compare(t.Policy, o.Policy), cmp.Compare(t.DMARC, o.DMARC), cmp.Compare(t.Applied, o.Applied), cmp.Compare(t.Override, o.Override),
-		cmp.Compare(t.Country, o.Country))
+		cmp.Compare(t.Policy, o.Policy), cmp.Compare(t.DMARC, o.DMARC), cmp.Compare(t.Applied, o.Applied), cmp.Compare(t.Override, o.Override))
 }
 
 // addSigner adds the counts of a signer to the list.

@@ -49,6 +49,8 @@ type Store interface {
 	Sums(ctx context.Context, f Filter, by Order, limit int) iter.Seq2[Sum, error]
 	// Totals streams totals in ascending order of day, group and the other words. f.Domain is not looked at.
 	Totals(ctx context.Context, f Filter) iter.Seq2[Total, error]
+	// Figures streams figures in ascending order of day, group and the other words. f.Domain is not looked at.
+	Figures(ctx context.Context, f Filter) iter.Seq2[Figure, error]
 	// Sources returns the networks of an Organizational Domain and of all author domains below it, those
 	// of today first, then by domain and network. since leaves out networks whose Last is before it.
 	Sources(ctx context.Context, owner dns.Name, since Day) ([]Source, error)

@@ -10,16 +10,13 @@ import (
 )
 
 // The bounds of a Table, which a store that takes nothing for a long time reaches. Beyond them messages
-// are counted as dropped.
+// are counted as dropped. Totals and figures need no bound: their words come from fixed lists.
 const (
 	// maxRows is how many domains of a day are in memory, and maxAuthors and maxSources how many author
 	// domains and networks that passed.
 	maxRows    = 50_000
 	maxAuthors = 50_000
 	maxSources = 100_000
-	// maxTotals is how many rows of totals are in memory; beyond it the country is left out, and the rest
-	// comes from fixed lists.
-	maxTotals = 20_000
 	// maxTableSigners is how many signers of a row are in memory. More than the store keeps, so that those
 	// of a forger do not take the places of those that come later.
 	maxTableSigners = 2 * MaxSigners
@@ -30,7 +27,8 @@ type Table struct {
 	rows    map[rowKey]*Row
 	authors map[rowKey]*Author
 	sources map[sourceKey]*Source
-	totals  map[Total]*int64 // the key has no messages
+	totals  map[Total]*int64  // the key has no messages
+	figures map[Figure]*int64 // the same
 	dropped map[Day]int64
 }
 
@@ -47,11 +45,14 @@ type sourceKey struct {
 
 // NewTable returns an empty Table.
 func NewTable() *Table {
-	return &Table{rows: map[rowKey]*Row{}, authors: map[rowKey]*Author{}, sources: map[sourceKey]*Source{}, totals: map[Total]*int64{}, dropped: map[Day]int64{}}
+	return &Table{rows: map[rowKey]*Row{}, authors: map[rowKey]*Author{}, sources: map[sourceKey]*Source{}, totals: map[Total]*int64{}, figures: map[Figure]*int64{},
+		dropped: map[Day]int64{}}
 }
 
 // Len returns how many rows the next Delta has.
-func (t *Table) Len() int { return len(t.rows) + len(t.authors) + len(t.sources) + len(t.totals) }
+func (t *Table) Len() int {
+	return len(t.rows) + len(t.authors) + len(t.sources) + len(t.totals) + len(t.figures)
+}
 
 // Add adds an entry on the given day. It returns false if there was no room for its domain.
 func (t *Table) Add(x *Entry, day Day) bool {
@@ -75,19 +76,23 @@ func (t *Table) Add(x *Entry, day Day) bool {
 	return true
 }
 
+// total counts a message that is counted at all, in its total and in its figures.
 func (t *Table) total(x *Entry, day Day) {
 	key := x.Total
 	key.Day, key.Messages = day, 0
-	n := t.totals[key]
+	count(t.totals, key)
+	count(t.figures, Figure{Day: day, Kind: ByReason, Word: string(x.Reason), Result: key.Applied})
+	if x.Country != "" {
+		count(t.figures, Figure{Day: day, Kind: ByCountry, Word: CountryWord(x.Country), Result: key.Standing()})
+	}
+}
+
+// count counts a message under a key.
+func count[K comparable](all map[K]*int64, key K) {
+	n := all[key]
 	if n == nil {
-		if len(t.totals) >= maxTotals && key.Country != "" {
-			key.Country = ""
-			n = t.totals[key]
-		}
-		if n == nil {
-			n = new(int64)
-			t.totals[key] = n
-		}
+		n = new(int64)
+		all[key] = n
 	}
 	*n++
 }
@@ -196,6 +201,10 @@ func (t *Table) Take(group string, maxDomains int64) Delta {
 		k.Group, k.Messages = group, *n
 		d.Totals = append(d.Totals, k)
 	}
+	for k, n := range t.figures {
+		k.Group, k.Messages = group, *n
+		d.Figures = append(d.Figures, k)
+	}
 	for day, n := range t.dropped {
 		d.Dropped = append(d.Dropped, Dropped{day, group, n})
 	}
@@ -203,6 +212,7 @@ func (t *Table) Take(group string, maxDomains int64) Delta {
 	slices.SortFunc(d.Authors, func(a, b Author) int { return a.Compare(&b) })
 	slices.SortFunc(d.Sources, func(a, b Source) int { return a.Compare(&b) })
 	slices.SortFunc(d.Totals, func(a, b Total) int { return a.Compare(&b) })
+	slices.SortFunc(d.Figures, func(a, b Figure) int { return a.Compare(&b) })
 	slices.SortFunc(d.Dropped, func(a, b Dropped) int { return int(a.Day) - int(b.Day) })
 	*t = *NewTable()
 	return d

@@ -63,6 +63,7 @@
 //	console.maxTries = 10 messages: that are tried one right after the other; then one every 3 s
 //	console.maxTryRecipients = 100 recipients: of a message that is tried
 //	farm.MaxHosts = 1000 heartbeats: that are read; a daemon that crashes all the time leaves many
+//	geo.MaxFile = 134217728 octets of a file: it is read into memory; files of countries have about ten million octets
 //	history.MaxBlockRows = 64 records of a block: a search reads whole blocks
 //	history.MaxBlockSize = 1048576 octets of JSON: after which a block takes no further record
 //	history.maxRecord = 1048576 octets of JSON: a decision has at most 64 KiB, of which each octet may become six
@@ -94,6 +95,7 @@
 //	collect.maxSpoolFile = 67108864 octets of a file: a batch has some MiB
 //	collect.maxTableOctets = 67108864 octets: rows in memory while the store takes none; a forger can make up rows without end
 //	collect.maxWritten = 20 domains of a message: those to which a user wrote
+//	config.MaxClasses = 50 classes: a page with more is of no use to a reader
 //	config.maxAuthservID = 255 octets: a host name
 //	config.maxBounceLocal = 20 octets: "+" and the token of a delivery follow, and a local part has 64
 //	config.maxCTLogs = 50 files: about ten logs take mark certificates
@@ -220,7 +222,6 @@
 //	ledger.maxRows = 50000 domains of a day in memory: while the store takes none; beyond it, messages are dropped and counted
 //	ledger.maxSources = 100000 networks in memory: while the store takes none
 //	ledger.maxTableSigners = 32 signers of a domain in memory: twice as many as are kept, so that a forger's do not take the places of others
-//	ledger.maxTotals = 20000 rows of results in memory: beyond it, the country is left out
 //	mailaddr/author.MaxCommentDepth = 10 comments nested: mail clients do not nest comments
 //	mailaddr/author.MaxFromLen = 32768 octets: an MTA may have cut a longer field, and the missing part might name the author
 //	mailaddr/author.MaxMailboxes = 100 authors: mail signed by dozens of people is in use
@@ -371,6 +372,7 @@
 //	survey.maxStateLine = 65536 octets of an entry: an entry has a few hundred
 //	taglist.MaxLen = 1048576 octets: a header field is shorter
 //	taglist.MaxTags = 128 tags: the registries have about fifteen
+//	stats.maxCountries = 15 countries on the page: the others are added up there; spammers come from all
 //	store/postgres.maxName = 253 octets of a domain: a domain name has no more, and an index takes 2,700
 //	submit.maxAddress = 254 octets of an address: RFC 5321 §4.5.3.1.3, without its angle brackets
 //	submit.maxID = 100 octets of an envelope id: RFC 3461 §4.4

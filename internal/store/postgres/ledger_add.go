@@ -59,7 +59,7 @@ func (s *Store) addLedger(ctx context.Context, tx pgx.Tx, d ledger.Delta) error 
 		return nil
 	}
 	a := ledgerAdder{ctx, tx, s, d, map[dayGroup]*dayCount{}}
-	for _, step := range []func() error{a.rows, a.authors, a.sources, a.totals, a.counts, a.sketches} {
+	for _, step := range []func() error{a.rows, a.authors, a.sources, a.totals, a.figures, a.counts, a.sketches} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -283,11 +283,11 @@ func (a *ledgerAdder) totals() error {
 	}
 	n := len(a.d.Totals)
 	days, messages := make([]int32, n), make([]int64, n)
-	var words [8][]string
+	var words [7][]string
 	for i := range a.d.Totals {
 		x := &a.d.Totals[i]
 		days[i], messages[i] = int32(x.Day), x.Messages
-		for j, w := range []string{x.Group, x.SPF, x.DKIM, string(x.Policy), x.DMARC, x.Applied, x.Override, x.Country} {
+		for j, w := range []string{x.Group, x.SPF, x.DKIM, string(x.Policy), x.DMARC, x.Applied, x.Override} {
 			words[j] = append(words[j], escape(w))
 		}
 	}
@@ -295,10 +295,10 @@ func (a *ledgerAdder) totals() error {
 	for _, w := range words {
 		args = append(args, w)
 	}
-	_, err := a.tx.Exec(a.ctx, `INSERT INTO total AS old (day, grp, spf, dkim, policy, dmarc, applied, override, country, messages)
-		SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[])
-			AS u (d, g, s, k, p, m, a, o, c, n) ORDER BY d, g COLLATE "C", s COLLATE "C", k COLLATE "C", p COLLATE "C", m COLLATE "C", a COLLATE "C", o COLLATE "C", c COLLATE "C"
-		ON CONFLICT (day, grp, spf, dkim, policy, dmarc, applied, override, country) DO UPDATE SET messages = old.messages + EXCLUDED.messages`, append(args, messages)...)
+	_, err := a.tx.Exec(a.ctx, `INSERT INTO total AS old (day, grp, spf, dkim, policy, dmarc, applied, override, messages)
+		SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[])
+			AS u (d, g, s, k, p, m, a, o, n) ORDER BY d, g COLLATE "C", s COLLATE "C", k COLLATE "C", p COLLATE "C", m COLLATE "C", a COLLATE "C", o COLLATE "C"
+		ON CONFLICT (day, grp, spf, dkim, policy, dmarc, applied, override) DO UPDATE SET messages = old.messages + EXCLUDED.messages`, append(args, messages)...)
 	return err
 }
 

@@ -51,6 +51,7 @@ func (l ledgerOf) Expire(ctx context.Context, now time.Time, maxDomains int64) e
 				SELECT domain, network, row_number() OVER (PARTITION BY domain ORDER BY last DESC, network) AS place FROM source
 				WHERE domain IN (SELECT domain FROM source GROUP BY domain HAVING count(*) > $1)) AS ranked WHERE place > $1)`), []any{ledger.MaxSources}},
 			{"DELETE FROM total WHERE day <= $1", []any{old}},
+			{"DELETE FROM figure WHERE day <= $1", []any{old}},
 			{"DELETE FROM ledger_day WHERE day <= $1", []any{old}},
 			{"DELETE FROM author_sketch WHERE day <= $1", []any{old}},
 			{"DELETE FROM breakage WHERE ended <= $1", []any{now.AddDate(0, 0, -ledger.KeepSources)}},

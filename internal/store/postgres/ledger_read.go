@@ -192,14 +192,14 @@ func deliver[T any](yield func(T, error) bool, stream func(func(pgx.Rows) (bool,
 func (l ledgerOf) Totals(ctx context.Context, f ledger.Filter) iter.Seq2[ledger.Total, error] {
 	return func(yield func(ledger.Total, error) bool) {
 		condition, args := where(f, false)
-		query := "SELECT day, grp, spf, dkim, policy, dmarc, applied, override, country, messages FROM total" + condition +
-			" ORDER BY day, grp, spf, dkim, policy, dmarc, applied, override, country"
+		query := "SELECT day, grp, spf, dkim, policy, dmarc, applied, override, messages FROM total" + condition +
+			" ORDER BY day, grp, spf, dkim, policy, dmarc, applied, override"
 		deliver(yield, func(row func(pgx.Rows) (bool, error)) error {
 			return l.stream(ctx, "read the totals", row, query, args...)
 		}, func(rows pgx.Rows) (t ledger.Total, err error) {
 			var day int32
 			var policy string
-			words := [...]*string{&t.Group, &t.SPF, &t.DKIM, &policy, &t.DMARC, &t.Applied, &t.Override, &t.Country}
+			words := [...]*string{&t.Group, &t.SPF, &t.DKIM, &policy, &t.DMARC, &t.Applied, &t.Override}
 			into := []any{&day}
 			for _, w := range words {
 				into = append(into, w)

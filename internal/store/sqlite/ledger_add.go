@@ -72,7 +72,7 @@ func addLedger(ctx context.Context, tx *sql.Tx, now time.Time, d ledger.Delta) e
 	}
 	d.Prune(ledger.DayOf(now))
 	a := ledgerAdder{ctx, tx, d, map[dayGroup]*dayCount{}}
-	for _, step := range []func() error{a.rows, a.counts, a.authors, a.sources, a.totals, a.sketches} {
+	for _, step := range []func() error{a.rows, a.counts, a.authors, a.sources, a.totals, a.figures, a.sketches} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -272,11 +272,11 @@ func (a *ledgerAdder) sources() error {
 }
 
 func (a *ledgerAdder) totals() error {
-	b := bulk{ctx: a.ctx, tx: a.tx, head: "INSERT INTO total (day, grp, spf, dkim, policy, dmarc, applied, override, country, messages) VALUES ", columns: 10,
+	b := bulk{ctx: a.ctx, tx: a.tx, head: "INSERT INTO total (day, grp, spf, dkim, policy, dmarc, applied, override, messages) VALUES ", columns: 9,
 		tail: " ON CONFLICT DO UPDATE SET messages = messages + excluded.messages"}
 	for i := range a.d.Totals {
 		x := &a.d.Totals[i]
-		if err := b.add(x.Day, x.Group, x.SPF, x.DKIM, string(x.Policy), x.DMARC, x.Applied, x.Override, x.Country, x.Messages); err != nil {
+		if err := b.add(x.Day, x.Group, x.SPF, x.DKIM, string(x.Policy), x.DMARC, x.Applied, x.Override, x.Messages); err != nil {
 			return err
 		}
 	}

@@ -23,8 +23,9 @@ func (l ledgerOf) Expire(ctx context.Context, now time.Time, maxDomains int64) e
 		{`DELETE FROM source WHERE (domain, network) IN (SELECT domain, network FROM (
 			SELECT domain, network, row_number() OVER (PARTITION BY domain ORDER BY last DESC, network) AS place FROM source
 			WHERE domain IN (SELECT domain FROM source GROUP BY domain HAVING count(*) > ?)) WHERE place > ? LIMIT ?)`, []any{ledger.MaxSources, ledger.MaxSources}},
-		{`DELETE FROM total WHERE (day, grp, spf, dkim, policy, dmarc, applied, override, country) IN
-			(SELECT day, grp, spf, dkim, policy, dmarc, applied, override, country FROM total WHERE day <= ? LIMIT ?)`, []any{old}},
+		{`DELETE FROM total WHERE (day, grp, spf, dkim, policy, dmarc, applied, override) IN
+			(SELECT day, grp, spf, dkim, policy, dmarc, applied, override FROM total WHERE day <= ? LIMIT ?)`, []any{old}},
+		{"DELETE FROM figure WHERE (day, grp, kind, word, result) IN (SELECT day, grp, kind, word, result FROM figure WHERE day <= ? LIMIT ?)", []any{old}},
 		{"DELETE FROM ledger_day WHERE (day, grp) IN (SELECT day, grp FROM ledger_day WHERE day <= ? LIMIT ?)", []any{old}},
 		{"DELETE FROM author_sketch WHERE (day, policy) IN (SELECT day, policy FROM author_sketch WHERE day <= ? LIMIT ?)", []any{old}},
 		{"DELETE FROM breakage WHERE (domain, kind, subject) IN (SELECT domain, kind, subject FROM breakage WHERE ended > 0 AND ended <= ? LIMIT ?)",

@@ -145,12 +145,12 @@ func (l ledgerOf) Totals(ctx context.Context, f ledger.Filter) iter.Seq2[ledger.
 		condition, args := where(f, false)
 		err := l.d.stream(ctx, func(row scanner) (bool, error) {
 			var t ledger.Total
-			if err := row.Scan(&t.Day, &t.Group, &t.SPF, &t.DKIM, &t.Policy, &t.DMARC, &t.Applied, &t.Override, &t.Country, &t.Messages); err != nil {
+			if err := row.Scan(&t.Day, &t.Group, &t.SPF, &t.DKIM, &t.Policy, &t.DMARC, &t.Applied, &t.Override, &t.Messages); err != nil {
 				return false, err
 			}
 			return yield(t, nil), nil
-		}, "SELECT day, grp, spf, dkim, policy, dmarc, applied, override, country, messages FROM total"+condition+
-			" ORDER BY day, grp, spf, dkim, policy, dmarc, applied, override, country", args...)
+		}, "SELECT day, grp, spf, dkim, policy, dmarc, applied, override, messages FROM total"+condition+
+			" ORDER BY day, grp, spf, dkim, policy, dmarc, applied, override", args...)
 		if err != nil {
 			yield(ledger.Total{}, err)
 		}

@@ -35,6 +35,7 @@ func RunLedger(t *testing.T, open func(testing.TB) LedgerStore) {
 		{"Pages", testLedgerPages},
 		{"Sums", testLedgerSums},
 		{"Totals", testLedgerTotals},
+		{"Figures", testFigures},
 		{"Sources", testLedgerSources},
 		{"Usual", testUsual},
 		{"MaxDomains", testMaxDomains},
@@ -155,6 +156,7 @@ func testLedgerTwice(t *testing.T, s LedgerStore) {
 type ledgerContent struct {
 	rows    []ledger.Row
 	totals  []ledger.Total
+	figures []ledger.Figure
 	sources []ledger.Source
 	authors []ledger.Author
 	dropped []ledger.Dropped
@@ -165,6 +167,7 @@ func ledgerContents(t *testing.T, s LedgerStore) (c ledgerContent) {
 	t.Helper()
 	l, ctx := s.Ledger(), t.Context()
 	c.rows, c.totals = gather(t, l.Rows(ctx, everything)), gather(t, l.Totals(ctx, everything))
+	c.figures = gather(t, l.Figures(ctx, everything))
 	owners := map[dns.Name]bool{}
 	for _, r := range c.rows {
 		if owners[r.Domain] {
@@ -256,6 +259,11 @@ func testLedgerAtOnce(t *testing.T, s LedgerStore) {
 		total += x.Messages
 	}
 	same(t, "messages in the totals", total, messages)
+	total = 0
+	for _, x := range got.figures {
+		total += x.Messages
+	}
+	same(t, "messages in the figures", total, messages)
 	if n := got.domains[dmarc.PolicyReject]; n < 38 || n > 42 {
 		t.Errorf("about %v domains, want 40", n)
 	}
@@ -328,7 +336,7 @@ func testLedgerSums(t *testing.T, s LedgerStore) {
 
 func testLedgerTotals(t *testing.T, s LedgerStore) {
 	pass, fail := Entry("shop.example", "shop.example", "192.0.2.1"), failing("shop.example", "shop.example", "192.0.2.1")
-	unknown := ledger.Entry{Time: Noon(), Total: ledger.Total{SPF: "none", DKIM: "none", DMARC: "none", Applied: "tag", Override: "other", Country: "JP", Messages: 1}}
+	unknown := ledger.Entry{Time: Noon(), Total: ledger.Total{SPF: "none", DKIM: "none", DMARC: "none", Applied: "tag", Override: "other", Messages: 1}}
 	addLedger(t, s, "a", Delta("g", 0, ledgerToday, pass, pass, fail, unknown))
 	addLedger(t, s, "b", Delta("g", 0, ledgerToday, pass))
 	addLedger(t, s, "c", Delta("h", 0, ledgerToday-1, pass))

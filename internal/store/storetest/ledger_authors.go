@@ -284,6 +284,11 @@ func testLedgerCancelled(t *testing.T, s LedgerStore) {
 			}
 			return err
 		},
+		"Figures": func() (err error) {
+			for _, err = range l.Figures(ctx, everything) {
+			}
+			return err
+		},
 		"Sources":       func() error { _, err := l.Sources(ctx, "shop.example", 0); return err },
 		"Authors":       func() error { _, err := l.Authors(ctx, "shop.example", 0); return err },
 		"Usual":         func() error { _, err := l.Usual(ctx, "shop.example", ledgerToday); return err },

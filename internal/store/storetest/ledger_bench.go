@@ -2,12 +2,14 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"sekimori/internal/dns"
 	"sekimori/internal/ledger"
 	"sekimori/internal/report"
+	"sekimori/internal/stats"
 )
 
 // BenchmarkLedger measures the questions of readers on 10^6 days of domains (3,000 with -short). The figure
@@ -18,16 +20,20 @@ func BenchmarkLedger(b *testing.B, open func(testing.TB) LedgerStore) {
 		days, domains, each = 3, 1000, 500
 	}
 	s := open(b)
+	const last = ledgerToday + 2 // 30 November
 	began := time.Now()
 	for day := range ledger.Day(days) {
 		for part := range domains / each {
 			var d ledger.Delta
 			for n := part * each; n < (part+1)*each; n++ {
-				r := ledger.Row{Day: ledgerToday - day, Domain: dns.Name(fmt.Sprintf("d%06d.example", n)), Policy: "reject", First: 1, Last: 2, Example: "ABCD2345",
+				r := ledger.Row{Day: last - day, Domain: dns.Name(fmt.Sprintf("d%06d.example", n)), Policy: "reject", First: 1, Last: 2, Example: "ABCD2345",
 					Counts: ledger.Counts{Messages: int64(n), Pass: int64(n / 2), Fail: int64(n % 7)}, Signers: []ledger.Signer{{Domain: dns.Name(fmt.Sprintf("d%06d.example", n)), Selector: "s1", Pass: 9}}}
 				r.Sources.AddNetwork(ledger.NetworkOf(Entry("a", "a", "192.0.2.1").Client))
 				d.Rows = append(d.Rows, r)
 				d.Authors = append(d.Authors, ledger.Author{Day: r.Day, Domain: r.Domain, Owner: r.Domain, Pass: 20, Signed: 20, Both: 20})
+			}
+			if part == 0 {
+				d.Totals, d.Figures = results(last - day)
 			}
 			if err := s.Add(b.Context(), Noon(), report.Batch{ID: fmt.Sprint(day, part), Current: Day(0), Ledger: d}); err != nil {
 				b.Fatal(err)
@@ -35,7 +41,7 @@ func BenchmarkLedger(b *testing.B, open func(testing.TB) LedgerStore) {
 		}
 	}
 	b.Logf("added %.0f rows/s", float64(2*days*domains)/time.Since(began).Seconds())
-	all := ledger.Filter{From: ledgerToday - ledger.Day(days), To: ledgerToday}
+	all := ledger.Filter{From: last - ledger.Day(days), To: last}
 	b.Run("Top", func(b *testing.B) {
 		for b.Loop() {
 			n := 0
@@ -82,9 +88,34 @@ func BenchmarkLedger(b *testing.B, open func(testing.TB) LedgerStore) {
 	})
 	b.Run("Usual", func(b *testing.B) {
 		for b.Loop() {
-			if u, err := s.Ledger().Usual(b.Context(), "d000345.example", ledgerToday); err != nil || u.Days != days {
+			if u, err := s.Ledger().Usual(b.Context(), "d000345.example", last); err != nil || u.Days != days {
 				b.Fatal(u, err)
 			}
 		}
 	})
+	b.Run("Month", func(b *testing.B) {
+		for b.Loop() {
+			m, err := stats.Collect(b.Context(), s.Ledger(), stats.Options{Month: last.Time(), Classes: []dns.Name{"example", "co.jp"}, Now: last.Time().AddDate(0, 0, 1)})
+			if err != nil || m.Classes[0].Domains != int64(domains) || len(m.Countries) != 60 {
+				b.Fatal(err, m)
+			}
+		}
+	})
+}
+
+// results returns the totals and figures of a day: 300 and 260 of them.
+func results(day ledger.Day) (totals []ledger.Total, figures []ledger.Figure) {
+	for i := range 300 {
+		totals = append(totals, ledger.Total{Day: day, SPF: fmt.Sprint(i % 7), DKIM: fmt.Sprint(i / 7 % 7), Policy: "reject", DMARC: "pass", Applied: "accept", Override: fmt.Sprint(i / 49), Messages: 1000})
+	}
+	for i := range 60 {
+		for _, standing := range []string{ledger.StandingFail, ledger.StandingNothing, ledger.StandingOther, ledger.StandingPass} {
+			figures = append(figures, ledger.Figure{Day: day, Kind: ledger.ByCountry, Word: string([]byte{'A' + byte(i/26), 'A' + byte(i%26)}), Result: standing, Messages: 100})
+		}
+	}
+	for i := range 20 {
+		figures = append(figures, ledger.Figure{Day: day, Kind: ledger.ByReason, Word: fmt.Sprintf("reason%02d", i), Result: "accept", Messages: 1000})
+	}
+	slices.SortFunc(totals, func(a, b ledger.Total) int { return a.Compare(&b) })
+	return totals, figures
 }

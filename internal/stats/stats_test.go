@@ -1,0 +1,426 @@
+package stats
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// memory is a ledger in memory, as far as the statistics read it.
+type memory struct {
+	ledger.Store
+	totals  []ledger.Total
+	figures []ledger.Figure
+	sums    []ledger.Sum
+	dropped []ledger.Dropped
+	asked   ledger.Filter
+	err     error
+}
+
+func stream[T any](all []T, err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, x := range all {
+			if !yield(x, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, err)
+		}
+	}
+}
+
+func (m *memory) Totals(_ context.Context, f ledger.Filter) iter.Seq2[ledger.Total, error] {
+	m.asked = f
+	return stream(m.totals, nil)
+}
+
+func (m *memory) Figures(context.Context, ledger.Filter) iter.Seq2[ledger.Figure, error] {
+	return stream(m.figures, nil)
+}
+
+func (m *memory) Sums(context.Context, ledger.Filter, ledger.Order, int) iter.Seq2[ledger.Sum, error] {
+	return stream(m.sums, m.err)
+}
+
+func (m *memory) Dropped(context.Context, ledger.Filter) ([]ledger.Dropped, error) {
+	return m.dropped, nil
+}
+
+// november is the month of the tests.
+var november = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// example is a month with every table.
+func example() *memory {
+	m := &memory{}
+	for d := range 30 {
+		day := ledger.DayOf(november) + ledger.Day(d)
+		wave := int64(100 - 40*(d%7/5) + 3*d) // less on two days of each week
+		total := func(n int64, spf, dkim string, p dmarc.Policy, result, applied, override string) {
+			m.totals = append(m.totals, ledger.Total{Day: day, Group: "mx", SPF: spf, DKIM: dkim, Policy: p, DMARC: result, Applied: applied, Override: override, Messages: n * wave})
+		}
+		total(520, "pass", "pass", dmarc.PolicyReject, "pass", "accept", "")
+		total(180, "pass", "pass", dmarc.PolicyQuarantine, "pass", "accept", "")
+		total(230, "pass", "none", dmarc.PolicyNone, "pass", "accept", "")
+		total(90, "softfail", "pass", dmarc.PolicyNone, "pass", "accept", "")
+		total(60, "pass", "none", "", "none", "accept", "")
+		total(31, "none", "none", "", "none", "tag", "")
+		total(22, "fail", "none", dmarc.PolicyReject, "fail", "reject", "")
+		total(9, "none", "fail", dmarc.PolicyReject, "fail", "quarantine", "local_policy")
+		total(7, "softfail", "none", dmarc.PolicyQuarantine, "fail", "quarantine", "")
+		total(4, "neutral", "none", dmarc.PolicyNone, "fail", "tag", "")
+		total(3, "permerror", "temperror", "", "temperror", "tag", "")
+		total(2, "pass", "policy", dmarc.PolicyReject, "fail", "accept", "trusted_forwarder")
+		total(1, "temperror", "neutral", "", "permerror", "tag", "other")
+		figure := func(kind ledger.FigureKind, word, result string, n int64) {
+			m.figures = append(m.figures, ledger.Figure{Day: day, Group: "mx", Kind: kind, Word: word, Result: result, Messages: n * wave})
+		}
+		figure(ledger.ByReason, "dmarc_reject", "reject", 22)
+		figure(ledger.ByReason, "dmarc_indirect", "quarantine", 9)
+		figure(ledger.ByReason, "dmarc_quarantine", "quarantine", 7)
+		figure(ledger.ByReason, "dmarc_pass", "accept", 1020)
+		figure(ledger.ByReason, "no_policy", "tag", 31)
+		for i, code := range []string{"JP", "US", "CN", "DE", "ZZ", "SG", "NL"} {
+			figure(ledger.ByCountry, code, ledger.StandingPass, int64(400/(i*i+1)))
+			figure(ledger.ByCountry, code, ledger.StandingFail, int64(2*i+1))
+			figure(ledger.ByCountry, code, ledger.StandingNothing, int64(i))
+			figure(ledger.ByCountry, code, ledger.StandingOther, int64(30/(i+1)))
+		}
+	}
+	for i := range 4000 {
+		suffix := []string{"co.jp", "ne.jp", "go.jp", "example", "tokyo.lg.jp"}[i%5]
+		p := []dmarc.Policy{dmarc.PolicyReject, "", dmarc.PolicyNone, dmarc.PolicyQuarantine, "", dmarc.PolicyNone, "", dmarc.PolicyReject, ""}[i%9]
+		m.sums = append(m.sums, ledger.Sum{Domain: dns.Name(fmt.Sprintf("d%d.%s", i, suffix)), Policy: p, Counts: ledger.Counts{Messages: 100, Pass: 90, Fail: int64(i % 7), Rejected: int64(i % 3)}})
+	}
+	m.dropped = []ledger.Dropped{{Messages: 1234}}
+	return m
+}
+
+var suffixes = []dns.Name{"co.jp", "go.jp", "ne.jp", "lg.jp", "jp"}
+
+func collect(t testing.TB, m *memory) *Month {
+	t.Helper()
+	got, err := Collect(t.Context(), m, Options{Month: november, Classes: suffixes, Now: november.AddDate(0, 1, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// TestSums: each table adds up to the messages or domains that it is about.
+func TestSums(t *testing.T) {
+	store := example()
+	m := collect(t, store)
+	var want int64
+	for _, x := range store.totals {
+		want += x.Messages
+	}
+	check := func(what string, got, want int64) {
+		t.Helper()
+		if got != want || got == 0 {
+			t.Errorf("%s: %d, want %d", what, got, want)
+		}
+	}
+	sum := func(counts []Count) (n int64) {
+		for _, c := range counts {
+			n += c.Messages
+		}
+		return n
+	}
+	check("messages", m.Messages, want)
+	check("SPF", sum(m.SPF), want)
+	check("DKIM", sum(m.DKIM), want)
+	check("DMARC", sum(m.DMARC), want)
+	check("done", sum(m.Applied), want)
+	var policies, days, standings, domains, other int64
+	for _, p := range m.Policies {
+		policies += p.Messages
+		check(p.Policy, p.Pass+p.Fail+p.Other, p.Messages)
+	}
+	for _, d := range m.Days {
+		days += d.Messages
+		standings += d.Pass + d.Fail + d.Other + d.Nothing
+	}
+	check("policies", policies, want)
+	check("days", days, want)
+	check("standings", standings, want)
+	all := m.Classes[len(m.Classes)-1]
+	for _, c := range m.Classes[:len(m.Classes)-1] {
+		domains += c.Domains
+		other += c.Absent + c.DMARC
+		if c.Class == "lg.jp" {
+			check("lg.jp", c.Domains, 800)
+		}
+	}
+	check("domains", domains, 4000)
+	check("domains of all", all.Domains, 4000)
+	check("domains by policy", other, 4000)
+	check("dropped", m.Dropped, 1234)
+	for _, x := range m.Countries {
+		check(x.Country, x.Pass+x.Fail+x.Other+x.Nothing, x.Messages)
+	}
+	check("without authentication", m.Unauthenticated.Messages, want*31/1159)
+	check("nothing passed", m.NothingPassed.Messages, want*(31+22+9+7+4+3+1)/1159)
+}
+
+// TestSPFOrder: the table has the seven results of RFC 7208, in its order, also if some were not seen.
+func TestSPFOrder(t *testing.T) {
+	m := collect(t, &memory{})
+	var words []string
+	for _, c := range m.SPF {
+		words = append(words, c.Word)
+	}
+	if want := []string{"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"}; !slices.Equal(words, want) {
+		t.Errorf("%v, want %v", words, want)
+	}
+	if len(m.Days) != 30 || len(m.Classes) != len(suffixes)+2 {
+		t.Errorf("%d days, %d classes", len(m.Days), len(m.Classes))
+	}
+	for _, f := range []func(*bytes.Buffer) error{
+		func(b *bytes.Buffer) error { return m.Text(b) },
+		func(b *bytes.Buffer) error { return m.HTML(b, English, "1", november) },
+	} {
+		var b bytes.Buffer
+		if err := f(&b); err != nil || strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "%!") {
+			t.Errorf("%v\n%s", err, b.String())
+		}
+	}
+}
+
+// TestDays says which days a month asks for.
+func TestDays(t *testing.T) {
+	for _, tt := range []struct {
+		month, now  time.Time
+		first, last string
+		whole       bool
+		days        int
+	}{
+		{november, november.AddDate(0, 1, 0), "2026-11-01", "2026-11-30", true, 30},
+		{november.AddDate(0, 0, 17), november.AddDate(0, 3, 0), "2026-11-01", "2026-11-30", true, 30},
+		{november, november.AddDate(0, 0, 29), "2026-11-01", "2026-11-30", false, 30},
+		{november, november.AddDate(0, 0, 9).Add(5 * time.Hour), "2026-11-01", "2026-11-10", false, 10},
+		{november, november.AddDate(0, 0, 10+ledger.KeepDays-1), "2026-11-11", "2026-11-30", false, 20},
+		{time.Date(2028, 2, 1, 0, 0, 0, 0, time.UTC), time.Date(2028, 4, 1, 0, 0, 0, 0, time.UTC), "2028-02-01", "2028-02-29", true, 29},
+	} {
+		m := &memory{}
+		got, err := Collect(t.Context(), m, Options{Month: tt.month, Now: tt.now, Group: "g"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.From != tt.first || got.To != tt.last || got.Whole != tt.whole || len(got.Days) != tt.days {
+			t.Errorf("%s at %s: %s to %s, whole %t, %d days", tt.month, tt.now, got.From, got.To, got.Whole, len(got.Days))
+		}
+		if want := (ledger.Filter{From: day(t, tt.first), To: day(t, tt.last), Group: "g"}); !reflect.DeepEqual(m.asked, want) {
+			t.Errorf("asked for %+v, want %+v", m.asked, want)
+		}
+	}
+}
+
+func day(t *testing.T, text string) ledger.Day {
+	t.Helper()
+	at, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ledger.DayOf(at)
+}
+
+func TestParseMonth(t *testing.T) {
+	now := time.Date(2027, 1, 15, 3, 0, 0, 0, time.FixedZone("", 9*3600))
+	for text, want := range map[string]string{
+		"this": "2027-01", "last": "2026-12", "2026-11": "2026-11", "2027-01": "2027-01", "2025-12": "2025-12",
+		"2027-02": "2027-02 has not begun", "2025-11": "it keeps 400 days", "2026-13": "is not a month", "11/2026": "is not a month", "": "is not a month",
+	} {
+		got, err := ParseMonth(text, now)
+		if err != nil {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q: %v, want %q", text, err, want)
+			}
+		} else if got.Format("2006-01") != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestFails: a store that fails gives no statistics at all.
+func TestFails(t *testing.T) {
+	m := example()
+	m.err = errors.New("the disk")
+	if got, err := Collect(t.Context(), m, Options{Month: november, Now: november}); got != nil || !errors.Is(err, m.err) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestClassOf(t *testing.T) {
+	for domain, want := range map[dns.Name]int{"a.co.jp": 0, "a.b.co.jp": 0, "co.jp": 4, "a.jp": 4, "jp": -1, "aco.jp": 4, "co.jp.example": -1} {
+		if got := classOf(domain, suffixes); got != want {
+			t.Errorf("%s: %d, want %d", domain, got, want)
+		}
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for want, n := range map[string][2]int64{
+		"0.00 %": {0, 5}, "100.00 %": {5, 5}, "33.33 %": {1, 3}, "< 0.01 %": {1, 1_000_000}, "> 99.99 %": {999_999, 1_000_000}, "0.01 %": {1, 10_000}, "29.00 %": {29, 100},
+	} {
+		if got := percent(n[0], n[1]); got != want {
+			t.Errorf("%v: %s, want %s", n, got, want)
+		}
+	}
+	if percent(0, 0) != "0.00 %" {
+		t.Error("of nothing")
+	}
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000", -100: "-100"} {
+		if got := grouped(n); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+}
+
+// TestGolden compares what is written with files that a person has looked at.
+func TestGolden(t *testing.T) {
+	m := collect(t, example())
+	made := time.Date(2026, 12, 1, 1, 0, 0, 0, time.UTC)
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"month.txt":     func(b *bytes.Buffer) error { return m.Text(b) },
+		"month.csv":     func(b *bytes.Buffer) error { return m.CSV(b) },
+		"month.html":    func(b *bytes.Buffer) error { return m.HTML(b, English, "1.2.3", made) },
+		"month.ja.html": func(b *bytes.Buffer) error { return m.HTML(b, Japanese, "1.2.3", made) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(b.Bytes(), want) {
+			t.Errorf("%s is not what it was; look at it, and run go test ./internal/stats -run Golden -update", name)
+		}
+	}
+}
+
+// TestCSV: what a spreadsheet could take for a formula begins with an apostrophe, and lines end as RFC 4180
+// wants it.
+func TestCSV(t *testing.T) {
+	for _, group := range []string{"=cmd|' /C calc'!A0", "+1", "-1", "@x", "a,\"b", "g"} {
+		m := collect(t, example())
+		m.Group = group
+		var b bytes.Buffer
+		if err := m.CSV(&b); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(&b).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := group
+		if strings.ContainsAny(group[:1], "=+-@") {
+			want = "'" + group
+		}
+		if rows[1][2] != want {
+			t.Errorf("%q is %q", group, rows[1][2])
+		}
+		for _, row := range rows {
+			for _, cell := range row {
+				if cell != "" && strings.ContainsAny(cell[:1], "=+-@") {
+					t.Errorf("a cell begins like a formula: %q", cell)
+				}
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := collect(t, example()).CSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(b.String(), "\n") != strings.Count(b.String(), "\r\n") {
+		t.Error("a line does not end with CRLF")
+	}
+}
+
+// TestManyCountries: beyond the limit the page adds up; the other formats have all.
+func TestManyCountries(t *testing.T) {
+	for n, rest := range map[int]bool{maxCountries: false, maxCountries + 1: true, 600: true} {
+		store := &memory{totals: []ledger.Total{{Day: ledger.DayOf(november), SPF: "pass", DKIM: "none", DMARC: "pass", Applied: "accept", Messages: int64(n)}}}
+		for i := range n {
+			store.figures = append(store.figures, ledger.Figure{Kind: ledger.ByCountry, Word: string([]byte{'A' + byte(i/26), 'A' + byte(i%26)}), Result: "pass", Messages: 1})
+		}
+		m := collect(t, store)
+		var page, table bytes.Buffer
+		if err := errors.Join(m.HTML(&page, English, "1", november), m.CSV(&table)); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("%d more", n-maxCountries)
+		if strings.Contains(page.String(), want) != rest || len(m.Countries) != n || strings.Count(table.String(), ",country,") != 5*n {
+			t.Errorf("%d countries: %q is there: %t", n, want, !rest)
+		}
+	}
+}
+
+// TestHostile: whatever a store holds, the page has no markup of it.
+func TestHostile(t *testing.T) {
+	const evil = `"><script>alert(1)</script><b x='`
+	m := collect(t, &memory{
+		totals:  []ledger.Total{{Day: ledger.DayOf(november), SPF: evil, DKIM: evil, DMARC: evil, Applied: evil, Override: evil, Policy: evil, Messages: 1}},
+		figures: []ledger.Figure{{Kind: ledger.ByCountry, Word: evil, Result: evil, Messages: 1}, {Kind: ledger.ByReason, Word: evil, Result: "reject", Messages: 1}},
+	})
+	m.Group = evil
+	for _, l := range Langs {
+		var b bytes.Buffer
+		if err := m.HTML(&b, l, evil, november); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "<script") || strings.Contains(b.String(), "<b x") || !strings.Contains(b.String(), "&lt;script&gt;") {
+			t.Errorf("%s: markup of the store is in the page", l)
+		}
+	}
+	if err := m.HTML(&bytes.Buffer{}, "fr", "1", november); err == nil {
+		t.Error("a language that there is not")
+	}
+}
+
+// TestWords: each text is there in both languages, with the same verbs.
+func TestWords(t *testing.T) {
+	for key, pair := range texts {
+		if pair[0] == "" || pair[1] == "" || strings.Count(pair[0], "%") != strings.Count(pair[1], "%") {
+			t.Errorf("%s: %q", key, pair)
+		}
+	}
+}
+
+// TestUnknownPolicy: a policy that no list has still counts.
+func TestUnknownPolicy(t *testing.T) {
+	m := collect(t, &memory{totals: []ledger.Total{{Day: ledger.DayOf(november), Policy: "strange", DMARC: "fail", Messages: 3}}})
+	var n int64
+	for _, p := range m.Policies {
+		n += p.Messages
+	}
+	if n != 3 {
+		t.Errorf("%d messages by policy, want 3", n)
+	}
+}
