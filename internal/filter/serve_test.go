@@ -92,6 +92,7 @@ func open(t *testing.T, addr, ip, helo string, offer client.Offer) mtaSession {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	c.Buffer() // as Postfix does; the tests with thousands of fields are five times as fast
 	if _, err := c.Negotiate(offer); err != nil {
 		t.Fatal(err)
 	}

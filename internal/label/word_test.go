@@ -90,6 +90,7 @@ func TestWord(t *testing.T) {
 		{"a pass that a rule quarantines", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Quarantine, Enforced: true},
 			"local-quarantine"},
 		{"no author", noAuthor, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
+		{"a From without a domain", &msgauth.Evaluation{DMARC: dmarc.Evaluation{Result: dmarc.ResultPermError}}, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
 		{"no author, in monitor mode", noAuthor, policy.Verdict{Action: policy.Reject}, "invalid-from"},
 		{"no author, opted out", noAuthor, policy.Verdict{Action: policy.Tag, Would: policy.Reject, Enforced: true}, "invalid-from"},
 	} {
