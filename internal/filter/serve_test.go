@@ -164,7 +164,12 @@ func namedLabel() label.Settings { return label.Settings{Names: label.Names{Auth
 // serveFilter runs the filter behind a milter server.
 func serveFilter(t *testing.T, f *Filter) (addr string) {
 	t.Helper()
-	s := milter.New(milter.Options{NewSession: f.NewSession})
+	return serveSessions(t, f.NewSession)
+}
+
+func serveSessions(t *testing.T, sessions func(*milter.Conn) milter.Session) (addr string) {
+	t.Helper()
+	s := milter.New(milter.Options{NewSession: sessions})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
