@@ -19,6 +19,7 @@ import (
 func TestOutlineBounds(t *testing.T) {
 	self := (&Names{AuthServID: id}).Identity("")
 	var o Outline
+	o.Add(self, "Subject", " not reserved")
 	for range MaxOutlined + 2 {
 		o.Add(self, authres.FieldName, " other.example; none")
 	}
@@ -33,8 +34,29 @@ func TestOutlineBounds(t *testing.T) {
 		}
 	}
 	o.Add(self, authres.FieldName, " "+id+"; dmarc=pass")
-	if edits := w.NotEvaluated(self, &o, "too large"); edits[0].Deleted() != 3 || !edits[0].Forged {
+	o.Add(self, authres.FieldName, " other.example; none")
+	if edits := w.NotEvaluated(self, &o, "too large"); edits[0].Deleted() != 4 || !edits[0].Forged {
 		t.Errorf("with a forged one: %d are deleted, forged %t", edits[0].Deleted(), edits[0].Forged)
+	}
+}
+
+// TestOutlineTellsApart checks that of fields in changing order exactly those in our name go.
+func TestOutlineTellsApart(t *testing.T) {
+	self := (&Names{AuthServID: id}).Identity("")
+	var o Outline
+	forged := func(i int) bool { return i%3 == 0 }
+	for i := 1; i <= 300; i++ {
+		value := " other.example; none"
+		if forged(i) {
+			value = " " + id + "; none"
+		}
+		o.Add(self, authres.FieldName, value)
+	}
+	e := new(Writer).NotEvaluated(self, &o, "too large")[0]
+	for i := 1; i <= 300; i++ {
+		if e.Kept.Goes(i) != forged(i) {
+			t.Errorf("field %d goes: %t", i, !forged(i))
+		}
 	}
 }
 
@@ -202,6 +224,105 @@ func TestLongSubject(t *testing.T) {
 	for octets, folded := range map[int]bool{900: false, 901: true} {
 		if got := strings.Contains(withStamp(strings.Repeat("x", octets), "[S]"), "\r\n"); got != folded {
 			t.Errorf("a line of %d octets is folded: %t", octets, got)
+		}
+	}
+}
+
+// TestShortNames checks that a result in the first label of our name counts as forged too.
+func TestShortNames(t *testing.T) {
+	ours := (&Names{AuthServID: "mx.example.jp", HostName: "host.example.jp", Aliases: []string{"old.example.jp", "bare"}}).Identity("mta.example.jp").Ours
+	for _, name := range []string{"mx.example.jp", "mx", "host.example.jp", "host", "old.example.jp", "old", "bare", "mta.example.jp", "mta"} {
+		if !ours.Claimed(" " + name + "; none") {
+			t.Errorf("%s is not ours", name)
+		}
+	}
+	for _, name := range []string{"example.jp", "jp", "x.mx.example.jp", "ba"} {
+		if ours.Claimed(" " + name + "; none") {
+			t.Errorf("%s is ours", name)
+		}
+	}
+}
+
+// TestReasonOfSPF checks for which results the reason is shown.
+func TestReasonOfSPF(t *testing.T) {
+	for _, tt := range []struct {
+		result spf.Result
+		reason spf.Reason
+		want   bool
+	}{
+		{spf.TempError, spf.ReasonTimeLimit, true}, {spf.PermError, spf.ReasonQueryLimit, true},
+		{spf.None, spf.ReasonPrivateClient, true}, {spf.None, spf.ReasonNoAddress, true}, {spf.None, spf.ReasonQueryLimit, false},
+		{spf.SoftFail, spf.ReasonNoAddress, false}, {spf.Fail, spf.ReasonNoAddress, false}, {spf.Pass, spf.ReasonTimeLimit, false},
+	} {
+		e := judged(dmarc.ResultFail, dmarc.PolicyNone)
+		e.MailFrom = spf.Check{Result: tt.result, Reason: tt.reason}
+		want := "spf=" + string(tt.result)
+		if tt.want {
+			want += fmt.Sprintf(" reason=%q", tt.reason)
+		}
+		if got := resultOf(Settings{}, e, "spf"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestWhichVerdictsAreTold checks that a message that is simply accepted has no comment, and every other has one.
+func TestWhichVerdictsAreTold(t *testing.T) {
+	for _, tt := range []struct {
+		why    string
+		change func(*policy.Verdict)
+		want   bool
+	}{
+		{"accepted", func(*policy.Verdict) {}, false},
+		{"another action", func(v *policy.Verdict) { v.Action = policy.Tag }, true},
+		{"an override", func(v *policy.Verdict) { v.Override = &policy.Override{} }, true},
+		{"an opt-out", func(v *policy.Verdict) { v.Would = policy.Reject }, true},
+		{"a rule", func(v *policy.Verdict) { v.Rule = "r1" }, true},
+		{"a missing answer", func(v *policy.Verdict) { v.Missing = []policy.Missing{{}} }, true},
+	} {
+		v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Enforced: true, Reason: policy.ReasonAligned}
+		tt.change(&v)
+		text := Text(&Settings{}, id, judged(dmarc.ResultPass, dmarc.PolicyReject), v)
+		if got := strings.Contains(text, "dmarc=pass ("); got != tt.want {
+			t.Errorf("%s: %q", tt.why, text)
+		}
+	}
+}
+
+// TestUnknownClient checks that no address is written if there is none.
+func TestUnknownClient(t *testing.T) {
+	e := judged(dmarc.ResultFail, dmarc.PolicyNone)
+	e.ARC, e.IPRev.Status = arc.Result{Status: arc.Pass}, "permerror"
+	if got := Text(&Settings{}, id, e, policy.Verdict{}); strings.Contains(got, "policy.iprev") || strings.Contains(got, "remote-ip") {
+		t.Error(got)
+	}
+	e.MailFrom = spf.Check{Result: spf.None, NullSender: true, Identity: spf.MailFrom, Sender: "postmaster@h.example", Domain: "h.example"}
+	e.Session.HELO = "h.example"
+	if got := receivedSPF("", id, e); !strings.Contains(got, "identity=helo") || strings.Contains(got, "postmaster") {
+		t.Errorf("Received-SPF of the null sender: %q", got)
+	}
+}
+
+// TestHELO checks which HELO names are shown.
+func TestHELO(t *testing.T) {
+	for helo, want := range map[string]string{
+		"h.example": "h.example", "localhost": "localhost", "192.0.2.1": "", "a.1": "", "a.1b": "a.1b", "a.1/": "", "a.:": "", "[192.0.2.1]": "[192.0.2.1]",
+		"[IPv6:2001:DB8::1]": "[IPv6:2001:db8::1]", "[2001:db8::1]": "", "[192.0.2.1": "", "[": "", "": "",
+	} {
+		if got := heloText(helo, false); got != want {
+			t.Errorf("%q: %q, want %q", helo, got, want)
+		}
+	}
+}
+
+// TestStampIsKnownAgain checks Subjects that begin with the stamp and cannot be decoded as a whole.
+func TestStampIsKnownAgain(t *testing.T) {
+	const stamp, broken = "【偽】", " =?utf-7?Q?x?="
+	for value, want := range map[string]bool{
+		" [S]" + broken: true, " " + encodeStamp(stamp) + broken: true, broken: false, broken + " [S]": false,
+	} {
+		if got := hasStamp(value, "[S]") || hasStamp(value, stamp); got != want {
+			t.Errorf("%q: %t", value, got)
 		}
 	}
 }

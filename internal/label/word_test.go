@@ -38,6 +38,8 @@ func TestUndecidedStamp(t *testing.T) {
 		{"the author's own domain passes", undecided(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonTempError},
 			false},
 		{"a pass", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonAligned}, false},
+		{"a rule tags a fail", judged(dmarc.ResultFail, dmarc.PolicyReject), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonRule}, false},
+		{"a rule tags a pass", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonRule}, false},
 		{"a fail", judged(dmarc.ResultFail, dmarc.PolicyNone), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonNone}, true},
 	} {
 		if got := getsStamp(Word(tt.e, tt.v), tt.e, tt.v); got != tt.want {
