@@ -42,6 +42,7 @@ is not asked: only the signal is sent, and the daemon's log has the outcome.`,
 			if err := app.Check(cfg); err != nil {
 				return config.Place(at.config, err)
 			}
+			warnOf(cmd.ErrOrStderr(), cfg, at.config)
 			if pid > 0 {
 				if err := hangUp(pid); err != nil {
 					return failed(err)
