@@ -107,7 +107,7 @@ func hangUp(pid int) error {
 		return fmt.Errorf("process %d is %q, which is not sekimori", pid, comm)
 	}
 	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-		return fmt.Errorf("signal to process %d: %w", pid, err)
+		return fmt.Errorf("signal to process %d: %w; run the command as root or as the daemon's user", pid, err)
 	}
 	return nil
 }
