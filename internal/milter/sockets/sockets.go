@@ -151,7 +151,7 @@ func hint(err error) error {
 	case syscall.EADDRNOTAVAIL:
 		return fmt.Errorf("%w; is the address one of this host's?", errno)
 	case syscall.ENOENT:
-		return fmt.Errorf("%w; make the directory, writable for the daemon's user (systemd: RuntimeDirectory=)", errno)
+		return fmt.Errorf("%w; make the directory, writable for the daemon's user", errno)
 	}
 	return errno
 }
