@@ -6,12 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
-
-	"sekimori/internal/policy"
 )
 
 // magic begins a batch in the spool. Its last octet is the version of the encoding.
-const magic = "sekimori history \x01"
+const magic = "sekimori history \x02"
 
 // errBatch is the error for what Encode did not write.
 var errBatch = errors.New("history: not a batch, or a damaged one")
@@ -26,8 +24,6 @@ func Encode(b *Batch) []byte {
 		e.number(int64(len(b.Blocks[i].Rows)))
 		for _, r := range b.Blocks[i].Rows {
 			e.number(r.Time.UnixMicro())
-			e.text(string(r.Verdict))
-			e.text(string(r.Reason))
 			for _, k := range r.Keys {
 				e.number(int64(k))
 			}
@@ -119,7 +115,7 @@ func (d *decoder) block() (b Block) {
 		return b
 	}
 	for range n {
-		r := Row{Time: time.UnixMicro(d.number()).UTC(), Verdict: policy.Action(d.text()), Reason: policy.Reason(d.text())}
+		r := Row{Time: time.UnixMicro(d.number()).UTC()}
 		for i := range r.Keys {
 			k := d.number()
 			if r.Keys[i] = int32(k); int64(r.Keys[i]) != k { //nolint:gosec // a number that does not fit is refused

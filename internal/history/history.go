@@ -43,10 +43,8 @@ func (d Day) Begin() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC
 
 // Row is what the columns of the store say about a record.
 type Row struct {
-	Time    time.Time // to the millisecond
-	Verdict policy.Action
-	Reason  policy.Reason
-	Keys    Keys
+	Time time.Time // to the millisecond
+	Keys Keys
 }
 
 // Block has the records of one host and one UTC day, in the order in which they were made.

@@ -175,8 +175,7 @@ func batch() Batch {
 		block := Block{Data: []byte(strings.Repeat("\x00data", i))}
 		for n := range i + 1 {
 			block.Rows = append(block.Rows, Row{
-				Time: time.UnixMicro(int64(n)*1e12 - 5).UTC(), Verdict: policy.Reject, Reason: policy.ReasonReject,
-				Keys: Keys{1, -1, 1<<31 - 1, -1 << 31, int32(n)},
+				Time: time.UnixMicro(int64(n)*1e12 - 5).UTC(), Keys: Keys{1, -1, 1<<31 - 1, -1 << 31, int32(n), 7},
 			})
 		}
 		if i == 0 {

@@ -8,6 +8,7 @@ import (
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
+	"sekimori/internal/policy"
 )
 
 // Column is a column by which records are found.
@@ -16,11 +17,12 @@ type Column int
 // The columns. A domain stands for all domains below its registered domain, so that a search for a
 // domain also finds those below it.
 const (
-	ByID     Column = iota // the explanation ID
-	ByQueue                // the MTA's queue id
-	ByAuthor               // the author domain
-	BySender               // the domain of the envelope sender
-	ByClient               // the client's address
+	ByID      Column = iota // the explanation ID
+	ByQueue                 // the MTA's queue id
+	ByAuthor                // the author domain
+	BySender                // the domain of the envelope sender
+	ByClient                // the client's address
+	ByVerdict               // the action of the verdict; there are so few that a store has no index of it
 	columns
 )
 
@@ -69,6 +71,9 @@ func SenderKey(d dns.Name) KeyIn {
 	}
 	return KeyIn{BySender, key(BySender, owner(d))}
 }
+
+// VerdictKey returns the key of the action of a verdict.
+func VerdictKey(a policy.Action) KeyIn { return KeyIn{ByVerdict, key(ByVerdict, string(a))} }
 
 // owner returns the registered domain above d, or d if there is none. When a new version of the program
 // has a newer list of suffixes, a few domains are no longer found in what is older.

@@ -8,8 +8,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Packer packs records into the data of a block: JSON texts, each on a line of its own, compressed by
-// zstd (RFC 8878). So "zstd -d" shows the data of a block. A Packer is for one goroutine at a time.
+// Packer packs records into the data of a block: their shapes and values (see toColumns), compressed by
+// zstd (RFC 8878). A Packer is for one goroutine at a time.
 type Packer struct{ encoder *zstd.Encoder }
 
 // NewPacker returns a Packer.
@@ -22,7 +22,7 @@ func NewPacker() (*Packer, error) {
 }
 
 // Pack packs lines, of which each ends with a line feed and is not larger than maxRecord.
-func (p *Packer) Pack(lines []byte) []byte { return p.encoder.EncodeAll(lines, nil) }
+func (p *Packer) Pack(lines []byte) []byte { return p.encoder.EncodeAll(toColumns(lines), nil) }
 
 // Fits reports whether a record of n octets, with its line feed, may be packed.
 func Fits(n int) bool { return n <= maxRecord }
@@ -53,6 +53,9 @@ func (u *Unpacker) Unpack(data []byte) ([][]byte, error) {
 	}
 	if len(text) > maxUnpacked || len(text) == 0 || text[len(text)-1] != '\n' {
 		return nil, errDamaged
+	}
+	if bytes.HasPrefix(text, []byte(columnsMark)) {
+		return fromColumns(text)
 	}
 	records := bytes.Split(text[:len(text)-1], []byte{'\n'})
 	if len(records) > MaxBlockRows {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func sizeOfHistory() (decisions, messages int) {
 	if testing.Short() {
 		return 2_000, 500
 	}
-	return 100_000, 5_000
+	return 1_000_000, 5_000
 }
 
 // judged returns decisions on the mail of milterload's corpus.
@@ -71,17 +72,16 @@ func judged(b *testing.B) (all []judge.Decision) {
 }
 
 // BenchmarkHistory measures what memory.md §7 has figures for: the size of a decision on disk, and the time
-// to find one by its id, and the newest of an author domain and day.
+// to find one by its id, and the newest of an author domain and day, also while a daemon writes.
 func BenchmarkHistory(b *testing.B) {
 	mails := judged(b)
-	kept, _ := sizeOfHistory()
 	b.Run("sqlite", func(b *testing.B) {
 		path := filepath.Join(b.TempDir(), "sekimori.db")
 		db, err := sqlite.Open(b.Context(), path, sqlite.Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
-		benchmarkHistory(b, mails, db)
+		kept := benchmarkHistory(b, mails, db)
 		if err := db.Close(); err != nil {
 			b.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func BenchmarkHistory(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		benchmarkHistory(b, mails, s)
+		kept := benchmarkHistory(b, mails, s)
 		size, err := s.ExpireHistory(b.Context(), time.Now(), time.Hour*24*365, 1<<50)
 		if err != nil {
 			b.Fatal(err)
@@ -108,47 +108,73 @@ func BenchmarkHistory(b *testing.B) {
 	})
 }
 
-func benchmarkHistory(b *testing.B, mails []judge.Decision, s history.Store) {
-	now := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
-	k, err := archive.New(archive.Options{
-		Store: func() history.Store { return s }, Every: time.Second, Host: "mx1.example", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
-	}, archive.Settings{What: history.All, Keep: 400 * 24 * time.Hour, Size: 1 << 50})
-	if err != nil {
-		b.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(1, 1))
+// atWork is how many decisions a second are kept while others are looked for.
+const atWork = 1000
+
+// journal makes the decisions that are kept: those of a day, one every 80 ms, each with IDs of its own and
+// one of 10^6 clients.
+type journal struct {
+	mails  []judge.Decision
+	random *rand.Rand
+	at     atomic.Int64 // nanoseconds since 1970
+}
+
+func (j *journal) now() time.Time { return time.Unix(0, j.at.Load()).UTC() }
+
+func (j *journal) text(n int) string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	text := func(n int) string {
-		out := make([]byte, n)
-		for i := range out {
-			out[i] = letters[random.IntN(len(letters))]
-		}
-		return string(out)
+	out := make([]byte, n)
+	for i := range out {
+		out[i] = letters[j.random.IntN(len(letters))]
 	}
+	return string(out)
+}
+
+func (j *journal) next() *judge.Decision {
+	d := j.mails[j.random.IntN(len(j.mails))]
+	e := *d.Evaluation
+	j.at.Add(int64(80 * time.Millisecond))
+	e.Time, e.Envelope.QueueID, d.Verdict.ID = j.now(), j.text(14), j.text(8)
+	e.Session.Client = netip.AddrFrom4([4]byte{198, byte(j.random.IntN(256)), byte(j.random.IntN(16)), byte(j.random.IntN(256))})
+	d.Evaluation, d.Envelope, d.Session = &e, e.Envelope, e.Session
+	return &d
+}
+
+// benchmarkHistory returns how many decisions are in the store at the end.
+func benchmarkHistory(b *testing.B, mails []judge.Decision, s history.Store) (stored int64) {
+	j := &journal{mails: mails, random: rand.New(rand.NewPCG(1, 1))}
+	day := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	j.at.Store(day.UnixNano())
+	keeper := func() *archive.Keeper {
+		k, err := archive.New(archive.Options{
+			Store: func() history.Store { return s }, Every: time.Second, Host: "mx1.example", Now: j.now, Log: slog.New(slog.DiscardHandler),
+		}, archive.Settings{What: history.All, Keep: 400 * 24 * time.Hour, Size: 1 << 50})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return k
+	}
+	k := keeper()
 	kept, _ := sizeOfHistory()
 	var ids []string
 	var authors []dns.Name
 	began := time.Now()
 	for n := range kept {
-		d := mails[random.IntN(len(mails))]
-		e := *d.Evaluation
-		now = now.Add(80 * time.Millisecond) // a day in all
-		e.Time, e.Envelope.QueueID, d.Verdict.ID = now, text(14), text(8)
-		e.Session.Client = netip.AddrFrom4([4]byte{198, byte(random.IntN(256)), byte(random.IntN(16)), byte(random.IntN(256))})
-		d.Evaluation, d.Envelope, d.Session = &e, e.Envelope, e.Session
+		d := j.next()
 		for c := k.Counts(); c.Queued.Load()-c.Stored.Load() > 3000; {
 			time.Sleep(100 * time.Microsecond)
 		}
-		k.Decided(&d, time.Duration(random.IntN(1e8)))
+		k.Decided(d, time.Duration(j.random.IntN(1e8)))
 		if n%(kept/200) == 0 {
-			ids, authors = append(ids, d.Verdict.ID), append(authors, e.From.AuthorDomain)
+			ids, authors = append(ids, d.Verdict.ID), append(authors, d.Evaluation.From.AuthorDomain)
 		}
 	}
 	k.Stop(context.Background())
 	if c := k.Counts(); c.Stored.Load() != int64(kept) {
 		b.Fatalf("%d decisions of %d are stored", c.Stored.Load(), kept)
 	}
-	b.ReportMetric(float64(kept)/time.Since(began).Seconds(), "kept/s")
+	stored = int64(kept)
+	rate := float64(kept) / time.Since(began).Seconds()
 	r, err := archive.NewReader(func() history.Store { return s })
 	if err != nil {
 		b.Fatal(err)
@@ -163,17 +189,43 @@ func benchmarkHistory(b *testing.B, mails []judge.Decision, s history.Store) {
 		}
 		return time.Since(began)
 	}
-	var byID, byAuthor []time.Duration
-	for b.Loop() {
+	took := map[string][]time.Duration{}
+	look := func(when string) {
 		for i := range ids {
-			byID = append(byID, find(recent.Query{ID: ids[i], Limit: 20}))
-			day := now.Truncate(24 * time.Hour)
-			byAuthor = append(byAuthor, find(recent.Query{Author: authors[i], From: day.Add(-24 * time.Hour), Until: day.Add(24 * time.Hour), Limit: 20}))
+			took["id"+when] = append(took["id"+when], find(recent.Query{ID: ids[i], Limit: 20}))
+			took["author"+when] = append(took["author"+when], find(recent.Query{Author: authors[i], From: day, Until: day.AddDate(0, 0, 1), Limit: 20}))
 		}
 	}
-	for name, all := range map[string][]time.Duration{"id": byID, "author": byAuthor} {
+	for b.Loop() {
+		look("")
+		writer := keeper()
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			tick := time.NewTicker(time.Second / 100)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+				}
+				for range atWork / 100 {
+					writer.Decided(j.next(), 0)
+				}
+			}
+		}()
+		look("-while-writing")
+		close(stop)
+		<-stopped
+		writer.Stop(context.Background())
+		stored += writer.Counts().Stored.Load()
+	}
+	b.ReportMetric(rate, "kept/s")
+	for name, all := range took {
 		slices.Sort(all)
 		b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "ms/"+name)
 		b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "ms-p99/"+name)
 	}
+	return stored
 }

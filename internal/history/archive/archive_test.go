@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,7 @@ type memory struct {
 	mu      sync.Mutex
 	err     error
 	batches []history.Batch
+	kept    time.Time // what is older was removed last
 }
 
 func (m *memory) AddHistory(_ context.Context, _ time.Time, b history.Batch) error {
@@ -47,7 +49,10 @@ func (m *memory) AddHistory(_ context.Context, _ time.Time, b history.Batch) err
 	return m.err
 }
 
-func (m *memory) ExpireHistory(context.Context, time.Time, time.Duration, int64) (history.Size, error) {
+func (m *memory) ExpireHistory(_ context.Context, now time.Time, keep time.Duration, _ int64) (history.Size, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = now.Add(-keep)
 	return history.Size{Octets: 7, Days: 3, Dropped: 1}, nil
 }
 
@@ -482,6 +487,43 @@ func TestDays(t *testing.T) {
 		stop(k, time.Minute)
 		if b := m.batches[0].Blocks; len(b) != 2 || len(b[0].Rows) != 2 || len(b[1].Rows) != 2 || b[0].Day()+1 != b[1].Day() {
 			t.Errorf("%d blocks", len(b))
+		}
+	})
+}
+
+// TestClockAhead: a clock that was set ahead an hour ago at most removes nothing.
+func TestClockAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		var jump atomic.Int64
+		begin := time.Now()
+		k, err := New(Options{
+			Store: func() history.Store { return m }, Every: 10 * time.Second, Host: "mx1.example",
+			Now: func() time.Time { return time.Now().Add(time.Duration(jump.Load())) }, Log: slog.New(slog.DiscardHandler),
+		}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop(k, time.Minute)
+		removes := func() bool { // what is of this year
+			synctest.Wait()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.kept.After(begin.AddDate(0, 0, -30))
+		}
+		steps := []struct {
+			wait, jump time.Duration
+			removes    bool
+		}{
+			{time.Minute, 0, false}, {time.Hour, 87600 * time.Hour, true}, {20 * time.Minute, 87600 * time.Hour, false}, {20 * time.Minute, 0, false},
+			{50 * time.Minute, 0, false}, {30 * time.Minute, 0, true},
+		}
+		for i, s := range steps {
+			time.Sleep(s.wait)
+			if got := removes(); got != s.removes {
+				t.Errorf("step %d: removes %t", i, got)
+			}
+			jump.Store(int64(s.jump))
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"sekimori/internal/clock"
 	"sekimori/internal/history"
 	"sekimori/internal/recent"
 )
@@ -105,9 +106,10 @@ func shorten(e *recent.Entry) {
 // rowOf returns the row of an entry.
 func rowOf(e *recent.Entry) history.Row {
 	h := e.Head()
-	r := history.Row{Time: e.Time.UTC(), Verdict: e.Verdict.Action, Reason: e.Verdict.Reason}
+	r := history.Row{Time: e.Time.UTC()}
 	for _, k := range []history.KeyIn{
 		history.IDKey(h.ID), history.QueueKey(h.QueueID), history.AuthorKey(h.AuthorDomain), senderKey(h.Sender), history.ClientKey(h.Client),
+		history.VerdictKey(h.Action),
 	} {
 		r.Keys[k.Column] = k.Key
 	}
@@ -134,12 +136,13 @@ func (k *Keeper) drop(b history.Batch, err error) {
 	k.counts.LostStop.Add(int64(b.Len()))
 }
 
-// expire removes what is too old or too large, until Stop.
+// expire removes what is too old or too large, until Stop, if the clock can be trusted.
 func (k *Keeper) expire() {
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
+	var watch clock.Watch
 	for {
-		k.expireOnce()
+		k.expireOnce(watch.Even(k.o.Now()) >= clock.Trusted)
 		select {
 		case <-tick.C:
 		case <-k.stop.Done():
@@ -148,7 +151,8 @@ func (k *Keeper) expire() {
 	}
 }
 
-func (k *Keeper) expireOnce() {
+// expireOnce only looks how much there is, if it may not remove anything.
+func (k *Keeper) expireOnce(may bool) {
 	store, s := k.o.Store(), k.settings.Load()
 	if store == nil {
 		return
@@ -156,8 +160,8 @@ func (k *Keeper) expireOnce() {
 	ctx, cancel := context.WithTimeout(k.stop, expireTime)
 	defer cancel()
 	keep, size := s.Keep, s.Size
-	if k.o.May != nil && !k.o.May(ctx) {
-		keep, size = forever, 1<<62 // another daemon removes days; this one only looks how many there are
+	if !may || k.o.May != nil && !k.o.May(ctx) { // the clock was changed lately, or another daemon removes days
+		keep, size = forever, 1<<62
 	}
 	left, err := store.ExpireHistory(ctx, k.o.Now().UTC(), keep, size)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // historyColumns has the names of the columns of keys, by history.Column.
-var historyColumns = [history.Columns]string{"id", "queue", "author", "sender", "client"}
+var historyColumns = [history.Columns]string{"id", "queue", "author", "sender", "client", "verdict"}
 
 // historyParts returns the names of a day's partitions, quoted because a day may be negative.
 func historyParts(d history.Day) (blocks, rows string) {
@@ -80,10 +80,10 @@ func copyDay(ctx context.Context, tx pgx.Tx, d history.Day, host string, ids []i
 			k := &r.Keys
 			at := int32(r.Time.Sub(d.Begin()).Milliseconds()) //nolint:gosec // a day has fewer milliseconds
 			all = append(all, []any{int32(d), at, ids[i], k[history.ByID], k[history.ByQueue], k[history.ByAuthor], k[history.BySender], k[history.ByClient],
-				int16(place), escape(string(r.Verdict)), escape(string(r.Reason))}) //nolint:gosec // a block has few rows
+				k[history.ByVerdict], int16(place)}) //nolint:gosec // a block has few rows
 		}
 	}
-	columns := []string{"day", "at", "block", "id", "queue", "author", "sender", "client", "place", "verdict", "reason"}
+	columns := []string{"day", "at", "block", "id", "queue", "author", "sender", "client", "verdict", "place"}
 	_, err := tx.CopyFrom(ctx, name(rows), columns, pgx.CopyFromRows(all))
 	return err
 }
@@ -176,7 +176,7 @@ func conditionsOf(q history.Query, d *history.Day) (conditions []string, args []
 		conditions = append(conditions, fmt.Sprintf(format, len(args)))
 	}
 	if q.Verdict != "" {
-		add("verdict = $%d", escape(string(q.Verdict)))
+		add("verdict = $%d", history.VerdictKey(q.Verdict).Key)
 	}
 	if d != nil && !q.From.IsZero() && q.From.After(d.Begin()) {
 		add("at >= $%d", milliOf(*d, q.From))

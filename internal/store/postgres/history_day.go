@@ -60,9 +60,9 @@ func historyPartition(ctx context.Context, tx pgx.Tx, d history.Day) error {
 		CREATE TABLE %[2]s (LIKE history);
 		CREATE INDEX ON %[2]s (at);
 		CREATE INDEX ON %[2]s (author, at) WHERE author <> 0;`, blocks, rows, d)
-	for _, column := range historyColumns {
-		if column != historyColumns[history.ByAuthor] {
-			text += fmt.Sprintf("CREATE INDEX ON %[1]s (%[2]s) WHERE %[2]s <> 0;", rows, column)
+	for column, name := range historyColumns {
+		if column := history.Column(column); column != history.ByAuthor && column != history.ByVerdict {
+			text += fmt.Sprintf("CREATE INDEX ON %[1]s (%[2]s) WHERE %[2]s <> 0;", rows, name)
 		}
 	}
 	_, err := tx.Exec(ctx, text+fmt.Sprintf("ALTER TABLE history ATTACH PARTITION %s FOR VALUES IN (%d)", rows, d))

@@ -34,8 +34,17 @@ CREATE INDEX history_sender ON history (sender) WHERE sender <> 0;
 CREATE INDEX history_client ON history (client) WHERE client <> 0;
 `
 
+// historyVerdicts makes the rows smaller. What was kept before goes, as no release kept any.
+const historyVerdicts = `
+DELETE FROM history;
+DELETE FROM history_block;
+ALTER TABLE history DROP COLUMN reason;
+ALTER TABLE history DROP COLUMN verdict;
+ALTER TABLE history ADD COLUMN verdict INTEGER NOT NULL DEFAULT 0;
+`
+
 // historyColumns has the names of the columns of keys, by history.Column.
-var historyColumns = [history.Columns]string{"id", "queue", "author", "sender", "client"}
+var historyColumns = [history.Columns]string{"id", "queue", "author", "sender", "client", "verdict"}
 
 // historyRow is about what a row takes on disk with its places in the indices, in octets. TestHistorySize
 // compares it with the file.
@@ -51,7 +60,7 @@ func (d *DB) AddHistory(ctx context.Context, now time.Time, b history.Batch) err
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		rows := bulk{ctx: ctx, tx: tx, head: "INSERT INTO history (row, at, verdict, reason, id, queue, author, sender, client) VALUES ", columns: 9}
+		rows := bulk{ctx: ctx, tx: tx, head: "INSERT INTO history (row, at, id, queue, author, sender, client, verdict) VALUES ", columns: 8}
 		for i := range b.Blocks {
 			if err := addBlock(ctx, tx, &rows, b.Host, &b.Blocks[i]); err != nil {
 				return err
@@ -80,8 +89,8 @@ func addBlock(ctx context.Context, tx *sql.Tx, rows *bulk, host string, b *histo
 	for i := range b.Rows {
 		r := &b.Rows[i]
 		k := &r.Keys
-		if err := rows.add(id*history.MaxBlockRows+int64(i), r.Time.UnixMilli(), string(r.Verdict), string(r.Reason),
-			k[history.ByID], k[history.ByQueue], k[history.ByAuthor], k[history.BySender], k[history.ByClient]); err != nil {
+		if err := rows.add(id*history.MaxBlockRows+int64(i), r.Time.UnixMilli(),
+			k[history.ByID], k[history.ByQueue], k[history.ByAuthor], k[history.BySender], k[history.ByClient], k[history.ByVerdict]); err != nil {
 			return err
 		}
 	}
@@ -162,7 +171,7 @@ func historyRange(ctx context.Context, db *sql.DB, q history.Query) (where strin
 		add("row < ?", rowOf(*q.After))
 	}
 	if q.Verdict != "" {
-		add("verdict = ?", string(q.Verdict))
+		add("verdict = ?", history.VerdictKey(q.Verdict).Key)
 	}
 	return strings.Join(conditions, " AND "), args, nil
 }

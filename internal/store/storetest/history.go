@@ -48,9 +48,10 @@ type Record struct {
 
 // Row returns the row of the record.
 func (r *Record) Row() history.Row {
-	row := history.Row{Time: r.At, Verdict: r.Verdict, Reason: policy.ReasonReject}
+	row := history.Row{Time: r.At}
 	for _, k := range []history.KeyIn{
 		history.IDKey(r.ID), history.QueueKey(r.Queue), history.AuthorKey(r.Author), history.SenderKey(r.Sender), history.ClientKey(r.Client),
+		history.VerdictKey(r.Verdict),
 	} {
 		row.Keys[k.Column] = k.Key
 	}
@@ -280,7 +281,6 @@ func testHostileHistory(t *testing.T, s history.Store) {
 	for i, x := range hostile() {
 		r := Record{ID: x, Queue: x, Author: dns.Name(x), Sender: dns.Name(x), Client: netip.IPv6Unspecified(), Verdict: policy.Action(x), At: Noon()}
 		b := history.Batch{ID: x, Host: x, Blocks: []history.Block{{Rows: []history.Row{r.Row()}, Data: []byte(x)}}}
-		b.Blocks[0].Rows[0].Reason = policy.Reason(x)
 		for range 2 {
 			ok(t, s.AddHistory(t.Context(), Noon(), b))
 		}

@@ -1,0 +1,177 @@
+package history
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// Records of the same kind differ only in their values. So a block does not have its records one after the
+// other: it has the shapes of all records, and then the values, those of the same member together, because
+// zstd finds far more to shorten among values of one kind. The text of such a block is
+//
+//	columns 2
+//	{"time":0,"verdict":{"action":0},"traits":[0,0]}
+//	{"time":0,"verdict":{"action":0},"traits":[]}
+//	"2026-11-29T12:00:00Z"
+//	"2026-11-29T12:00:01Z"
+//	"reject"
+//	...
+//
+// with the number of records, the shape of each, and a line for each value. A block that does not begin so
+// has the records themselves.
+const columnsMark = "columns "
+
+// walk finds the scalar values of a JSON text without line feeds. The path has the names of the members
+// around the value, and is the same for all elements of an array. The result is false if the text may not
+// be JSON: then putting other scalars in the places of these could give another text than was meant.
+func walk(text []byte, scalar func(path []byte, begin, end int)) bool {
+	type level struct {
+		path  int // length of the path around this object or array
+		array bool
+	}
+	var path []byte
+	var open []level
+	for i := 0; i < len(text); {
+		end := i + 1
+		switch c := text[i]; c {
+		case '{', '[':
+			open = append(open, level{len(path), c == '['})
+		case '}', ']':
+			if len(open) == 0 {
+				return false
+			}
+			path = path[:open[len(open)-1].path]
+			open = open[:len(open)-1]
+		case ',':
+		case '"':
+			if end = endOfString(text, i); end < 0 {
+				return false
+			}
+			if end < len(text) && text[end] == ':' && len(open) > 0 && !open[len(open)-1].array {
+				path = append(path[:open[len(open)-1].path], text[i:end]...)
+				end++
+				break
+			}
+			if end < len(text) && !ends(text[end]) {
+				return false
+			}
+			scalar(path, i, end)
+		default:
+			for end < len(text) && !ends(text[end]) {
+				end++
+			}
+			scalar(path, i, end)
+		}
+		i = end
+	}
+	return len(open) == 0
+}
+
+// ends reports whether c is what follows a scalar.
+func ends(c byte) bool { return c == ',' || c == ']' || c == '}' }
+
+// endOfString returns the index after the string that begins at i, or -1 if it does not end.
+func endOfString(text []byte, i int) int {
+	for i++; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// columnSet has the values of a block by their paths, in the order in which the paths were first met.
+type columnSet struct {
+	places map[string]int
+	values [][]byte // lines
+	counts []int
+}
+
+func newColumnSet() *columnSet { return &columnSet{places: map[string]int{}} }
+
+func (c *columnSet) place(path []byte) int {
+	n, known := c.places[string(path)]
+	if !known {
+		n = len(c.counts)
+		c.places[string(path)] = n
+		c.values, c.counts = append(c.values, nil), append(c.counts, 0)
+	}
+	return n
+}
+
+// toColumns returns the text of a block with these records, which are lines. If they may not be JSON, or
+// the text would be larger than what is unpacked, the text is the lines themselves.
+func toColumns(lines []byte) []byte {
+	out := make([]byte, 0, len(lines)+len(columnsMark)+len("64\n"))
+	out = strconv.AppendInt(append(out, columnsMark...), int64(bytes.Count(lines, []byte{'\n'})), 10)
+	out = append(out, '\n')
+	set := newColumnSet()
+	for line := range bytes.Lines(lines) {
+		record, whole := bytes.CutSuffix(line, []byte{'\n'})
+		last := 0
+		if !whole || !walk(record, func(path []byte, begin, end int) {
+			out = append(append(out, record[last:begin]...), '0')
+			last = end
+			n := set.place(path)
+			set.values[n] = append(append(set.values[n], record[begin:end]...), '\n')
+		}) {
+			return lines
+		}
+		out = append(append(out, record[last:]...), '\n')
+	}
+	for _, v := range set.values {
+		out = append(out, v...)
+	}
+	if len(out) > maxUnpacked { // many values of a single octet
+		return lines
+	}
+	return out
+}
+
+// fromColumns returns the records of a text of toColumns that begins with columnsMark.
+func fromColumns(text []byte) ([][]byte, error) {
+	head, rest, _ := bytes.Cut(text, []byte{'\n'})
+	n, err := strconv.Atoi(string(head[len(columnsMark):]))
+	if err != nil || n < 1 || n > MaxBlockRows {
+		return nil, errDamaged
+	}
+	shapes := make([][]byte, n)
+	set := newColumnSet()
+	for i := range shapes {
+		var found bool
+		if shapes[i], rest, found = bytes.Cut(rest, []byte{'\n'}); !found {
+			return nil, errDamaged
+		}
+		if !walk(shapes[i], func(path []byte, _, _ int) { set.counts[set.place(path)]++ }) {
+			return nil, errDamaged
+		}
+	}
+	for i, count := range set.counts {
+		begin := rest
+		for range count {
+			end := bytes.IndexByte(rest, '\n')
+			if end < 0 {
+				return nil, errDamaged
+			}
+			rest = rest[end+1:]
+		}
+		set.values[i] = begin[:len(begin)-len(rest)]
+	}
+	if len(rest) > 0 {
+		return nil, errDamaged
+	}
+	for i, shape := range shapes {
+		record, last := make([]byte, 0, 2*len(shape)), 0
+		walk(shape, func(path []byte, begin, end int) {
+			column := &set.values[set.place(path)]
+			value, after, _ := bytes.Cut(*column, []byte{'\n'})
+			record = append(append(record, shape[last:begin]...), value...)
+			*column, last = after, end
+		})
+		shapes[i] = append(record, shape[last:]...)
+	}
+	return shapes, nil
+}
