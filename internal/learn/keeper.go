@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sekimori/internal/clock"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/ledger"
 )
@@ -67,11 +68,14 @@ func (k *Keeper) Broken(kind ledger.Kind) int {
 
 func (k *Keeper) run(ctx context.Context) {
 	var kept time.Time
+	var watch clock.Watch
 	failing := false
 	for {
 		err := k.count(ctx)
-		if now := k.o.Now(); err == nil && (kept.IsZero() || now.Sub(kept) >= keepTime || now.Before(kept)) {
-			if err = k.keep(ctx, now); err == nil {
+		now := k.o.Now()
+		trusted := watch.Even(now) >= clock.Trusted
+		if err == nil && (kept.IsZero() || now.Sub(kept) >= keepTime || now.Before(kept)) {
+			if err = k.keep(ctx, now, trusted); err == nil {
 				kept = now
 			}
 		}
@@ -104,12 +108,14 @@ func (k *Keeper) count(ctx context.Context) error {
 	return err
 }
 
-// keep removes what is old, and looks for breakages.
-func (k *Keeper) keep(ctx context.Context, now time.Time) error {
+// keep removes what is old, if the clock can be trusted, and looks for breakages.
+func (k *Keeper) keep(ctx context.Context, now time.Time, trusted bool) error {
 	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
-	if err := k.o.Store.Expire(ctx, now, k.maxDomains.Load()); err != nil {
-		return err
+	if trusted {
+		if err := k.o.Store.Expire(ctx, now, k.maxDomains.Load()); err != nil {
+			return err
+		}
 	}
 	return k.search(ctx, now)
 }
