@@ -1,14 +1,20 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sekimori/internal/app"
+	"sekimori/internal/config"
 	"sekimori/internal/dns"
 	"sekimori/internal/domaincheck"
+	"sekimori/internal/ledger"
+	"sekimori/internal/printable"
+	storage "sekimori/internal/store"
 )
 
 func newCheck() *cobra.Command {
@@ -21,8 +27,10 @@ func newCheck() *cobra.Command {
 		Long: `Look at a domain as a receiver of its mail does: its mail servers, its SPF record
 with the lookups that it needs, its DMARC record with the tree walk, who gets the
 reports and whether they agreed, the DKIM keys of the selectors given, and its BIMI
-record. Each fault comes with the section that it offends against, and with what to
-change. A selector is the value of s= in a DKIM-Signature of the domain.
+record, or that of its Organizational Domain. Each fault comes with the section that it
+offends against, and with what to change. A selector is the value of s= in a
+DKIM-Signature of the domain. With a store (store.url), the keys are looked at too
+whose signatures passed on the last day on which such mail came in here.
 
 The records are read by the parsers of the daemon, and asked for at its DNS servers.
 
@@ -52,6 +60,11 @@ failed.`,
 			if o.Discovery, err = app.Discovery(cfg); err != nil {
 				return failed(err)
 			}
+			if cfg.Store.On() {
+				if o.Seen, err = seen(cmd.Context(), cfg, domain, o.Now); err != nil {
+					fmt.Fprintf(cmd.ErrOrStderr(), "The store cannot be read, so only the selectors given are looked at: %s\n", printable.Value(err.Error()))
+				}
+			}
 			network, err := app.NewResolver(cfg, nil, nil)
 			if err != nil {
 				return failed(err)
@@ -73,4 +86,23 @@ failed.`,
 	cmd.Flags().StringArrayVar(&selectors, "selector", nil, "a DKIM selector of the domain (repeatable)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// storeTime is how long the store has to answer: what it knows is only an addition.
+const storeTime = 10 * time.Second
+
+// seen returns the keys of the domain that the store knows.
+func seen(ctx context.Context, cfg *config.Config, domain dns.Name, now time.Time) ([]domaincheck.Signer, error) {
+	// PostgreSQL may know a user of its unix socket by the name in the system ("peer").
+	if err := becomeOwner(cmp.Or(storage.File(cfg.Store.URL), cfg.Store.Spool.Dir)); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	store, err := app.OpenStoreBeside(ctx, cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close() //nolint:errcheck // nothing was written
+	return domaincheck.Seen(ctx, store.Ledger(), domain, ledger.DayOf(now))
 }

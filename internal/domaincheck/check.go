@@ -15,15 +15,17 @@ import (
 // Report is the answer of "sekimori check".
 type Report struct {
 	Facts
-	Keys []Key `json:"keys,omitempty"` // of the selectors that were given
+	Keys []Key `json:"keys,omitempty"` // of the selectors that were given, and of those that were seen
 	// Destinations are those of aggregate reports.
 	Destinations []Destination `json:"destinations,omitempty"`
 }
 
 // Key is the DKIM key of one selector.
 type Key struct {
+	Domain   dns.Name `json:"domain"` // d=: the domain, or one below it
 	Selector string   `json:"selector"`
-	Name     dns.Name `json:"name"` // of the record
+	Seen     bool     `json:"seen,omitempty"` // a signature with it passed on this host
+	Name     dns.Name `json:"name"`           // of the record
 	Type     string   `json:"type,omitempty"`
 	Bits     int      `json:"bits,omitempty"` // missing if the key is revoked or cannot be read
 	Revoked  bool     `json:"revoked,omitempty"`
@@ -40,7 +42,7 @@ type Destination struct {
 }
 
 // Check looks at the domain, at the addresses of its mail servers, at the destinations of its reports,
-// and at the keys of the selectors.
+// at the record of its mark, and at the keys of the selectors and of o.Seen.
 func Check(ctx context.Context, r dns.Resolver, domain dns.Name, selectors []dns.Name, o Options) *Report {
 	l := newLooker(ctx, r, domain, o)
 	l.look()
@@ -49,8 +51,17 @@ func Check(ctx context.Context, r dns.Resolver, domain dns.Name, selectors []dns
 		l.mailHosts()
 		l.moreSPF()
 		out.Destinations = l.destinations()
+		l.moreBIMI()
 		for _, s := range selectors {
-			out.Keys = append(out.Keys, l.key(s))
+			out.Keys = append(out.Keys, l.key(Signer{domain, s}))
+		}
+		for _, s := range o.Seen {
+			if s.Domain == domain && slices.Contains(selectors, s.Selector) {
+				continue
+			}
+			k := l.key(s)
+			k.Seen = true
+			out.Keys = append(out.Keys, k)
 		}
 	}
 	out.Facts = *l.facts
@@ -163,11 +174,11 @@ const (
 )
 
 // key looks at the key of one selector.
-func (l *looker) key(selector dns.Name) Key {
-	k := Key{Selector: string(selector)}
-	name, err := syntax.KeyName(l.domain, selector)
+func (l *looker) key(s Signer) Key {
+	k := Key{Domain: s.Domain, Selector: string(s.Selector)}
+	name, err := syntax.KeyName(s.Domain, s.Selector)
 	if err != nil {
-		l.add(KeyMissing, "the name of the key of selector %s is too long", selector)
+		l.add(KeyMissing, "the name of the key of selector %s is too long", s.Selector)
 		return k
 	}
 	k.Name = name

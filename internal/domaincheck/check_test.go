@@ -135,11 +135,15 @@ func TestFaults(t *testing.T) {
 		{"1024 bits", key("v=DKIM1; p=" + small), []Word{KeySmall}},
 		{"t=y", key("v=DKIM1; t=y; k=ed25519; p=" + ed), []Word{KeyTesting}},
 
-		{"a BIMI record", good + `default._bimi.a.example TXT "v=BIMI1; l=https://a.example/l.svg"`, nil},
+		{"a BIMI record", good + `default._bimi.a.example TXT "v=BIMI1; l=https://a.example/l.svg; a=https://a.example/c.pem"`, nil},
+		{"a BIMI record without a certificate", good + `default._bimi.a.example TXT "v=BIMI1; l=https://a.example/l.svg"`, []Word{BIMINoCertificate}},
+		{"a BIMI record that declines", good + `default._bimi.a.example TXT "v=BIMI1; l=; a="`, nil},
+		{"a BIMI record that cannot be used", good + `default._bimi.a.example TXT "v=BIMI1; l=http://a.example/l.svg"`, []Word{BIMISyntax}},
+		{"a BIMI record without a picture", good + `default._bimi.a.example TXT "v=BIMI1; a=https://a.example/c.pem"`, []Word{BIMISyntax}},
 		{"BIMI in lower case", good + `default._bimi.a.example TXT "v=bimi1; l=https://a.example/l.svg"`, []Word{BIMINotARecord}},
 		{"two BIMI records", good + "default._bimi.a.example TXT \"v=BIMI1; l=\"\ndefault._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg\"", []Word{BIMIMultiple}},
 		{"BIMI with p=none", dmarcIs("v=DMARC1; p=none; rua=mailto:rua@a.example") + "\ndefault._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg\"",
-			[]Word{DMARCMonitors, BIMINotEnforcing}},
+			[]Word{DMARCMonitors, BIMINotEnforcing, BIMINoCertificate}},
 	} {
 		var selectors []dns.Name
 		if strings.Contains(tt.zone, "s._domainkey") {

@@ -41,6 +41,7 @@ type Question struct {
 
 func (l *looker) dmarc() {
 	d := dmarc.Discover(l.ctx, l.resolver, l.domain, l.o.Discovery)
+	l.discovery = d
 	for _, s := range d.Trace {
 		l.facts.DMARC.Walk = append(l.facts.DMARC.Walk, Question{s.Name, string(s.Found), s.PSD})
 	}

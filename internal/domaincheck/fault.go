@@ -72,6 +72,8 @@ const (
 	BIMIMultiple     Word = "bimi_multiple"
 	BIMISyntax       Word = "bimi_syntax"
 	BIMINotEnforcing Word = "bimi_not_enforcing"
+
+	BIMINoCertificate Word = "bimi_no_certificate"
 )
 
 // kind is what is always the same about a fault.
@@ -137,9 +139,10 @@ var kinds = [...]kind{
 	{KeyTesting, "dkim", Weak, "RFC 6376 section 3.6.1", "take out t=y; with it, receivers treat a signature that fails as if there were none"},
 
 	{BIMINotARecord, "bimi", Broken, "BIMI draft section 4.2", `let the record begin with "v=BIMI1;"`},
-	{BIMIMultiple, "bimi", Broken, "BIMI draft section 7.2", "leave only one record at default._bimi.%s"},
+	{BIMIMultiple, "bimi", Broken, "BIMI draft section 7.2", "leave only one BIMI record at the name"},
 	{BIMISyntax, "bimi", Broken, "BIMI draft section 4.2", "correct the tag; the mark is not shown"},
 	{BIMINotEnforcing, "bimi", Weak, "BIMI draft section 7.1", "publish p=quarantine or p=reject without t=y, and no sp=none; otherwise the mark is not shown"},
+	{BIMINoCertificate, "bimi", Weak, "BIMI draft section 4.2", "add a=https://... with a mark certificate; most receivers show no mark without one"},
 }
 
 // Words lists every fault, in the order in which tables list them.

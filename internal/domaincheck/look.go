@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Discovery dmarc.Options
 	Now       time.Time
+	Seen      []Signer // keys of the domain that were seen in the ledger; only Check looks at them
 }
 
 // Mail says how a domain takes mail.
@@ -81,6 +82,8 @@ type looker struct {
 	domain   dns.Name
 	o        Options
 	facts    *Facts
+	// discovery is nil as long as the DMARC record was not looked for.
+	discovery *dmarc.Discovery
 }
 
 // Look says what the domain publishes. It asks for the MX records, the SPF record and all that it

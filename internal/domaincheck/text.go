@@ -33,10 +33,7 @@ func (r *Report) Text(out io.Writer) error {
 	r.spfText(w)
 	r.dmarcText(w)
 	r.keyText(w)
-	if r.BIMI.Published {
-		w.line("\nBIMI")
-		w.line("  %s", shown(cmp.Or(r.BIMI.Record, "several records")))
-	}
+	r.bimiText(w)
 	r.faultText(w)
 	return w.err
 }
@@ -133,7 +130,33 @@ func (r *Report) keyText(w *errWriter) {
 				what += ", " + flag.text
 			}
 		}
-		w.line("  %s: %s", printable.Value(k.Selector), what)
+		if k.Seen {
+			what += " (seen here)"
+		}
+		of := ""
+		if k.Domain != r.Domain {
+			of = " of " + printable.Value(string(k.Domain))
+		}
+		w.line("  %s%s: %s", printable.Value(k.Selector), of, what)
+	}
+}
+
+func (r *Report) bimiText(w *errWriter) {
+	b := &r.BIMI
+	if b.Domain == "" {
+		return
+	}
+	w.line("\nBIMI")
+	of := ""
+	if b.Domain != r.Domain {
+		of = " (that of " + printable.Value(string(b.Domain)) + ")"
+	}
+	w.line("  %s%s", shown(cmp.Or(b.Record, "several records")), of)
+	switch {
+	case b.Declined:
+		w.line("  the domain takes no part: no mark is shown")
+	case b.Location != "":
+		w.line("  \"sekimori bimi check %s\" fetches the mark and its certificate, and judges them", printable.Value(string(r.Domain)))
 	}
 }
 
