@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,9 @@ func TestConsole(t *testing.T) {
 	defer cancel()
 	d, key := startMX(t, ctx, build(t), `
 bimi: {enabled: true}
+watch: [{name: banks, domains: [good.example, quarantine.example], lookalikes: true}]
+store: {url: "sqlite:`+filepath.Join(t.TempDir(), "sekimori.db")+`"}
+history: {what: all}
 policy:
   overrides:
     - {id: alumni-forwarding, owner: postmaster@rcpt.example, reason: "<script>pwned()</script>", expires: 2099-06-30,
@@ -76,13 +80,16 @@ policy:
 	t.Run("keyboard", func(t *testing.T) { b.checkKeyboard(t) })
 	t.Run("refresh", func(t *testing.T) { b.checkRefresh(t, d) })
 	t.Run("copy", func(t *testing.T) { b.checkCopy(t, d) })
+	t.Run("watch", func(t *testing.T) { b.checkWatch(t) })
+	t.Run("history", func(t *testing.T) { b.checkHistory(t, d) })
+	t.Run("try", func(t *testing.T) { b.checkTry(t, d, key) })
 	t.Run("axe-core", func(t *testing.T) { b.checkAxe(t) })
 	t.Run("screenshot", func(t *testing.T) { b.checkScreenshot(t) })
 	t.Run("stale", func(t *testing.T) { b.checkStale(t, d) }) // it stops the daemon
 }
 
 var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE",
-	"/decision?queue_id=4Qgood.example", "/overrides", "/reports", "/marks", "/hosts", "/try", "/config", "/decision?id=none", "/nowhere"}
+	"/decision?queue_id=4Qgood.example", "/overrides", "/reports", "/marks", "/hosts", "/watch", "/try", "/config", "/decision?id=none", "/nowhere"}
 
 // checkPages opens each page with and without scripts, in several widths, and with light and dark
 // colours.

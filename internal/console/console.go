@@ -26,6 +26,7 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/status"
+	"sekimori/internal/watchlist"
 )
 
 // csp is the content security policy. A page may load the style, script, icon and data
@@ -63,6 +64,8 @@ type Options struct {
 	// returns "" if it may. Both may be nil.
 	Try    func(context.Context, *explain.Stored) (*explain.Explanation, error)
 	TryOff func() string
+	// Watch returns the watch lists and what was seen of them. May be nil.
+	Watch  func() []watchlist.List
 	Rules  func() []policy.Rule
 	Config func() Running
 	// Marks returns at most so many marks of authors, and the roots. Mark returns one, or nil if it is not
@@ -92,7 +95,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "try", "config", "problem"} {
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "watch", "try", "config", "problem"} {
 		page, err := layout.Clone()
 		if err == nil {
 			page, err = page.ParseFS(pages, "pages/"+name+".html")
@@ -115,6 +118,7 @@ func (c *Console) Handlers() map[string]http.Handler {
 		"/reports":   c.page("reports", "Reports", c.reports),
 		"/marks":     c.page("marks", "Marks", c.marks),
 		"/hosts":     c.page("hosts", "Hosts", c.hosts),
+		"/watch":     c.page("watch", "Watch", c.watch),
 		"/try":       c.page("try", "Try a message", c.tryForm),
 		"/config":    c.page("config", "Configuration", c.config),
 		"/":          c.missing(),

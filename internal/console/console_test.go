@@ -27,6 +27,7 @@ import (
 	"sekimori/internal/spf"
 	"sekimori/internal/status"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/watchlist"
 )
 
 var start = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
@@ -47,6 +48,7 @@ type bench struct {
 	marks   *status.Marks
 	hosts   *status.Hosts
 	history *archive.Reader
+	watch   []watchlist.List
 	tryOff  string
 	try     func(context.Context, *explain.Stored) (*explain.Explanation, error)
 }
@@ -75,6 +77,7 @@ func newBench(t *testing.T) *bench {
 		Decisions: func() *recent.Ring { return b.ring },
 		History:   func() *archive.Reader { return b.history },
 		Hosts:     func() *status.Hosts { return b.hosts },
+		Watch:     func() []watchlist.List { return b.watch },
 		TryOff:    func() string { return b.tryOff },
 		Try:       func(ctx context.Context, m *explain.Stored) (*explain.Explanation, error) { return b.try(ctx, m) },
 		Rules:     func() []policy.Rule { return b.rules },
@@ -137,7 +140,7 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 // the answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
-	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/hosts", "/try", "/config", "/nowhere",
+	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/hosts", "/watch", "/try", "/config", "/nowhere",
 		"/console.css", "/console.js", "/console.svg"} {
 		h := b.get(t, path).Header()
 		for key, want := range map[string]string{

@@ -19,7 +19,8 @@ type overview struct {
 	Over       []share // for each mechanism, lookups that were refused because the message had used up its budget
 	Rejected   []share
 	Deviations []share
-	Sessions   float64 // open sessions, in percent of the largest allowed number
+	Failing    *unaccepted // nil if no decision is remembered
+	Sessions   float64     // open sessions, in percent of the largest allowed number
 }
 
 // mechanism has the results of one mechanism, such as SPF.
@@ -60,6 +61,7 @@ func (c *Console) overview(r *http.Request, s *status.Status) (any, *problem) {
 		Over:       shares(s.DNS.BudgetExceeded, resultClass),
 		Rejected:   shares(s.Sessions.Rejected, resultClass),
 		Deviations: shares(s.Deviations, resultClass),
+		Failing:    c.unaccepted(),
 	}
 	if o.Lookups = s.DNS.Cache.Hits + s.DNS.Cache.Misses; o.Lookups > 0 {
 		o.HitRate = 100 * float64(s.DNS.Cache.Hits) / float64(o.Lookups)

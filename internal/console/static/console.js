@@ -1,5 +1,5 @@
 // The pages work without this. With it the parts marked data-live stay fresh,
-// the search answers while it is typed, and texts can be copied by a button.
+// the search answers while it is typed, a message can be dropped on its form, and texts can be copied by a button.
 "use strict";
 
 (() => {
@@ -73,6 +73,22 @@
     };
     form.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(search, settle); });
     form.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(timer); search(); });
+  }
+
+  // A message can be dropped anywhere on its form, which shows its name in the field for a file.
+  const trial = document.querySelector("form.try");
+  if (trial) {
+    const file = trial.querySelector("input[type=file]");
+    const files = (event) => event.dataTransfer && event.dataTransfer.types.includes("Files");
+    trial.addEventListener("dragover", (event) => { if (files(event)) { event.preventDefault(); trial.classList.add("over"); } });
+    trial.addEventListener("dragleave", () => { trial.classList.remove("over"); });
+    trial.addEventListener("drop", (event) => {
+      trial.classList.remove("over");
+      if (!files(event)) return;
+      event.preventDefault(); // else the browser would leave this page for the file
+      file.files = event.dataTransfer.files;
+      file.focus();
+    });
   }
 
   // copy returns whether the text of a field is in the clipboard. Browsers offer the clipboard only
