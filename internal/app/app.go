@@ -27,6 +27,7 @@ import (
 	"sekimori/internal/status"
 	"sekimori/internal/telemetry"
 	"sekimori/internal/topology"
+	"sekimori/internal/watchlist"
 )
 
 // adminStop is how long Stop waits for HTTP requests to the admin address that are being
@@ -43,6 +44,7 @@ type App struct {
 	metrics    *telemetry.Metrics
 	topology   *topology.Watch
 	unknown    *telemetry.UnknownClients
+	watcher    *watchlist.Watcher
 	dnsMetrics *resolver.Metrics
 	reports    *telemetry.Reports
 	// farmMetrics counts the hosts that share the store.
@@ -135,6 +137,7 @@ func (a *App) registerMetrics() (err error) {
 	a.metrics = telemetry.New(a.o.Registry)
 	a.topology = topology.New(a.log)
 	telemetry.RegisterTopology(a.o.Registry, a.topology)
+	a.watcher = watchlist.New(a.o.Now)
 	a.unknown = &telemetry.UnknownClients{Log: a.log}
 	a.logOut.CountDropped(a.o.Registry)
 	a.reports = telemetry.NewReports(a.o.Registry)

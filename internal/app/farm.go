@@ -99,8 +99,11 @@ func (a *App) leave() {
 // heartbeat returns what this daemon tells the others.
 func (a *App) heartbeat(now time.Time, m *minute) farm.Beat {
 	mode, running := a.inEffect()
+	a.mu.Lock()
+	shared := a.current.cfg.SharedHash()
+	a.mu.Unlock()
 	b := farm.Beat{
-		Instance: a.instance, Name: config.HostName(), Version: a.o.Version, Config: running.Hash, Mode: string(mode), Since: a.began.UTC(),
+		Instance: a.instance, Name: config.HostName(), Version: a.o.Version, Config: shared, Mode: string(mode), Since: a.began.UTC(),
 		Uptime: now.Sub(a.began), Loaded: running.Loaded,
 	}
 	if err := a.Ready(); err != nil {

@@ -157,7 +157,7 @@ func (g *generation) observers(metrics *telemetry.Metrics, log *slog.Logger) []f
 
 // observersForAll returns the observers that all generations share.
 func (a *App) observersForAll() []filter.Observer {
-	out := []filter.Observer{a.unknown}
+	out := []filter.Observer{a.unknown, a.watcher}
 	if a.kept.rows != nil {
 		out = append(out, a.kept.rows, a.kept.history.keeper)
 	}
@@ -173,12 +173,7 @@ func (g *generation) probeObservers(metrics *telemetry.Metrics, log *slog.Logger
 // newResolver makes the resolver of cfg. The new resolver uses the cache of the old generation,
 // unless the settings of the cache or dns.trust_ad changed. A change of dns.trust_ad would change
 // what the AD bits in the cache mean.
-func (a *App) newResolver(cfg *config.Config, old *generation) (_ *resolver.Resolver, err error) {
-	defer func() {
-		if err != nil && len(cfg.DNS.Servers) == 0 {
-			err = noServers(err)
-		}
-	}()
+func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
 	o := resolverConfig(cfg, a.resolverPanicked)
 	o.Client.OnServers = a.serversChanged
 	if old != nil && old.cfg.DNS.Cache == cfg.DNS.Cache && old.cfg.DNS.TrustAD == cfg.DNS.TrustAD {
@@ -310,6 +305,7 @@ func (a *App) commit(c *change) {
 	a.commitReports(c)
 	a.metrics.RulesLoaded(c.generation.rules.Rules)
 	a.metrics.Watching(watchNames(cfg))
+	a.watcher.Set(cfg.WatchLists())
 	if c.generation.warnings != nil {
 		a.log.Warn("useless rules", "error", c.generation.warnings)
 	}

@@ -125,6 +125,7 @@ func (a *App) newConsole() (*console.Console, error) {
 		History:   func() *archive.Reader { return a.kept.history.reader },
 		Hosts:     a.hosts.Load,
 		Try:       a.try, TryOff: a.tryOff,
+		Watch: a.watcher.Lists,
 		Rules: func() []policy.Rule { return a.generation().rules.Rules },
 		Config: func() console.Running {
 			r := a.Running()

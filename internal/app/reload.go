@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -57,7 +56,6 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return errStopping
 	default:
 	}
-	asked := before.resolver.Servers()
 	a.tell(StateReloading)
 	defer a.tell(StateReady)
 	g, err := a.read(load, before)
@@ -82,14 +80,11 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return err
 	}
 	cfg := a.current.cfg
-	changed := []string{} // not nil: in JSON the log says [] and not null
+	var changed []string
 	for _, d := range config.Diff(before.cfg, cfg) {
 		changed = append(changed, d.Path)
 	}
 	a.log.Info("configuration reloaded", "hash", cfg.Hash(), "mode", cfg.Mode, "changed", changed)
-	if servers := a.current.resolver.Servers(); !slices.Equal(servers, asked) {
-		a.log.Info("DNS servers changed", "servers", servers)
-	}
 	return nil
 }
 

@@ -212,3 +212,20 @@ func (c *Config) Hash() string {
 	sum := sha256.Sum256([]byte(b.String()))
 	return hex.EncodeToString(sum[:8])
 }
+
+// SharedHash is Hash without what hosts of a farm have of their own: names, addresses at which the host
+// itself listens, how it reaches the store, and paths of files. Of a path it only counts whether there is
+// one. So hosts that decide alike have the same hash.
+func (c *Config) SharedHash() string {
+	s := *c
+	s.Listen, s.AuthservID, s.Admin.Listen, s.Report.Mail.Bounces, s.Store.URL = nil, "", "", Listener{}, ""
+	for _, path := range []*string{
+		&s.Admin.WebConfig, &s.DMARC.PSLFile, &s.Shadow, &s.Policy.Recipients.File, &s.Policy.Recipients.Socketmap,
+		&s.Report.Mail.PasswordFile, &s.Report.Mail.DKIM.KeyFile, &s.Store.PasswordFile, &s.Store.Spool.Dir,
+	} {
+		if *path != "" {
+			*path = "/"
+		}
+	}
+	return s.Hash()
+}

@@ -336,6 +336,35 @@ func TestPrint(t *testing.T) {
 	}
 }
 
+// TestSharedHash: what every host has of its own makes no difference, and all else does.
+func TestSharedHash(t *testing.T) {
+	base := func() *Config {
+		c := Default()
+		c.Store.URL, c.Store.PasswordFile = "postgres://u@db.example/x", "/etc/a"
+		return c
+	}
+	for name, change := range map[string]func(*Config){
+		"listen": func(c *Config) { c.Listen = []Listener{{Address: "unix:/x"}} }, "admin": func(c *Config) { c.Admin.Listen = "192.0.2.1:1" },
+		"name": func(c *Config) { c.AuthservID = "mx2.example" }, "path": func(c *Config) { c.Store.PasswordFile = "/etc/b" },
+		"spool": func(c *Config) { c.Store.Spool.Dir = "/spool" }, "store": func(c *Config) { c.Store.URL = "postgres://u@10.0.0.1/x" },
+		"bounces": func(c *Config) { c.Report.Mail.Bounces = Listener{Address: "inet:127.0.0.1:24"} },
+	} {
+		c := base()
+		if change(c); c.SharedHash() != base().SharedHash() || c.Hash() == base().Hash() {
+			t.Errorf("%s makes a difference", name)
+		}
+	}
+	for name, change := range map[string]func(*Config){
+		"mode": func(c *Config) { c.Mode = policy.Monitor }, "a path or none": func(c *Config) { c.Policy.Recipients.File = "/etc/recipients" },
+		"try": func(c *Config) { c.Admin.Try = false }, "policy": func(c *Config) { c.Policy.Ramp.Percent = 50 }, "history": func(c *Config) { c.History.Size++ },
+	} {
+		c := base()
+		if change(c); c.SharedHash() == base().SharedHash() {
+			t.Errorf("%s makes no difference", name)
+		}
+	}
+}
+
 func TestPrintMasksSecrets(t *testing.T) {
 	for _, c := range []struct{ store, want string }{
 		{"postgres://u:s3cret@db.example/reports?sslmode=require", "postgres://u:***@db.example/reports?sslmode=require"},

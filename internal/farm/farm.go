@@ -24,7 +24,7 @@ type Beat struct {
 	Instance string    `json:"instance"` // chosen at random when the daemon starts
 	Name     string    `json:"name"`     // of the host
 	Version  string    `json:"version"`
-	Config   string    `json:"config"` // hash of the configuration in effect
+	Config   string    `json:"config"` // hash of the configuration in effect, without what every host has of its own
 	Mode     string    `json:"mode"`
 	Since    time.Time `json:"since"` // when the daemon started
 	// Uptime is how long the daemon had been running when it sent this.
