@@ -101,6 +101,7 @@ var floors = map[string]floor{
 
 	"internal/received": facts,
 	"internal/farm":     facts,
+	"internal/clock":    facts,
 	"internal/history":  facts,
 	"internal/report":   facts,
 	"internal/ledger":   facts,
@@ -123,6 +124,7 @@ var floors = map[string]floor{
 	"internal/recent":    parts,
 	"internal/collect":   parts,
 	"internal/learn":     parts,
+	"internal/watchlist": parts,
 	"internal/status":    parts,
 	"internal/submit":    parts,
 	"internal/bounce":    parts,
@@ -258,6 +260,7 @@ var sameFloor = map[string][]string{
 	// counted; its tests make a Decision with edits.
 	"internal/telemetry": {"internal/topology", "internal/judge", "internal/label", "internal/collect", "internal/learn", "internal/indicators", "internal/webfetch", "internal/history/archive"},
 	"internal/judge":     {"internal/label"}, // a Decision contains edits of package label
+	"internal/watchlist": {"internal/judge"}, // it sees Decisions
 	// Package archive keeps the Entries of package recent, and writes them as package collect does; its
 	// tests use a real store.
 	"internal/history/archive": {"internal/collect", "internal/judge", "internal/recent", "internal/store/sqlite"},
@@ -268,7 +271,7 @@ var sameFloor = map[string][]string{
 	"internal/probe": {"internal/demo"},
 	// Package console shows what packages explain, recent, archive and status know; its tests also use
 	// config, judge and telemetry.
-	"internal/console": {"internal/config", "internal/explain", "internal/history/archive", "internal/judge", "internal/recent", "internal/status", "internal/telemetry", "internal/indicators"},
+	"internal/console": {"internal/config", "internal/explain", "internal/history/archive", "internal/judge", "internal/recent", "internal/status", "internal/telemetry", "internal/indicators", "internal/watchlist"},
 	// Packages dialogue and wire are parts of one protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
 	// Package resolver puts a cache in front of package upstream.

@@ -209,6 +209,10 @@
 //	lookalike.maxBrands = 32 parts of an Author Domain: compared with the brands of the watch lists
 //	lookalike.maxDisplay = 256 octets of a display name: compared with the watch lists; mail programs show no more
 //	lookalike.maxDisplays = 4 display names of a message: compared with the watch lists; a message has one author
+//	watchlist.maxQuarters = 672 intervals of 15 minutes: a week, of each watch list
+//	watchlist.maxSamples = 20 messages: of each watch list are remembered that failed, and as many lookalikes
+//	watchlist.maxWord = 256 octets: of a queue id or domain of a sample
+//	domaincheck.maxSeen = 20 keys: of the ledger that check looks at
 //	learn.maxAsked = 1024 author domains: that wait to be looked up; beyond it, they are asked for at their next message
 //	learn.maxKnown = 20000 author domains: with passing mail, of which it is known what is usual; with most networks they take 50 MB
 //	learn.maxPreload = 2000 author domains: looked up at the start
