@@ -81,12 +81,13 @@ bench-peers: ## sekimori beside opendkim+opendmarc, rspamd and the floor, as a t
 	$(GO) run ./internal/bench/peers $(PEERS)
 
 # A version that dpkg and rpm can compare: the tag, or else 0.9~ and the commit's time.
-PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null)),0.9~$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M%S))
+PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null)),0.9~$(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y%m%d%H%M%S 2>/dev/null))
 ARCHES         ?= amd64 arm64
 DIST           ?= dist
 DISTBUILD      := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(PACKAGE_VERSION)'
 dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 dist: ## deb, rpm, programs, bills of materials and checksums in DIST (dist); two builds give the same octets
+	@git log -1 >/dev/null 2>&1 || { echo "make dist: the version and the time of the package come from git: use a clone, and apt-get install git" >&2; exit 1; }
 	rm -rf $(DIST) && mkdir -p $(DIST)/parts
 	$(DISTBUILD) -o $(DIST)/parts/host ./cmd/sekimori
 	for s in 1 5 8; do mkdir -p $(DIST)/parts/man$$s && for f in deploy/man/*.$$s; do gzip -9nc "$$f" >"$(DIST)/parts/man$$s/$${f##*/}.gz"; done; done

@@ -74,6 +74,8 @@ func advise(cmd *cobra.Command, err error) string {
 		return text
 	}
 	switch {
+	case errors.Is(file, fs.ErrPermission) && cmd.Name() == "serve":
+		return text + "; the daemon does not need root: let its user read the file (chgrp to its group, chmod 640), and enter the directories above"
 	case errors.Is(file, fs.ErrPermission):
 		return text + "; run the command as root, or as a user who has the right to it"
 	case errors.Is(file, fs.ErrNotExist):

@@ -19,8 +19,9 @@ func newConfigCheck() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Load the configuration and say what is wrong with it",
 		Long: `Load the configuration and say what is wrong with it: every mistake with its line,
-files and groups that do not exist, directories of sockets that are missing, and,
-as warnings, values that are probably mistakes.
+files and groups that do not exist, missing directories of sockets and of the
+store, and, as warnings, values that are probably mistakes. Root also hears of
+files that the user sekimori may not read.
 
 With --against-running also say which keys differ from those of the running
 daemon, and which of them a reload cannot change.
@@ -38,12 +39,7 @@ enough, 2 if it is not good.`,
 			if err := app.Check(cfg); err != nil {
 				return config.Place(path, err)
 			}
-			if warning := app.Warnings(cfg, time.Now()); warning != nil {
-				warn(cmd.ErrOrStderr(), warning.Error())
-			}
-			for _, text := range app.Advice(cfg) {
-				warn(cmd.ErrOrStderr(), text)
-			}
+			warnOf(cmd.ErrOrStderr(), cfg, path)
 			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is good: mode %s, %d listener(s)\n", path, cfg.Mode, len(cfg.Listen)); err != nil {
 				return failed(err)
 			}
@@ -56,6 +52,16 @@ enough, 2 if it is not good.`,
 	at.add(cmd)
 	cmd.Flags().BoolVar(&against, "against-running", false, "compare with the running daemon's")
 	return cmd
+}
+
+// warnOf prints what is allowed in the configuration in file path, but probably a mistake.
+func warnOf(out io.Writer, cfg *config.Config, path string) {
+	if warning := app.Warnings(cfg, time.Now()); warning != nil {
+		warn(out, warning.Error())
+	}
+	for _, text := range append(app.Advice(cfg), app.Access(cfg, path)...) {
+		warn(out, text)
+	}
 }
 
 // compareWithRunning asks the running daemon for its configuration and prints how cfg differs

@@ -42,6 +42,7 @@ is not asked: only the signal is sent, and the daemon's log has the outcome.`,
 			if err := app.Check(cfg); err != nil {
 				return config.Place(at.config, err)
 			}
+			warnOf(cmd.ErrOrStderr(), cfg, at.config)
 			if pid > 0 {
 				if err := hangUp(pid); err != nil {
 					return failed(err)
@@ -106,7 +107,7 @@ func hangUp(pid int) error {
 		return fmt.Errorf("process %d is %q, which is not sekimori", pid, comm)
 	}
 	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-		return fmt.Errorf("signal to process %d: %w", pid, err)
+		return fmt.Errorf("signal to process %d: %w; run the command as root or as the daemon's user", pid, err)
 	}
 	return nil
 }

@@ -124,6 +124,8 @@ func (f *setupFlags) run(cmd *cobra.Command, mta string, read func(setup.Host, s
 		_, err = fmt.Fprintln(out, "Nothing has to change.")
 	case f.apply:
 		return failed(h.Apply(cmd.Context(), plan, !f.noRun, out))
+	case plan.Offline != "":
+		_, err = fmt.Fprintln(out, "Nothing was changed. Before --apply, see the note.")
 	default:
 		_, err = fmt.Fprintln(out, "Nothing was changed. With --apply this command writes it.")
 	}

@@ -11,6 +11,8 @@ elif ! getent passwd sekimori >/dev/null; then
 fi
 
 if [ ! -d /run/systemd/system ]; then
+	# Where systemd runs, the unit makes this directory (StateDirectory=).
+	install -d -o sekimori -g sekimori -m 0700 /var/lib/sekimori
 	# This may be an image that is booted later. A container without systemd starts
 	# the daemon in another way.
 	case "$1:$2" in

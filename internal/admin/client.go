@@ -100,7 +100,7 @@ func refusal(u *url.URL, resp *http.Response) error {
 	case http.StatusUnauthorized:
 		hint = "; the address wants a password: write http://NAME:PASSWORD@HOST:PORT"
 	case http.StatusNotFound:
-		hint = "; it is not there: is admin.recent 0, or the daemon older than this program?"
+		hint = "; it is not there: is admin.recent 0, is there no store (store.url), or is the daemon older than this program?"
 	}
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // if reading fails, the text read so far is shown
 	return fmt.Errorf("admin: %s: %s %q%s", u.Redacted(), resp.Status, strings.TrimSpace(string(said)), hint)

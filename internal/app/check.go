@@ -52,7 +52,7 @@ func checkFiles(cfg *config.Config) error {
 }
 
 // Check reads all files that the configuration names, and checks resolv.conf and the groups and
-// directories of sockets. It binds no address, because the running daemon may have bound it, and asks
+// directories of sockets and of the store. It binds no address, because the running daemon may have bound it, and asks
 // neither DNS servers nor a socketmap server. The error lists every problem; those that are not in
 // another file are a [*config.Error] without lines, which config.Place adds.
 func Check(cfg *config.Config) error {
@@ -94,6 +94,7 @@ func Check(cfg *config.Config) error {
 	_, err = Shadow(cfg)
 	add("shadow", err)
 	add("dns", checkDNS(cfg.DNS, resolver.ResolvConf))
+	add("store.url", checkStore(cfg.Store, systemdRuns))
 	for i, l := range cfg.Listen {
 		add("listen["+strconv.Itoa(i)+"]", checkListener(l))
 	}
@@ -101,6 +102,32 @@ func Check(cfg *config.Config) error {
 		add("report.mail.bounces", checkListener(cfg.Report.Mail.Bounces))
 	}
 	return errors.Join(append(others, (&config.Error{Problems: own}).OrNil())...)
+}
+
+// stateDirectory is the directory that sekimori.service makes when it starts (StateDirectory=).
+const stateDirectory = "/var/lib/sekimori"
+
+// systemdRuns is the path that exists if systemd runs this host, see sd_booted(3).
+const systemdRuns = "/run/systemd/system"
+
+// checkStore checks that the directory of an SQLite file exists. The daemon makes the file, but not
+// its directory. booted is systemdRuns; on a host with systemd, the unit makes stateDirectory.
+func checkStore(s config.Store, booted string) error {
+	if !s.Embedded() {
+		return nil // the daemon makes the directory of the spool, and starts without PostgreSQL
+	}
+	dir := filepath.Dir(s.Path())
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(booted); err == nil && dir == stateDirectory {
+			return nil
+		}
+		return fmt.Errorf("the directory %s does not exist; make it, writable for the daemon's user: install -d -m 700 -o %s %s", dir, DaemonUser, dir)
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is not a directory, so there can be no file in it", dir)
+	}
+	return nil
 }
 
 // checkListener checks that the group of a unix socket exists, and the directory. systemd or

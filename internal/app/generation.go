@@ -173,7 +173,12 @@ func (g *generation) probeObservers(metrics *telemetry.Metrics, log *slog.Logger
 // newResolver makes the resolver of cfg. The new resolver uses the cache of the old generation,
 // unless the settings of the cache or dns.trust_ad changed. A change of dns.trust_ad would change
 // what the AD bits in the cache mean.
-func (a *App) newResolver(cfg *config.Config, old *generation) (*resolver.Resolver, error) {
+func (a *App) newResolver(cfg *config.Config, old *generation) (_ *resolver.Resolver, err error) {
+	defer func() {
+		if err != nil && len(cfg.DNS.Servers) == 0 {
+			err = noServers(err)
+		}
+	}()
 	o := resolverConfig(cfg, a.resolverPanicked)
 	o.Client.OnServers = a.serversChanged
 	if old != nil && old.cfg.DNS.Cache == cfg.DNS.Cache && old.cfg.DNS.TrustAD == cfg.DNS.TrustAD {

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,7 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return errStopping
 	default:
 	}
+	asked := before.resolver.Servers()
 	a.tell(StateReloading)
 	defer a.tell(StateReady)
 	g, err := a.read(load, before)
@@ -80,11 +82,14 @@ func (a *App) Reload(load func() (*config.Config, error)) error {
 		return err
 	}
 	cfg := a.current.cfg
-	var changed []string
+	changed := []string{} // not nil: in JSON the log says [] and not null
 	for _, d := range config.Diff(before.cfg, cfg) {
 		changed = append(changed, d.Path)
 	}
 	a.log.Info("configuration reloaded", "hash", cfg.Hash(), "mode", cfg.Mode, "changed", changed)
+	if servers := a.current.resolver.Servers(); !slices.Equal(servers, asked) {
+		a.log.Info("DNS servers changed", "servers", servers)
+	}
 	return nil
 }
 

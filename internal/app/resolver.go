@@ -57,12 +57,17 @@ func checkDNS(d config.DNS, resolvConf string) error {
 	}
 	servers, err := resolver.ServersFromResolvConf(resolvConf)
 	if err != nil {
-		return fmt.Errorf("app: dns.servers is not given: %w; name your resolvers there", err)
+		return noServers(err)
 	}
 	if d.Hedge > 0 && len(servers) < 2 {
 		return fmt.Errorf("app: dns.hedge needs two servers; %s names %s only, name others in dns.servers or turn it off", resolvConf, servers[0])
 	}
 	return nil
+}
+
+// noServers says of an error of resolv.conf why the file is read, and what to do.
+func noServers(err error) error {
+	return fmt.Errorf("app: dns.servers is not given: %w; name your resolvers there", err)
 }
 
 // PurgeDNS makes the daemon forget all DNS answers. A message that begins afterwards gets no answer to a

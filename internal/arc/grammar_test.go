@@ -76,7 +76,7 @@ func TestDamagedPayload(t *testing.T) {
 
 // verdict is the outcome of a chain in one line.
 func verdict(r Result) string {
-	return fmt.Sprintf("%s %s %d %s %d", r.Status, r.Reason, r.Instance, r.Signature, r.OldestPass)
+	return fmt.Sprintf("%s %s %d %s %d (%s)", r.Status, r.Reason, r.Instance, r.Signature, r.OldestPass, r.Detail)
 }
 
 // TestDamagedSet says what becomes of a chain of one set if an octet of one of its fields is lost, or if

@@ -49,6 +49,7 @@ func TestFormatPropertyValue(t *testing.T) {
 		{"token", "example.com", false, `example.com`},
 		{"plain address", "user+tag@example.com", false, `user+tag@example.com`},
 		{"an apostrophe, a quote to some", "o'brien@example.com", false, `"o'brien@example.com"`},
+		{"at the beginning", "'brien", false, `"'brien"`},
 		{"alone", "o'brien", false, `"o'brien"`},
 		{"AUID without a local part", "@example.com", false, `@example.com`},
 		{"single label", "user@localhost", false, `"user@localhost"`},

@@ -63,7 +63,7 @@ var pieces = []string{
 
 // TestGrammar compares Parse with the grammar: each short sequence of pieces, at each place of a field.
 func TestGrammar(t *testing.T) {
-	const structure = 20 // the first of the pieces, which decide what the others are
+	const structure = 16 // the first of the pieces, which decide what the others are
 	for _, place := range []struct{ before, after string }{
 		{"", "a;none"}, {"a", ";none"}, {"a;", ""}, {"a;m", "r"}, {"a;m=", ""}, {"a;m=r", ";m=r"}, {"a;m=r p.", "n=v"}, {"a;m=r p", "v"},
 		{"a;m=r p.n=", ""}, {"a;m=r p.n=v", "p.n=v"}, {`a;m=r p.n="v"`, ""}, {`a;m=r p.n=v@`, ""}, {`a;m=r("`, `")`}, {`a;m=r("`, ``},
@@ -85,7 +85,9 @@ func TestGrammar(t *testing.T) {
 // samples are fields in which every part of the grammar occurs.
 var samples = []string{
 	"\r\n mx.example (a (b) \\)) 1\r\n\t; none (c)",
-	`"a \"b" 01;dkim / 1 = pass (good) reason = "r \\s" header . d = a.example header.i="l p"@a.example`,
+	`"a \"b" 01;dkim / 1 = pass (good) reason = "r \\s" header . d = (c) a.example header.i="l p"@a.example`,
+	"mx (a\x01); none",
+	"\"m\x7fx\"; none",
 	"mx; spf=fail smtp.mailfrom=u@é.example action=none header.b=ab/c+d==; dmarc=pass reason=x policy.p=@a.example",
 }
 
@@ -147,6 +149,105 @@ func TestReason(t *testing.T) {
 	}
 }
 
+// delimited returns an expression for the comments and quoted-strings of a syntax, with comments nested up to
+// five deep. What is not closed goes on to the end.
+func delimited(syn syntax) (comment, quoted string) {
+	char, text := `[^()]`, `[^"]`
+	if syn.escapes {
+		char, text = `[^()\\]|\\.|\\$`, `[^"\\]|\\.|\\$`
+	}
+	comment = `\(\)`
+	for range 5 {
+		comment = `\((?:` + char + `|` + comment + `)*(?:\)|$)`
+	}
+	return comment, `"(?:` + text + `)*(?:"|$)`
+}
+
+// TestHead compares the places where programs see the end of the text before the results, and the texts
+// without comments, with regular expressions: every short sequence of pieces.
+func TestHead(t *testing.T) {
+	comment, quoted := delimited(syntax{escapes: true})
+	nested, simple := regexp.MustCompile(`(?s)`+quoted+`|`+comment), regexp.MustCompile(`(?s)\([^)]*(?:\)|$)`)
+	type program struct {
+		syntax
+		tokens *regexp.Regexp
+	}
+	var programs []program
+	for _, syn := range []syntax{{}, {quotes: true}, {comments: true}, {quotes: true, comments: true}, {quotes: true, escapes: true}, {comments: true, escapes: true},
+		{quotes: true, comments: true, escapes: true}} {
+		comment, quoted := delimited(syn)
+		tokens := `.`
+		if syn.quotes {
+			tokens = quoted + `|` + tokens
+		}
+		if syn.comments {
+			tokens = comment + `|` + tokens
+		}
+		programs = append(programs, program{syn, regexp.MustCompile(`(?s)` + tokens)})
+	}
+	for value := range octets.Words(5, "(", ")", `"`, `\`, ";", "x") {
+		longest := 0
+		for _, p := range programs {
+			want, seen := len(value), false
+			for _, at := range p.tokens.FindAllStringIndex(value, -1) {
+				token := value[at[0]:at[1]]
+				if token == ";" && seen {
+					want = at[0]
+					break
+				}
+				if token[0] == '"' && p.escapes {
+					token = strings.ReplaceAll(token, `\x`, "") // an escaped letter does not count; so the head can only be longer
+				}
+				seen = seen || strings.Contains(token, "x") && (token[0] != '(' || !p.comments)
+			}
+			longest = max(longest, want)
+			if got := p.head(value); got != want {
+				t.Errorf("%+v: the head of %q has %d octets, want %d", p.syntax, value, got, want)
+			}
+		}
+		if got := headLen(value); got != longest {
+			t.Errorf("the longest head of %q has %d octets, want %d", value, got, longest)
+		}
+		want := nested.ReplaceAllStringFunc(value, func(s string) string {
+			if s[0] == '(' {
+				return ""
+			}
+			return s
+		})
+		if got := uncomment(value, true); got != want {
+			t.Errorf("%q without comments: %q, want %q", value, got, want)
+		}
+		if got := uncomment(value, false); got != simple.ReplaceAllString(value, "") {
+			t.Errorf("%q without what a pattern takes for comments: %q", value, got)
+		}
+	}
+}
+
+// TestMarks checks which characters a program may leave out, and which belong to a name.
+func TestMarks(t *testing.T) {
+	for r, want := range map[rune][3]bool{ // dropped as a mark, dropped as space, part of a name
+		'"': {true}, '\'': {true}, '\\': {true}, '<': {true}, '>': {true}, '\ufffd': {true}, '\x00': {true}, '\x7f': {true}, '\u00ad': {true}, '\u200b': {true},
+		' ': {false, true}, '\t': {false, true}, '\r': {false, true}, '\n': {false, true}, '\u00a0': {false, true}, '\u3000': {false, true},
+		'a': {false, false, true}, '9': {false, false, true}, '-': {false, false, true}, '_': {false, false, true}, '例': {false, false, true}, '\u0301': {false, false, true},
+		'.': {}, ';': {}, '/': {}, '(': {}, '=': {}, '@': {}, '!': {},
+	} {
+		if got := [3]bool{dropMarks(r) < 0, dropSpace(r) < 0, nameRune(r)}; got != want {
+			t.Errorf("%q: %v, want %v", r, got, want)
+		}
+	}
+	for _, tt := range []struct {
+		text, word string
+		want       bool
+	}{
+		{"mx.o", "mx.o", true}, {"..mx.o..", "mx.o", true}, {"amx.o", "mx.o", false}, {"mx.oa", "mx.o", false}, {"a.mx.o", "mx.o", false}, {"mx.o.a", "mx.o", false},
+		{"amx.o mx.o", "mx.o", true}, {"mx.omx.o", "mx.o", false}, {"x!!!", "!!", true}, {"", "mx.o", false}, {"例mx.o", "mx.o", false}, {"mx.o例", "mx.o", false}, {"\xffmx.o\xff", "mx.o", true},
+	} {
+		if got := hasWord(tt.text, tt.word); got != tt.want {
+			t.Errorf("%q has %q: %t", tt.text, tt.word, got)
+		}
+	}
+}
+
 // reader is a program that looks for the id of the host that wrote a field. It knows a part of the
 // grammar, and takes the text before the first semicolon that is not part of something it knows.
 type reader struct{ quotes, comments, nested, escapes bool }
@@ -188,7 +289,7 @@ func TestClaimedByReaders(t *testing.T) {
 	readers := []reader{{}, {quotes: true}, {comments: true}, {quotes: true, comments: true, nested: true},
 		{quotes: true, escapes: true}, {comments: true, nested: true, escapes: true}, {quotes: true, comments: true, nested: true, escapes: true}}
 	claimed := 0
-	for before := range octets.Words(4, append(marks, "x")...) {
+	for before := range octets.Words(3, append(marks, "x")...) {
 		for after := range octets.Words(2, marks...) {
 			value := before + id + after
 			got := ids.Claimed(value)

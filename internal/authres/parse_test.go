@@ -37,6 +37,7 @@ func TestParse(t *testing.T) {
 			Properties: []Property{{"smtp", "mailfrom", "prvs=1=u@a.example"}}})},
 		{"property without a ptype", "a; dmarc=none action=none header.from=a.example", one("a", Result{Method: "dmarc", Value: "none",
 			Properties: []Property{{"header", "from", "a.example"}}})},
+		{"as long as a field may be", strings.Repeat("a", maxParseLen-len(";none")) + ";none", Field{AuthServID: strings.Repeat("a", maxParseLen-len(";none"))}},
 		{"a method called none", "a; none=pass", one("a", Result{Method: "none", Value: "pass"})},
 		{"a ptype called reason", "a; m=r reason.x=y", one("a", Result{Method: "m", Value: "r", Properties: []Property{{"reason", "x", "y"}}})},
 		{"EAI", "a; spf=pass smtp.mailfrom=用户@例子.example", Field{AuthServID: "a", UTF8: true, Results: []Result{{Method: "spf", Value: "pass",

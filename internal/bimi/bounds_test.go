@@ -162,3 +162,43 @@ func TestCutAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestPreference checks the values of avp=, and that a record that declines has nothing else.
+func TestPreference(t *testing.T) {
+	for text, want := range map[string]Record{
+		"v=BIMI1; l=https://shop.example/x; avp=brand":    {Location: "https://shop.example/x", Preference: PreferBrand},
+		"v=BIMI1; l=https://shop.example/x; avp=BRAND":    {Location: "https://shop.example/x", Preference: PreferBrand},
+		"v=BIMI1; l=https://shop.example/x; avp=personal": {Location: "https://shop.example/x", Preference: PreferPersonal},
+		"v=BIMI1; l=https://shop.example/x; avp=":         {Location: "https://shop.example/x"},
+		"v=BIMI1; l=; a=; avp=brand; lps=a":               {Declines: true},
+	} {
+		if got, err := ParseRecord(text); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
+// TestBadFields checks fields and lists that have a mistake beside a good selector.
+func TestBadFields(t *testing.T) {
+	for _, field := range []string{" v=BIMI1; s=a; x", " v=BIMI1; s=a; =y", " v=BIMI1; s=a; x=1; x=2"} {
+		if got := ParseSelector(field); got != "" {
+			t.Errorf("%q: %q", field, got)
+		}
+	}
+	for prefixes, want := range map[string]bool{"": true, ",": true, " ,\t,": true, ",x": false, "x,": false, "x,,n": true} {
+		if _, ok := (&Record{ByLocalPart: true, Prefixes: prefixes}).wants("news"); ok != want {
+			t.Errorf("lps=%q: %t", prefixes, ok)
+		}
+	}
+}
+
+// TestEmptyMark checks that a mark without a picture has no indicator, and that a prepared one keeps its own.
+func TestEmptyMark(t *testing.T) {
+	if got := (&Mark{}).Indicator(); got != "" {
+		t.Errorf("%q", got)
+	}
+	m := (&Mark{SVG: []byte("<svg/>")}).Prepared()
+	if m.SVG = []byte("<other/>"); m.Indicator() != (&Mark{SVG: []byte("<svg/>")}).Indicator() || m.Hash() != (&Mark{SVG: []byte("<svg/>")}).Hash() {
+		t.Error("what was prepared is computed again")
+	}
+}

@@ -137,15 +137,25 @@ func TestWalkAtOnce(t *testing.T) {
 // known already and ends the tree walk. Names above this name must not be asked
 // for.
 func TestWalkAtOnceEndsEarly(t *testing.T) {
-	z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=n"`)
-	next := &asked{next: z}
-	r := dns.NewAhead(next)
-	d := Discover(t.Context(), z, "example.com", Options{}) // from here on d knows the record of example.com
-	if e := d.Evaluate(t.Context(), r, []Identifier{{SPF, "mail.example.com", StatePass, ""}}); e.Result != ResultPass {
-		t.Errorf("result %s", e.Result)
-	}
-	if got := next.count(); !slices.Equal(got, []string{"_dmarc.mail.example.com TXT"}) {
-		t.Errorf("asked %q", got)
+	for psd, want := range map[string][]string{
+		"n": {"_dmarc.mail.example.com TXT"},
+		"u": {"_dmarc.com TXT", "_dmarc.mail.example.com TXT"}, // the tree walk goes on: this shows that a question is seen
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			z := nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none; psd=`+psd+`"`)
+			next := &asked{next: z}
+			r := dns.NewAhead(next)
+			d := Discover(t.Context(), z, "example.com", Options{}) // from here on d knows the record of example.com
+			if e := d.Evaluate(t.Context(), r, []Identifier{{SPF, "mail.example.com", StatePass, ""}}); e.Result != ResultPass {
+				t.Errorf("result %s", e.Result)
+			}
+			synctest.Wait() // what is asked ahead is asked in goroutines
+			got := next.count()
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("psd=%s: asked %q, want %q", psd, got, want)
+			}
+		})
 	}
 }
 

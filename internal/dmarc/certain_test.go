@@ -116,5 +116,17 @@ func TestManyFailed(t *testing.T) {
 		if got := aligns(t, text+failing(above[:n]), author, signer); got != want {
 			t.Errorf("%d names fail: %s, want %s", n, got, want)
 		}
+		// A second identifier whose alignment is not certain must not make a pass.
+		z := nameserver.Zone(t, text+failing(above[:n]))
+		ids := []Identifier{{DKIM, signer, StatePass, "s"}, {DKIM, "x." + signer, StatePass, "s"}}
+		e := Discover(t.Context(), z, author, Options{}).Evaluate(t.Context(), z, ids)
+		for _, a := range e.Alignments {
+			if (a.Error == nil) != (want == "true") || a.Aligned != (want == "true") {
+				t.Errorf("%d names fail: %+v", n, a)
+			}
+		}
+		if (e.Result == ResultPass) != (want == "true") || e.AlignedDKIM != (want == "true") {
+			t.Errorf("%d names fail: %s", n, e.Result)
+		}
 	}
 }

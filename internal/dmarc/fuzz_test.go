@@ -123,6 +123,9 @@ func checkInvariants(t *testing.T, e Evaluation) {
 	proof := false
 	for _, a := range e.Alignments {
 		proof = proof || a.Aligned && a.State == StatePass
+		if a.Aligned && a.Error != nil {
+			t.Fatalf("%s aligns, and it is not known whether it does: %v", a.Domain, a.Error)
+		}
 		if a.Aligned && a.Domain != e.AuthorDomain && (a.Mode == Strict || !heldTogether(&e, a.Domain)) {
 			t.Fatalf("%s aligned with %s by %q", a.Domain, e.AuthorDomain, e.OrganizationalDomain)
 		}

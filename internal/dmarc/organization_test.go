@@ -61,6 +61,10 @@ func TestOrganizationRecordAgain(t *testing.T) {
 	if _, err := d.OrganizationRecord(t.Context(), unavailable{}); err == nil {
 		t.Fatal("no error without an answer")
 	}
+	byList := Discover(t.Context(), z, "a.example.com", Options{Method: PSL, PSL: testList(t)})
+	if got, err := byList.OrganizationRecord(t.Context(), unavailable{}); err == nil {
+		t.Errorf("by the list, no error without an answer: %+v", got)
+	}
 	if got, err := d.OrganizationRecord(t.Context(), z); err != nil || got.Domain != "example.com" || got.Record == nil {
 		t.Errorf("got %+v, %v", got, err)
 	}

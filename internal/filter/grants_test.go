@@ -1,19 +1,23 @@
 package filter
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"sekimori/internal/authres"
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
+	"sekimori/internal/label"
 	"sekimori/internal/milter"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/topology"
 )
 
 // TestGrants checks MTAs that allow every action but one. The observers must be told what was done,
@@ -157,6 +161,160 @@ func TestEnvelopeLimits(t *testing.T) {
 			case mode == policy.Monitor && (!res.Action.Delivers() || len(seen.decisions) != 1 || seen.decisions[0].Oversize != tt.what):
 				t.Errorf("%s in monitor mode: %s, %+v", tt.why, res.Action, seen.decisions)
 			}
+		}
+	}
+}
+
+// TestApply checks the edits one by one: which of them an MTA that grants nothing lets pass, and that an edit
+// that is not valid is an error whatever is granted.
+func TestApply(t *testing.T) {
+	forged := label.Edit{Kind: label.Delete, Name: "X-A", Index: 1, Forged: true}
+	other := label.Edit{Kind: label.Delete, Name: "X-B", Index: 1}
+	many := label.Edit{Kind: label.DeleteMany, Name: "X-C", Index: 1, Kept: &label.Kept{}}
+	change := label.Edit{Kind: label.Change, Name: "Subject", Index: 1, Value: " x"}
+	hold := label.Edit{Kind: label.Quarantine, Value: "x"}
+	insert := label.Edit{Kind: label.Insert, Name: "X-D", Value: " x"}
+	bad := func(e label.Edit) label.Edit { e.Name = "not a name"; return e }
+	type result struct{ held, left, failed bool }
+	for _, tt := range []struct {
+		why         string
+		edits       []label.Edit
+		grants, not result
+	}{
+		{"nothing", nil, result{true, false, false}, result{true, false, false}},
+		{"a forged field", []label.Edit{forged}, result{true, false, false}, result{true, true, false}},
+		{"a forged field and another", []label.Edit{forged, other}, result{true, false, false}, result{true, true, false}},
+		{"another and a forged one", []label.Edit{other, forged}, result{true, false, false}, result{true, true, false}},
+		{"many", []label.Edit{many}, result{true, false, false}, result{true, false, false}},
+		{"a change", []label.Edit{change}, result{true, false, false}, result{true, false, false}},
+		{"a hold", []label.Edit{hold}, result{true, false, false}, result{false, false, false}},
+		{"an insertion", []label.Edit{insert}, result{true, false, false}, result{true, false, true}},
+		{"an insertion after a hold", []label.Edit{hold, insert}, result{true, false, false}, result{false, false, true}},
+		{"a change that is not valid", []label.Edit{bad(change)}, result{true, false, true}, result{true, false, false}},
+		{"a deletion that is not valid", []label.Edit{bad(other)}, result{true, false, true}, result{true, false, false}},
+		{"many that are not valid", []label.Edit{bad(many)}, result{true, false, true}, result{true, false, false}},
+		{"an insertion that is not valid", []label.Edit{bad(insert)}, result{true, false, true}, result{true, false, true}},
+		{"a hold that is not valid", []label.Edit{{Kind: label.Quarantine, Value: "a\nb"}}, result{false, false, false}, result{false, false, false}},
+	} {
+		for _, granted := range []bool{true, false} {
+			got := make(chan result, 1)
+			f := New(Options{Judge: &judge.Judge{Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: namedLabel()}})
+			addr := serveSessions(t, func(c *milter.Conn) milter.Session {
+				s := f.NewSession(c).(*session)
+				return ending{s, func(m *milter.Modifier) milter.Reply {
+					held, left, err := s.apply(tt.edits, m)
+					got <- result{held, left, err != nil}
+					return milter.Accept
+				}}
+			})
+			offer, want := client.PostfixOffer(), tt.grants
+			if !granted {
+				offer.Actions, want = 0, tt.not
+			}
+			open(t, addr, "203.0.113.1", "h.example", offer).send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example"))
+			if r := <-got; r != want {
+				t.Errorf("%s, granted %t: %+v, want %+v", tt.why, granted, r, want)
+			}
+		}
+	}
+}
+
+// ending is a session of which a test plays the end of the message.
+type ending struct {
+	milter.Session
+	end func(m *milter.Modifier) milter.Reply
+}
+
+func (e ending) EndOfMessage(_ context.Context, m *milter.Modifier) milter.Reply { return e.end(m) }
+
+// TestLacks checks what is noticed of an MTA that does not offer an ability: this, and nothing else.
+func TestLacks(t *testing.T) {
+	const leadingSpace = 1 << 20 // of the protocol flags
+	for lack, without := range map[topology.Lack]client.Offer{
+		"":                        {},
+		topology.LackAdd:          {Actions: uint32(milter.ActionAddHeader)},
+		topology.LackChange:       {Actions: uint32(milter.ActionChangeHeader)},
+		topology.LackQuarantine:   {Actions: uint32(milter.ActionQuarantine)},
+		topology.LackMacros:       {Actions: uint32(milter.ActionAskMacros)},
+		topology.LackLeadingSpace: {Protocol: leadingSpace},
+	} {
+		watch := topology.New(slog.New(slog.DiscardHandler))
+		addr, seen := serveWatched(t, nameserver.Zone(t, zoneText), judge.Judge{}, milter.Limits{}, watch)
+		offer := client.PostfixOffer()
+		offer.Actions &^= without.Actions
+		offer.Protocol &^= without.Protocol
+		open(t, addr, "203.0.113.1", "h.example", offer).send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example"))
+		for _, l := range topology.Lacks {
+			if n := watch.Lacking(l); (n != 0) != (l == lack) {
+				t.Errorf("without %q: %d lack %s", lack, n, l)
+			}
+		}
+		if got := seen.decisions[0].Session.NoLeadingSpace; got != (lack == topology.LackLeadingSpace) {
+			t.Errorf("without %q: the leading space is hidden: %t", lack, got)
+		}
+	}
+}
+
+// TestEmpty checks which transactions count as those without a message: one with a recipient that ends before
+// its message does.
+func TestEmpty(t *testing.T) {
+	watch := topology.New(slog.New(slog.DiscardHandler))
+	addr, _ := serveWatched(t, nameserver.Zone(t, zoneText), judge.Judge{}, milter.Limits{}, watch)
+	s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+	s.send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example"))
+	for _, steps := range [][]func() (client.Action, error){
+		{func() (client.Action, error) { return s.c.Mail("<x@evil.example>") }},
+		{func() (client.Action, error) { return s.c.Mail("<x@evil.example>") }, func() (client.Action, error) { return s.c.Rcpt("<a@here.example>") }},
+		{func() (client.Action, error) { return s.c.Mail("<x@evil.example>") }, func() (client.Action, error) { return s.c.Rcpt("<a@here.example>") }, s.c.Data},
+	} {
+		for _, step := range steps {
+			if a, err := step(); err != nil || a.Kind != client.Continue {
+				t.Fatal(a, err)
+			}
+		}
+		if err := s.c.Abort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example")) // its reply comes when all before it was handled
+	if n := watch.Transactions(); n != 2 {
+		t.Errorf("%d transactions without a message", n)
+	}
+}
+
+// TestLateNames checks an MTA that names itself, and the message, only after MAIL.
+func TestLateNames(t *testing.T) {
+	for _, fields := range []int{1, 30} { // the second message is over the limit
+		addr, seen := serve(t, nameserver.Zone(t, zoneText), judge.Judge{Label: label.Settings{Names: label.Names{HostName: "host"}},
+			Policy: policy.Config{Mode: policy.Monitor}}, milter.Limits{MaxHeaderFields: 20})
+		s := open(t, addr, "203.0.113.1", "h.example", client.PostfixOffer())
+		for _, step := range []func() (client.Action, error){
+			func() (client.Action, error) { return s.c.Mail("<x@evil.example>") },
+			func() (client.Action, error) { return s.c.Rcpt("<one@here.example>") },
+		} {
+			if a, err := step(); err != nil || a.Kind != client.Continue {
+				t.Fatal(a, err)
+			}
+		}
+		for macro, value := range map[string]string{"i": "4Late", "j": "mx.late.example"} {
+			if err := s.c.SendMacro('L', macro, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range fields {
+			if _, err := s.c.Header("X", " y"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.c.EndOfHeader(); err != nil {
+			t.Fatal(err)
+		}
+		_, mods, err := s.c.EndOfMessage()
+		if err != nil || len(mods) == 0 || !strings.Contains(mods[len(mods)-1].Value, "mx.late.example") {
+			t.Errorf("%d fields: %+v, %v", fields, mods, err)
+		}
+		if len(seen.decisions) != 1 || seen.decisions[0].Envelope.QueueID != "4Late" || (seen.decisions[0].Oversize != "") != (fields > 20) {
+			t.Errorf("%d fields: %+v", fields, seen.decisions)
 		}
 	}
 }

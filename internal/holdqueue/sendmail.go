@@ -30,6 +30,9 @@ func (s *sendmail) held(ctx context.Context, add func(Message)) error {
 		return nil
 	}, "sendmail", "-bp", "-qQ")
 	list.end()
+	if err != nil && strings.Contains(err.Error(), "-qQ is not implemented") { // by Postfix's program of that name
+		return fmt.Errorf("%w; this is Postfix: give --mta postfix", err)
+	}
 	return err
 }
 

@@ -38,6 +38,8 @@ func TestUndecidedStamp(t *testing.T) {
 		{"the author's own domain passes", undecided(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonTempError},
 			false},
 		{"a pass", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonAligned}, false},
+		{"a rule tags a fail", judged(dmarc.ResultFail, dmarc.PolicyReject), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonRule}, false},
+		{"a rule tags a pass", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonRule}, false},
 		{"a fail", judged(dmarc.ResultFail, dmarc.PolicyNone), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: policy.ReasonNone}, true},
 	} {
 		if got := getsStamp(Word(tt.e, tt.v), tt.e, tt.v); got != tt.want {
@@ -90,6 +92,7 @@ func TestWord(t *testing.T) {
 		{"a pass that a rule quarantines", judged(dmarc.ResultPass, dmarc.PolicyReject), policy.Verdict{Action: policy.Quarantine, Enforced: true},
 			"local-quarantine"},
 		{"no author", noAuthor, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
+		{"a From without a domain", &msgauth.Evaluation{DMARC: dmarc.Evaluation{Result: dmarc.ResultPermError}}, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
 		{"no author, in monitor mode", noAuthor, policy.Verdict{Action: policy.Reject}, "invalid-from"},
 		{"no author, opted out", noAuthor, policy.Verdict{Action: policy.Tag, Would: policy.Reject, Enforced: true}, "invalid-from"},
 	} {

@@ -55,6 +55,18 @@ func TestShortMessages(t *testing.T) {
 	}
 }
 
+// TestBodyShared checks that a large body is not copied if its line ends are right.
+func TestBodyShared(t *testing.T) {
+	for raw, shared := range map[string]bool{"A: b\r\n\r\nbody\r\n": true, "A: b\n\r\nbody\r\n": false} {
+		octets := []byte(raw)
+		_, body := Parse(octets)
+		octets[len(octets)-len("dy\r\n")] = 'X'
+		if got := body[2] == 'X'; got != shared {
+			t.Errorf("%q: shared %t", raw, got)
+		}
+	}
+}
+
 // TestAll checks that a range over the values of a name can be left early.
 func TestAll(t *testing.T) {
 	h := Header{{"A", "1"}, {"B", "2"}, {"a", "3"}, {"AA", "4"}}

@@ -225,6 +225,7 @@ func TestOversizeIsAnsweredByTheSession(t *testing.T) {
 	}{
 		{"a reply of its own", milter.Custom(smtp.New(550, "5.6.0", "too much")), "550 5.6.0 too much"},
 		{"it may let the message pass unseen", milter.Accept, "accept"},
+		{"an outline is not for a session that takes none", milter.Outline, "tempfail"},
 		{"it may not go on with half a header", milter.Continue, "552 5.3.4 Message header exceeds what is accepted here"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {

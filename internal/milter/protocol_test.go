@@ -149,33 +149,6 @@ func TestHeldReplyIsGivenAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestHeldReplyStands checks that a refusal of CONNECT or HELO is given to every message, if the MTA does
-// not wait for replies there. Another HELO gets another chance.
-func TestHeldReplyStands(t *testing.T) {
-	for _, at := range []string{"connect", "helo"} {
-		w := newWorld(t, given{})
-		w.on[at] = func(*session) milter.Reply { return milter.Reject }
-		c := w.start()
-		for range 2 {
-			if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || res.Action.Kind != client.Reject {
-				t.Error(at, res, err)
-			}
-		}
-		w.on[at] = nil
-		if _, err := c.Helo("again.example.com"); err != nil {
-			t.Fatal(err)
-		}
-		if res, err := c.SendMessage(envelope(), []byte(mail)); err != nil || (res.Action.Kind == client.Reject) != (at == "connect") {
-			t.Error(at, "after another HELO:", res, err)
-		}
-		_ = c.Quit()
-		w.end()
-		if got := strings.Join(w.log(), "\n"); strings.Count(got, "mail ") != map[string]int{"connect": 0, "helo": 1}[at] {
-			t.Errorf("%s:\n%s", at, got)
-		}
-	}
-}
-
 // TestHeldReplyAtRcpt checks that a reply to HELO or MAIL that is held is given at RCPT, if the
 // MTA waits for a reply there.
 func TestHeldReplyAtRcpt(t *testing.T) {

@@ -96,32 +96,34 @@ func TestMemoryRefusesGrowth(t *testing.T) {
 // TestHardLimit checks that, while the greatest possible number of connections is being refused,
 // further connections wait in the queue of the listener, and are refused later.
 func TestHardLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
-		ln := newPipeListener()
-		w.serve(ln)
-		conns := make(chan net.Conn, 300)
-		for range 300 {
-			go func() { conns <- ln.dial() }()
-		}
-		synctest.Wait()
-		if n := len(conns); n != 1+256 {
-			t.Fatalf("%d connections were accepted", n)
-		}
-		if got := strings.Join(w.log(), "\n"); strings.Count(got, "hard_limit") != 1 || strings.Count(got, "max_sessions") != 256 {
-			t.Error(got)
-		}
-		for n := 0; n < 300; n++ { // the MTAs close their connections, so that the server can refuse the connections in the queue
-			_ = (<-conns).Close()
-		}
-		synctest.Wait()
-		if got := strings.Join(w.log(), "\n"); strings.Count(got, "max_sessions")+strings.Count(got, "+started") < 300-257 {
-			t.Error(got)
-		}
-		if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
+	for reason, limits := range map[string]milter.Limits{"max_sessions": {MaxSessions: 1}, "memory": {Memory: 128 << 10}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, given{Limits: limits})
+			ln := newPipeListener()
+			w.serve(ln)
+			conns := make(chan net.Conn, 300)
+			for range 300 {
+				go func() { conns <- ln.dial() }()
+			}
+			synctest.Wait()
+			if n := len(conns); n != 1+256 {
+				t.Fatalf("%s: %d connections were accepted", reason, n)
+			}
+			if got := strings.Join(w.log(), "\n"); strings.Count(got, "hard_limit") != 1 || strings.Count(got, reason) != 256 {
+				t.Error(got)
+			}
+			for n := 0; n < 300; n++ { // the MTAs close their connections, so that the server can refuse the connections in the queue
+				_ = (<-conns).Close()
+			}
+			synctest.Wait()
+			if got := strings.Join(w.log(), "\n"); strings.Count(got, reason)+strings.Count(got, "+started") < 300-257 {
+				t.Error(got)
+			}
+			if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // TestHardLimitEndsWithTheServer checks that Shutdown also ends a Serve that waits because too

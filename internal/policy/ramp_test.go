@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"sekimori/internal/dmarc"
@@ -43,7 +44,7 @@ func TestRampRelaxes(t *testing.T) {
 		if v.Override != nil {
 			over = string(v.Override.Type) + ": " + v.Override.Comment
 		}
-		if v.Action != tt.action || v.Disposition != tt.disp || over != tt.over || v.Relaxed != (v.Reason == ReasonRamp) ||
+		if v.Action != tt.action || v.Disposition != tt.disp || over != tt.over || v.Relaxed != (v.Reason == ReasonRamp) || v.Relaxed != strings.Contains(tt.over, "ramp: ") ||
 			(v.Action != Reject) != (v.Reply.Code == 0) {
 			t.Errorf("%s: %s %s disposition %s override %q reply %q", tt.why, v.Action, v.Reason, v.Disposition, over, v.Reply)
 		}

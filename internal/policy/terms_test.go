@@ -60,7 +60,11 @@ func TestVouching(t *testing.T) {
 		{"a bug in ARC of a message that passes", trusted, dmarc.PolicyReject, all(panics(msgauth.ARC), result(dmarc.ResultPass)), outcome{Accept, ReasonAligned}},
 	} {
 		e := with(failing(tt.p), tt.change)
-		tt.want.check(t, tt.why, Decide(&e, Config{TrustedSealers: tt.sealers}))
+		v := Decide(&e, Config{TrustedSealers: tt.sealers})
+		tt.want.check(t, tt.why, v)
+		if says := slices.Contains(v.Evidence, "lists.example sealed it with dmarc=fail"); says != (tt.why == "the sealer says fail") {
+			t.Errorf("%s: evidence %q", tt.why, v.Evidence)
+		}
 	}
 }
 
@@ -315,5 +319,71 @@ func TestRank(t *testing.T) {
 	if !slices.IsSortedFunc(mildest, func(a, b Action) int { return rank(a) - rank(b) }) || rank(Accept) == rank(Tag) ||
 		rank(Tag) == rank(Quarantine) || rank(Quarantine) == rank(Reject) || rank(TempFail) != rank(Accept) || rank(Skip) != rank(Accept) {
 		t.Error("the order is wrong")
+	}
+}
+
+// TestHandedOn checks who vouches for having handed a message on that lacks the usual signature of its author.
+// Only then does the missing signature not outweigh the sign of a list.
+func TestHandedOn(t *testing.T) {
+	scope := func(e *msgauth.Evaluation) {
+		e.From.AuthorDomain, e.DMARC.AuthorDomain, e.DMARC.OrganizationalDomain = "news.bank.example", "news.bank.example", "bank.example"
+	}
+	show := func(t trait.Trait) change { return func(e *msgauth.Evaluation) { e.Traits.Add(t) } }
+	for _, tt := range []struct {
+		why    string
+		change change
+		want   bool
+	}{
+		{"nobody", scope, false},
+		{"a third party's signature", show(trait.ThirdPartySignature), true},
+		{"a list's signature", show(trait.ListSignature), true},
+		{"a chain", sealed(arc.Pass, "", "x.example"), true},
+		{"a chain that fails", sealed(arc.Fail, "", "x.example"), false},
+		{"SPF of another domain", spfIs(spf.Pass, "lists.example"), true},
+		{"SPF of another domain fails", spfIs(spf.Fail, "lists.example"), false},
+		{"SPF of another domain is not known", spfIs(spf.TempError, "lists.example"), false},
+		{"SPF of the author", all(scope, spfIs(spf.Pass, "news.bank.example")), false},
+		{"SPF of the author's organization", all(scope, spfIs(spf.Pass, "shop.bank.example")), false},
+		{"a network of the author", show(trait.KnownSource), true}, // not handed on, but the author's own mail
+		{"a bulk sender", show(trait.Bulk), false},
+	} {
+		e := with(failing(dmarc.PolicyReject), all(tt.change, show(trait.UnsignedUnlikeUsual), show(trait.List)))
+		if v := Decide(&e, Config{Learned: LearnedUse}); (v.Action == Quarantine) != tt.want {
+			t.Errorf("%s: %s", tt.why, v.Action)
+		}
+	}
+}
+
+// TestLearnedEffect checks what the learned signs of a message change, or would.
+func TestLearnedEffect(t *testing.T) {
+	for _, tt := range []struct {
+		why   string
+		signs []trait.Trait
+		want  int
+	}{
+		{"none", []trait.Trait{trait.List}, 0},
+		{"a network that is usual", []trait.Trait{trait.KnownSource}, -1},
+		{"an unusual lack of a signature", []trait.Trait{trait.List, trait.UnsignedUnlikeUsual}, 1},
+		{"an unusual network alone", []trait.Trait{trait.List, trait.UnknownSource}, 0},
+	} {
+		for _, rule := range LearnedRules {
+			e := failing(dmarc.PolicyReject)
+			e.Traits.Add(tt.signs...)
+			if got := LearnedEffect(&e, Config{Learned: rule}); got != tt.want {
+				t.Errorf("%s, learned: %s: %d, want %d", tt.why, rule, got, tt.want)
+			}
+		}
+	}
+}
+
+// TestIDStays checks that a message has the ID that it had under earlier versions: a sender may quote it after
+// an upgrade.
+func TestIDStays(t *testing.T) {
+	e := failing(dmarc.PolicyReject)
+	e.Envelope = msgauth.Envelope{QueueID: "4Q", MailFrom: "<a@evil.example>"}
+	e.Session.HELO = "h.example"
+	e.DKIM = []dkim.Signature{{B: "AAAA"}, {B: "BBBB"}}
+	if got := explanationID(&e); got != "4I1ML3RO" {
+		t.Error(got)
 	}
 }

@@ -93,6 +93,30 @@ func TestShadowsNeedsEachKey(t *testing.T) {
 	}
 }
 
+// TestAnyConditionCounts checks that a rule with any one or two conditions has a condition.
+func TestAnyConditionCounts(t *testing.T) {
+	keys := []func(*Conditions){
+		func(c *Conditions) { c.Client = networks("192.0.2.0/24") }, func(c *Conditions) { c.ClientName = []Pattern{"a.example"} },
+		func(c *Conditions) { c.DKIM = []Pattern{"b.example"} }, func(c *Conditions) { c.ARCSealer = []Pattern{"c.example"} },
+		func(c *Conditions) { c.SPF = []Pattern{"d.example"} }, func(c *Conditions) { c.Author = []Pattern{"e.example"} },
+		func(c *Conditions) { c.Published = []dmarc.Policy{dmarc.PolicyReject} }, func(c *Conditions) { c.DMARC = []dmarc.Result{dmarc.ResultFail} },
+		func(c *Conditions) { c.Traits = []trait.Trait{trait.List} },
+	}
+	for i := range keys {
+		for j := i; j < len(keys); j++ {
+			var w Conditions
+			keys[i](&w)
+			keys[j](&w)
+			if err := (Config{}).CheckRule(Rule{ID: "r", When: w, Then: reject}); err != nil {
+				t.Errorf("%s: %v", w, err)
+			}
+		}
+	}
+	if err := (Config{}).CheckRule(Rule{ID: "r", Then: reject}); err == nil || err.Key != "when" {
+		t.Errorf("no condition: %v", err)
+	}
+}
+
 // TestShadowingStops checks that Shadowing goes through the rules before one in order, and stops when it is
 // told to, with and without an index.
 func TestShadowingStops(t *testing.T) {

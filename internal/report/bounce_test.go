@@ -57,13 +57,18 @@ func TestBounceLocal(t *testing.T) {
 		{"ours", BounceLocal("dmarc-bounce", token), true},
 		{"base in another case", "DMARC-Bounce+" + token, true},
 		{"another base", "dmarc-bouncf+" + token, false},
+		{"the longest token", "dmarc-bounce+" + strings.Repeat("a", MaxTokenLen), false},
 		{"no token", "dmarc-bounce+", false},
 		{"base alone", "dmarc-bounce", false},
 		{"another delimiter", "dmarc-bounce-" + token, false},
 		{"too long", "dmarc-bounce+" + strings.Repeat("a", MaxTokenLen+1), false},
 		{"empty", "", false},
 	} {
-		if got, ok := BounceTokenOf("dmarc-bounce", c.local); ok != c.ok || ok && got != token {
+		want := token
+		if c.why == "the longest token" {
+			want, c.ok = strings.Repeat("a", MaxTokenLen), true
+		}
+		if got, ok := BounceTokenOf("dmarc-bounce", c.local); ok != c.ok || ok && got != want {
 			t.Errorf("%s: got %q, %v", c.why, got, ok)
 		}
 	}

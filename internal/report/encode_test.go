@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"sekimori/internal/dns"
 )
 
 func example() Row {
@@ -102,16 +104,29 @@ func TestParseRowRefuses(t *testing.T) {
 			t.Errorf("%d of %d octets are taken for a row", n, len(whole))
 		}
 	}
+	for flags := range byte(4) {
+		r := Row{DKIM: flags&1 != 0, SPF: flags&2 != 0}
+		if got, err := ParseRow(r.Append(nil)); err != nil || !reflect.DeepEqual(got, r) {
+			t.Errorf("flags %d: %+v, %v", flags, got, err)
+		}
+	}
+	for _, n := range []int{0, 1, 127, 128, 129, 16383, 16384} { // where the length of a length changes
+		r := Row{HeaderFrom: dns.Name(strings.Repeat("x", n))}
+		if got, err := ParseRow(r.Append(nil)); err != nil || got.HeaderFrom != r.HeaderFrom {
+			t.Errorf("a name of %d octets: %v", n, err)
+		}
+	}
 	for name, b := range map[string][]byte{
-		"longer":       append(bytes.Clone(whole), 0),
-		"version":      append([]byte{9}, whole[1:]...),
-		"flags":        append([]byte{rowVersion, 4}, whole[2:]...),
-		"huge count":   append(Row{}.Append(nil)[:10], 0xff, 0xff, 0xff, 0xff, 0x0f, 0),
-		"long number":  append(Row{}.Append(nil)[:10], 0x80, 0x00, 0),
-		"odd address":  append([]byte{rowVersion, 0, 5}, strings.Repeat("\x00", 20)...),
-		"not a row":    []byte("SQLite format 3\x00"),
-		"nothing":      nil,
-		"endless uint": bytes.Repeat([]byte{0xff}, 40),
+		"longer":                        append(bytes.Clone(whole), 0),
+		"version":                       append([]byte{9}, whole[1:]...),
+		"flags":                         append([]byte{rowVersion, 4}, whole[2:]...),
+		"odd address, and nothing else": append([]byte{rowVersion, 0, 5}, strings.Repeat("\x00", 5+9)...),
+		"huge count":                    append(Row{}.Append(nil)[:10], 0xff, 0xff, 0xff, 0xff, 0x0f, 0),
+		"long number":                   append(Row{}.Append(nil)[:10], 0x80, 0x00, 0),
+		"odd address":                   append([]byte{rowVersion, 0, 5}, strings.Repeat("\x00", 20)...),
+		"not a row":                     []byte("SQLite format 3\x00"),
+		"nothing":                       nil,
+		"endless uint":                  bytes.Repeat([]byte{0xff}, 40),
 	} {
 		if r, err := ParseRow(b); err == nil {
 			t.Errorf("%s: taken for %+v", name, r)

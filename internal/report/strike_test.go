@@ -29,6 +29,8 @@ func TestStrikes(t *testing.T) {
 		{"and the second one again", []strike{{0, "5.2.2", 1}, {day, "5.2.2", 2}, {2 * day, "5.2.2", 2}}, 2, 8 * day},
 		{"in three", []strike{{0, "5.2.2", 1}, {day, "5.2.2", 2}, {8 * day, "5.2.2", 3}}, 3, 22 * day},
 		{"in many", []strike{{0, "5.2.2", 1}, {0, "5.2.2", 2}, {0, "5.2.2", 3}, {0, "5.2.2", 4}, {0, "5.2.2", 5}, {0, "5.2.2", 6}, {0, "5.2.2", 7}}, 7, 90 * day},
+		{"in four", []strike{{0, "5.2.2", 1}, {0, "5.2.2", 2}, {0, "5.2.2", 3}, {0, "5.2.2", 4}}, 4, 28 * day},
+		{"in five", []strike{{0, "5.2.2", 1}, {0, "5.2.2", 2}, {0, "5.2.2", 3}, {0, "5.2.2", 4}, {0, "5.2.2", 5}}, 5, 56 * day},
 		{"a shorter time does not end a longer one", []strike{{0, "5.1.1", 1}, {day, "5.2.2", 2}}, 2, 30 * day},
 		{"full first, then gone, in one window", []strike{{0, "5.2.2", 1}, {day, "5.1.1", 1}}, 1, 31 * day},
 	} {
@@ -42,6 +44,30 @@ func TestStrikes(t *testing.T) {
 		}
 		if s.Strikes != c.n || !s.Until.Equal(want) || s.Since.IsZero() || s.By != ByBounce || s.Reason != "full" {
 			t.Errorf("%s: got %+v, want until %v", c.why, s, want)
+		}
+	}
+}
+
+// TestSince checks since when a destination is suppressed: since its first failure, and after a time without
+// suppression since the failure that begins the next.
+func TestSince(t *testing.T) {
+	const day = 24 * time.Hour
+	start := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	var s Suppression
+	for _, step := range []struct {
+		after  time.Duration
+		status string
+		since  time.Duration
+	}{
+		{0, "5.1.1", 0},                                // until day 30
+		{day, "5.1.1", 0},                              // until day 31
+		{31 * day, "5.1.1", 31 * day},                  // just after
+		{31*day + SuppressGone - 1, "5.1.1", 31 * day}, // just before its end
+		{200 * day, "5.2.2", 200 * day},                // long after
+	} {
+		s = s.Strike(Failure{Status: step.status, By: ByBounce, Window: int64(step.after)}, start.Add(step.after))
+		if !s.Since.Equal(start.Add(step.since)) {
+			t.Errorf("after %v: since %v", step.after, s.Since.Sub(start))
 		}
 	}
 }

@@ -182,7 +182,7 @@ func silent(ctx context.Context, value string) []string {
 func (h Host) ReadSendmail(path string) (Sendmail, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return Sendmail{}, fmt.Errorf("setup: %w; name the file from which sendmail.cf is built with --mc", err)
+		return Sendmail{}, fmt.Errorf("setup: %w; is Sendmail this host's MTA? (Postfix: sekimori setup postfix); if it is, name the file from which sendmail.cf is built with --mc", err)
 	}
 	return Sendmail{Path: path, Text: text}, nil
 }

@@ -297,9 +297,7 @@ func (plan *Plan) runs(p Postfix, d Daemon) {
 	_, socket := d.listeners()
 	switch {
 	case socket && !d.Systemd:
-		plan.Offline = "the daemon gets its socket from systemd, which does not run here; in an image give --no-run; on a host " +
-			"without systemd write listen: [\"inet:127.0.0.1:8891\"] into " + d.Path + " and start \"sekimori serve\" first"
-		plan.note("%s", plan.Offline)
+		plan.offline(d)
 	case len(plan.Daemon.Changes) == 0:
 	case socket && slices.ContainsFunc(plan.Daemon.Changes, func(c Change) bool { return within(d.DropIns, c.Path) }):
 		plan.Daemon.Runs = [][]string{{"systemctl", "daemon-reload"}, {"systemctl", "restart", "sekimori.socket", "sekimori.service"}}

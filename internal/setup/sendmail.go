@@ -69,6 +69,16 @@ func PlanSendmail(s Sendmail, d Daemon) Plan {
 	plan.note("Sendmail has no list like mynetworks; write your own networks into trusted.networks of %s", d.Path)
 	line := "INPUT_MAIL_FILTER(`sekimori', `S=" + at.sendmail() + filterFlags + "')dnl"
 	plan.filterLine(s, line)
+	if systemd && !d.Systemd {
+		plan.offline(d)
+	}
+	if len(plan.Mail.Changes) > 0 {
+		restart := []string{"systemctl", "restart", "sendmail"}
+		if !d.Systemd {
+			restart = []string{"/etc/init.d/sendmail", "restart"}
+		}
+		plan.Mail.ByHand, plan.Mail.Runs = true, [][]string{{"make", "-C", "/etc/mail"}, restart}
+	}
 	return plan
 }
 
@@ -100,8 +110,6 @@ func (plan *Plan) filterLine(s Sendmail, line string) {
 		why += before(others)
 	}
 	plan.Mail.Changes = append(plan.Mail.Changes, Change{Path: s.Path, Before: s.Text, After: []byte(after), Why: why})
-	plan.Mail.ByHand = true
-	plan.Mail.Runs = [][]string{{"make", "-C", "/etc/mail"}, {"systemctl", "restart", "sendmail"}}
 }
 
 // placeFilter returns a sendmail.mc that has our line before those of all other filters, and the

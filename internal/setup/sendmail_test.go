@@ -64,3 +64,28 @@ func FuzzPlaceFilter(f *testing.F) {
 		}
 	})
 }
+
+// TestPlanSendmailOffline checks that a plan for a socket of systemd says what to do where systemd does
+// not run, and that no command of systemd is named there.
+func TestPlanSendmailOffline(t *testing.T) {
+	for _, tt := range []struct {
+		yaml    string
+		systemd bool
+		offline bool
+		restart string
+	}{
+		{packageYAML, false, true, "/etc/init.d/sendmail restart"},
+		{packageYAML, true, false, "systemctl restart sendmail"},
+		{sourceYAML, false, false, "/etc/init.d/sendmail restart"},
+	} {
+		d := daemonOf(t, tt.yaml)
+		d.Systemd = tt.systemd
+		plan := PlanSendmail(Sendmail{Path: "sendmail.mc", Text: []byte("MAILER(`smtp')dnl\n")}, d)
+		if got := strings.Contains(plan.Offline, "sekimori serve") && strings.Contains(strings.Join(plan.Notes, "\n"), "--no-run"); got != tt.offline {
+			t.Errorf("%q, systemd %v: %q, notes %q", tt.yaml, tt.systemd, plan.Offline, plan.Notes)
+		}
+		if got := strings.Join(plan.Mail.Runs[1], " "); got != tt.restart || !plan.Mail.ByHand {
+			t.Errorf("%q, systemd %v: restart by %q", tt.yaml, tt.systemd, got)
+		}
+	}
+}

@@ -147,6 +147,13 @@ func (d Daemon) listeners() (all []Endpoint, systemd bool) {
 	return all, systemd
 }
 
+// offline says that the daemon's socket comes from systemd, which does not run here.
+func (p *Plan) offline(d Daemon) {
+	p.Offline = "the daemon gets its socket from systemd, which does not run here; in an image give --no-run; on a host " +
+		"without systemd write listen: [\"inet:127.0.0.1:8891\"] into " + d.Path + " and start \"sekimori serve\" first (install.md, \"Without systemd\")"
+	p.note("%s", p.Offline)
+}
+
 // taken adds a problem if another program has an address of the daemon. Then every other finding
 // would be about that program.
 func (p *Plan) taken(d Daemon) bool {

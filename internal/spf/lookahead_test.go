@@ -80,6 +80,22 @@ many.example MX 1 h6.example
 many.example MX 1 h7.example
 many.example MX 1 h8.example
 h8.example A 192.0.2.1
+other.example TXT "v=spf1 ip4:203.0.113.9 a:h1.example a:h2.example -all"
+behind.example TXT "v=spf1 include:one.example mx:mx.behind.example -all"
+mx.behind.example MX 1 h8.example
+null.example TXT "v=spf1 mx a:h8.example -all"
+null.example MX 0 .
+ten.example TXT "v=spf1 mx -all"
+ten.example MX 1 h1.example
+ten.example MX 1 h2.example
+ten.example MX 1 h3.example
+ten.example MX 1 h4.example
+ten.example MX 1 h5.example
+ten.example MX 1 h6.example
+ten.example MX 1 h7.example
+ten.example MX 1 h9.example
+ten.example MX 1 h10.example
+ten.example MX 2 h8.example
 `
 
 // TestLookAhead checks how many round trips a check takes if no answer is known
@@ -100,6 +116,10 @@ func TestLookAhead(t *testing.T) {
 		{"a redirect", "fork.example", 10, 10, 5, 9, 0, Pass},
 		{"a name that depends on PTR is not guessed", "ptr.example", 10, 4, 3, 1, 0, Fail},
 		{"two questions only", "several.example", 2, 9, 8, 2, 0, Pass},
+		{"an address that does not match before the questions", "other.example", 10, 3, 2, 2, 0, Fail},
+		{"the hosts of an mx behind a slow term", "behind.example", 10, 6, 4, 5, 0, Pass},
+		{"as many hosts as an mx may have", "ten.example", 20, 12, 4, 11, 0, Pass},
+		{"a null MX names no host", "null.example", 10, 3, 2, 2, 0, Pass},
 		{"more hosts than may be under way", "many.example", 10, 10, 4, 9, 0, Pass},
 	} {
 		check := func(n int) (c Check, trips int) {

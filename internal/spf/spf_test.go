@@ -111,6 +111,54 @@ func TestTimeLimit(t *testing.T) {
 	})
 }
 
+// TestLimitsInEachTerm checks that the time limit and the limit on queries end the check with temperror, at
+// whichever query of a term they are reached. Unlike a DNS error, they also end ptr and %{p}.
+func TestLimitsInEachTerm(t *testing.T) {
+	for _, tt := range []struct {
+		record  string
+		queries int // of the whole check, if there is no limit
+	}{
+		{"a", 2}, {"mx", 3}, {"exists:x.example", 2}, {"include:x.example", 2}, {"redirect=x.example", 2}, {"ptr:other.example", 2}, {"ptr:h.example", 3},
+		{"exists:%{p}.example", 4}, {"include:%{p}", 3}, {"redirect=%{p}", 3}, {"a:%{p}.example", 4},
+	} {
+		for limit := 1; limit <= tt.queries; limit++ {
+			ctx, cancel := context.WithCancel(t.Context())
+			asked := 0
+			answer := func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+				if asked++; ctx.Err() != nil || asked == limit {
+					cancel()
+					return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: name, Type: typ}
+				}
+				ans := dns.Answer{Name: name, Type: typ, Canonical: name}
+				switch {
+				case name == "example.com" && typ == dns.TypeTXT:
+					ans.Records = []dns.Record{{Text: "v=spf1 " + tt.record}}
+				case typ == dns.TypeTXT:
+					ans.Records = []dns.Record{{Text: "v=spf1 ?all"}}
+				case typ == dns.TypePTR, typ == dns.TypeMX:
+					ans.Records = []dns.Record{{Host: "h.example"}}
+				}
+				return ans, nil
+			}
+			a := Args{IP: client, MailFrom: "a@example.com"}
+			c := CheckMailFrom(ctx, nameserver.Func(answer), a)
+			cancel()
+			if c.Result != TempError || c.Reason != ReasonTimeLimit || c.Queries != limit || c.Mechanism != "" {
+				t.Errorf("%s, time ends in query %d: %s %s by %q after %d", tt.record, limit, c.Result, c.Reason, c.Mechanism, c.Queries)
+			}
+			ctx, cancel = context.WithCancel(t.Context())
+			asked = -1 << 20
+			var bounded Check
+			e := evaluation{ctx: ctx, resolver: nameserver.Func(answer), args: a, ip: client, local: "a", check: &bounded, maxQueries: limit - 1}
+			e.run("example.com")
+			cancel()
+			if bounded.Result != TempError || bounded.Reason != ReasonQueryLimit || bounded.Queries != limit-1 {
+				t.Errorf("%s, %d queries allowed: %s %s after %d", tt.record, limit-1, bounded.Result, bounded.Reason, bounded.Queries)
+			}
+		}
+	}
+}
+
 func TestContextDoneBeforeTheFirstQuestion(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -94,6 +94,17 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestParseFields checks a message without From, and one with several.
+func TestParseFields(t *testing.T) {
+	for want, values := range map[string][]string{
+		"error missing 0": nil, "error multiple_fields 0": {" a@b.example", " a@b.example"}, "ok b.example | <a@b.example>": {" a@b.example"},
+	} {
+		if got := outcome(Parse(values)); got != want {
+			t.Errorf("%d fields: %s, want %s", len(values), got, want)
+		}
+	}
+}
+
 func TestParseMultipleDomains(t *testing.T) {
 	f, err := Parse([]string{" A <a@one.example>, b@two.example, c@ONE.example"})
 	var fe *Error
@@ -178,6 +189,8 @@ func TestErrorDetail(t *testing.T) {
 		{` "ceo@bank.example <a@a.example>`, "the field shows several domains, and a quoted string has no end"},
 		{` "ceo@mail.a.example <a@a.example>`, "the field shows several domains, and a quoted string has no end"},
 		{` "ceo <a@>`, "the field names no domain"},
+		{`(b@b.example)`, "address in a comment that stands alone"},
+		{` <(b@b.example)a@a.example>`, "the field shows several domains, and comment within angle brackets"},
 		{` "ceo" <>`, "the angle brackets are empty"},
 		{` "ceo@bank.example" =?utf-8?Q?=00?= <>`, "the only address is in a comment or a name"},
 		{` "ceo <a@a.example .example>`, "a quoted string has no end"},

@@ -43,6 +43,15 @@ func TestCharsets(t *testing.T) {
 	for _, tt := range []struct{ charsets, octets, want string }{
 		{"utf-8 utf8 us-ascii iso-8859-1", "<a@b>", ascii},
 		{"iso-8859-1", "=e9", `"é"`},
+		{"foo932 932x foo037 37x x1361", "=83=40", `"\x83@" shown as "=?CHARSET?q?=83=40?="`},
+		{"iso-2022-kr", "=1b(B<=1b(J@", `"\x1b(B<\x1b(J@" shown as "=?CHARSET?q?=1b(B<=1b(J@?=", "<@" shown as "=?CHARSET?q?=1b(B<=1b(J@?="`},
+		{"iso-2022-kr", "=1b$A<=1b(I@=1b$(C<", `"\x1b$A<\x1b(I@\x1b$(C<" shown as "=?CHARSET?q?=1b$A<=1b(I@=1b$(C<?=", "���" shown as "=?CHARSET?q?=1b$A<=1b(I@=1b$(C<?="`},
+		{"iso-2022-kr", "=1b$+A<=1b=20B@", `"\x1b$+A<\x1b B@" shown as "=?CHARSET?q?=1b$+A<=1b=20B@?=", "<@" shown as "=?CHARSET?q?=1b$+A<=1b=20B@?="`},
+		{"iso-2022-kr iso-2022-cn", "=1bN<", `"\x1bN<" shown as "=?CHARSET?q?=1bN<?=" refused: ` + hidingCharset},
+		{"iso-2022-kr iso-2022-cn", "=1bO<", `"\x1bO<" shown as "=?CHARSET?q?=1bO<?=" refused: ` + hidingCharset},
+		{"iso-2022-kr", "=0e<=0f@", `"\x0e<\x0f@" shown as "=?CHARSET?q?=0e<=0f@?=", "�@" shown as "=?CHARSET?q?=0e<=0f@?="`},
+		{"johab", "=84", `"\x84" shown as "=?CHARSET?q?=84?=", "�" shown as "=?CHARSET?q?=84?="`},
+		{"johab", "=84=20<", `"\x84 <" shown as "=?CHARSET?q?=84=20<?=", "� <" shown as "=?CHARSET?q?=84=20<?="`},
 		{"x-any iso-8859-15 windows-1252 cp850 ibm437 gbk big5 437", "<a@b>", ascii + ` shown as "=?CHARSET?q?<a@b>?="`},
 		{"utf-7 UTF7 utf_7 UTF~7 x-unicode-1-1-utf-7 imap4-utf-7 bocu-1 unicode_escape raw-unicode-escape u7 cp65000 65000 windows-65000", "<a@b>", " refused: " + hidingCharset},
 		{"shift_jis sjis x-sjis ms_kanji csShiftJIS windows-31j cp932 932 ibm-943_P15A cp942 euc-jp x-euc-jp eucjp-ms eucjp-win ujis cp51932 cp20932", "<a@b>", ascii},
@@ -63,6 +72,20 @@ func TestCharsets(t *testing.T) {
 	}
 }
 
+// TestEBCDICPages guards the numbers of the code pages against a slip of the finger.
+func TestEBCDICPages(t *testing.T) {
+	sum := 0
+	for _, page := range ebcdicPages {
+		sum += page
+		if name := fmt.Sprint("cp", page); !ebcdic(name) {
+			t.Errorf("%s is not EBCDIC", name)
+		}
+	}
+	if !slices.IsSorted(ebcdicPages) || len(ebcdicPages) != 129 || sum != 204914 {
+		t.Errorf("%d pages with the sum %d", len(ebcdicPages), sum)
+	}
+}
+
 // TestDecoders compares the decoders with the encodings (RFC 2047 §4): every short sequence of pieces.
 func TestDecoders(t *testing.T) {
 	escape := regexp.MustCompile(`=[0-9A-Fa-f]{2}|_`)
@@ -77,7 +100,7 @@ func TestDecoders(t *testing.T) {
 		}
 	}
 	other := regexp.MustCompile(`[^A-Za-z0-9+/]`)
-	for s := range octets.Words(6, "A", "z", "0", "/", "=", "!", "-") {
+	for s := range octets.Words(5, "A", "z", "0", "/", "=", "!", "-") {
 		want := ""
 		for _, part := range strings.Split(s, "=") {
 			part = other.ReplaceAllString(part, "")
@@ -97,6 +120,10 @@ func TestDecoders(t *testing.T) {
 	}
 	for c := range 256 {
 		s := string([]byte{byte(c)})
+		digit := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+' || c == '/'
+		if got := len(decodeB("QU" + s + "I")); c != '=' && (got == 3) != digit {
+			t.Errorf("base64 %q: %d octets", s, got)
+		}
 		want := strings.Index("0123456789abcdef", strings.ToLower(s))
 		if want < 0 || c >= 0x80 {
 			want = 16

@@ -147,11 +147,11 @@ func hint(err error) error {
 	case syscall.EADDRINUSE:
 		return fmt.Errorf("%w; is another sekimori running? \"ss -ltnpx\" shows which program has it", errno)
 	case syscall.EACCES, syscall.EPERM:
-		return fmt.Errorf("%w; may this user listen there?", errno)
+		return fmt.Errorf("%w; the daemon's user must be able to write in the directory of a unix socket, and needs root's rights for a port below 1024", errno)
 	case syscall.EADDRNOTAVAIL:
 		return fmt.Errorf("%w; is the address one of this host's?", errno)
 	case syscall.ENOENT:
-		return fmt.Errorf("%w; does the directory exist?", errno)
+		return fmt.Errorf("%w; make the directory, writable for the daemon's user", errno)
 	}
 	return errno
 }
@@ -224,7 +224,8 @@ func (c Config) permit(path string) error {
 			return err
 		}
 		if err := os.Chown(path, -1, gid); err != nil {
-			return fmt.Errorf("group %s: %w", c.Group, err)
+			return fmt.Errorf("group %s: %w; the daemon's user can give its socket only to a group that it is in: usermod -aG %s USER, then restart it",
+				c.Group, err, c.Group)
 		}
 	}
 	mode := c.Mode
@@ -240,7 +241,7 @@ func groupID(name string) (int, error) {
 	}
 	g, err := user.LookupGroup(name)
 	if err != nil {
-		return 0, fmt.Errorf("no group %q", name)
+		return 0, fmt.Errorf("this host has no group %q; write the group of the MTA (Debian's Postfix: postfix), or make the group", name)
 	}
 	return strconv.Atoi(g.Gid)
 }

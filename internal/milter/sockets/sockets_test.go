@@ -55,7 +55,7 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 		{"inet:" + taken.Addr().String(), "address already in use; is another sekimori running? \"ss -ltnpx\" shows which program has it"},
 		{"inet:192.0.2.1:8891", "cannot assign requested address; is the address one of this host's?"},
 		{"unix:" + file, "the path exists and is not a socket; remove it or choose another"},
-		{"unix:" + filepath.Join(dir, "none", "sock"), "no such file or directory; does the directory exist?"},
+		{"unix:" + filepath.Join(dir, "none", "sock"), "no such file or directory; make the directory, writable for the daemon's user"},
 		{"unix:", "no path"},
 		{"127.0.0.1:8891", "want inet:HOST:PORT, inet6:[HOST]:PORT, unix:/PATH or systemd:NAME"},
 		{"", "want inet:HOST:PORT, inet6:[HOST]:PORT, unix:/PATH or systemd:NAME"},
@@ -122,7 +122,7 @@ func TestStaleUnixSocketIsReplaced(t *testing.T) {
 func TestUnixSocketOfAnUnknownGroup(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "milter.sock")
 	_, err := sockets.Config{Address: "unix:" + path, Group: "no-such-group"}.Listen()
-	if err == nil || err.Error() != "milter: listen unix:"+path+`: no group "no-such-group"` {
+	if err == nil || !strings.HasPrefix(err.Error(), "milter: listen unix:"+path+`: this host has no group "no-such-group"; write the group`) {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {

@@ -1,12 +1,17 @@
 package identity
 
 import (
+	"crypto"
 	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
+	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 )
 
@@ -53,6 +58,26 @@ func TestCheck(t *testing.T) {
 		{"no key", good, func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false, []string{"dkim fault there is no usable key"}},
 		{"unreadable key file", good + key, func(o *Options) { o.Selector, o.Signs = "s1", true }, true, false, []string{"dkim warning there is a key at", "can"}},
 		{"the MTA signs", good + key, func(o *Options) { o.Selector = "s1" }, true, false, []string{"dkim warning there is a key at"}},
+		{"broken DNS of the key", good + "! s1._domainkey.dmarc.isp.example TXT servfail\n", func(o *Options) { o.Selector, o.Signs, o.Public, o.Addresses = "s1", true, public, nil },
+			false, true, []string{"dkim fault the key record s1._domainkey.dmarc.isp.example cannot be looked up"}},
+		{"broken DNS of the key, and SPF", good + "! s1._domainkey.dmarc.isp.example TXT servfail\n", func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public },
+			true, false, []string{"dkim fault the key record"}},
+		{"a selector that makes the name too long", good, func(o *Options) { o.Selector = dns.Name(strings.Repeat("x.", 120) + "x") }, true, false,
+			[]string{"dkim fault the name of the key record is too long"}},
+		{"a key that was revoked", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; p=\"\n", func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false,
+			[]string{"dkim fault there is no usable key at"}},
+		{"a record that is no key, beside ours", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; p=*\"\n" + key, func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public },
+			true, false, []string{"dkim good"}},
+		{"another key beside ours", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(other) + "\"\n" + key,
+			func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false, []string{"dkim good"}},
+		{"the MTA signs, with a key that we know", good + key, func(o *Options) { o.Selector, o.Public, o.Addresses = "s1", public, nil }, false, false,
+			[]string{"dkim warning there is a key at s1._domainkey.dmarc.isp.example, and whether your mail server signs"}},
+		{"no selector, and no SPF", good, func(o *Options) { o.Addresses = nil }, false, false, []string{"dkim warning this program does not sign"}},
+		{"SPF is not known for one address", good + "! a.isp.example * timeout\n", func(o *Options) {
+			o.Addresses = append(o.Addresses, netip.MustParseAddr("192.0.2.26"))
+		}, false, false, []string{"spf fault SPF does not pass for 192.0.2.26"}},
+		{"only an address to bounce to", strings.ReplaceAll(good, " MX 10 mx.isp.example.", " A 192.0.2.25"), func(*Options) {}, true, false, []string{"bounces good"}},
+		{"only an IPv6 address to bounce to", strings.ReplaceAll(good, " MX 10 mx.isp.example.", " AAAA 2001:db8::1"), func(*Options) {}, true, false, []string{"bounces good"}},
 		{"nowhere to bounce to", strings.ReplaceAll(good, " MX 10 mx", " TXT mx"), func(*Options) {}, true, false, []string{"bounces fault"}},
 		{"no DNS", "! dmarc.isp.example * timeout\n! _dmarc.dmarc.isp.example * timeout\n", func(*Options) {}, false, true,
 			[]string{"dmarc fault the DMARC record of dmarc.isp.example cannot be looked up", "spf fault", "bounces warning"}},
@@ -81,5 +106,75 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWhatToDo checks the lines that an operator is told to publish.
+func TestWhatToDo(t *testing.T) {
+	small, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		why     string
+		address string
+		public  crypto.PublicKey
+		want    string
+		strings int // quoted strings of the key record
+	}{
+		{"IPv4", "192.0.2.25", small, "v=spf1 ip4:192.0.2.25 -all", 1},
+		{"IPv4 as IPv6 sees it", "::ffff:192.0.2.25", small, "v=spf1 ip4:192.0.2.25 -all", 1},
+		{"IPv6 and a key of several strings", "2001:db8::1", large.Public(), "v=spf1 ip6:2001:db8::1 -all", 2},
+		{"a key that cannot be read", "2001:db8::1", nil, "publish the public key at s1._domainkey.dmarc.isp.example", 0},
+	} {
+		z, err := zone.Parse("_dmarc.dmarc.isp.example TXT \"v=DMARC1; p=reject\"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := Check(t.Context(), z, Options{Domain: "dmarc.isp.example", Bounce: "b", Selector: "s1", Signs: true, Public: tt.public,
+			Addresses: []netip.Addr{netip.MustParseAddr(tt.address)}})
+		var all []string
+		for _, f := range r.Findings {
+			all = append(all, f.Do)
+		}
+		text := strings.Join(all, "\n")
+		if !strings.Contains(text, tt.want) {
+			t.Errorf("%s: lacks %q:\n%s", tt.why, tt.want, text)
+		}
+		for _, do := range all {
+			key, ok := strings.CutPrefix(do, "publish s1._domainkey.dmarc.isp.example TXT ")
+			if !ok {
+				continue
+			}
+			parts := strings.Split(strings.Trim(key, `"`), `" "`)
+			if len(parts) != tt.strings || !strings.HasPrefix(parts[0], "v=DKIM1;") || slices.ContainsFunc(parts, func(s string) bool { return len(s) > 255 }) {
+				t.Errorf("%s: %q", tt.why, parts)
+			}
+		}
+	}
+}
+
+// TestAddressesAreBounded checks that only the first addresses are checked.
+func TestAddressesAreBounded(t *testing.T) {
+	z, err := zone.Parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Domain: "dmarc.isp.example", Bounce: "b"}
+	for range addressesChecked + 5 {
+		o.Addresses = append(o.Addresses, netip.MustParseAddr("192.0.2.25"))
+	}
+	checked := 0
+	for _, f := range Check(t.Context(), z, o).Findings {
+		if f.Subject == SPF {
+			checked++
+		}
+	}
+	if checked != addressesChecked {
+		t.Errorf("%d addresses were checked", checked)
 	}
 }
