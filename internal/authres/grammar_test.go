@@ -88,6 +88,7 @@ var samples = []string{
 	`"a \"b" 01;dkim / 1 = pass (good) reason = "r \\s" header . d = (c) a.example header.i="l p"@a.example`,
 	"mx (a\x01); none",
 	"\"m\x7fx\"; none",
+	"mx;\r\n dkim=pass (2048-bit rsa) header.d=a.example header.i=@a.example\r\n header.s=s1 header.a=rsa-sha256 header.b=\"Qg i\" policy.x=y; arc=none",
 	"mx; spf=fail smtp.mailfrom=u@é.example action=none header.b=ab/c+d==; dmarc=pass reason=x policy.p=@a.example",
 }
 

@@ -53,6 +53,7 @@ func TestAuthenticated(t *testing.T) {
 						t.Errorf("%s: asked for AD: %v", c.server, asked)
 					}
 					b := nameserver.Respond(t, query, 0, goodA)
+					b[3] &^= nameserver.BitAuthentic
 					if set {
 						b[3] |= nameserver.BitAuthentic
 					}
