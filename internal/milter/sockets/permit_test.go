@@ -43,10 +43,10 @@ func TestUnclearSocketStays(t *testing.T) {
 func TestHints(t *testing.T) {
 	for errno, want := range map[error]string{
 		syscall.EADDRINUSE:    "is another sekimori running?",
-		syscall.EACCES:        "may this user listen there?",
-		syscall.EPERM:         "may this user listen there?",
+		syscall.EACCES:        "must be able to write in the directory",
+		syscall.EPERM:         "must be able to write in the directory",
 		syscall.EADDRNOTAVAIL: "is the address one of this host's?",
-		syscall.ENOENT:        "does the directory exist?",
+		syscall.ENOENT:        "make the directory",
 		syscall.EMFILE:        "too many open files",
 	} {
 		err := hint(&net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", errno)})
