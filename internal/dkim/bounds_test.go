@@ -3,6 +3,7 @@ package dkim
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -187,4 +188,102 @@ func TestSpend(t *testing.T) {
 			t.Errorf("%+v: %t, %+v, reserved %d", tt, got, b, p.reserved)
 		}
 	}
+}
+
+// TestForms lists the forms of a message, the likeliest first.
+func TestForms(t *testing.T) {
+	const folded = 0b10
+	for _, tt := range []struct {
+		path    string
+		unknown bool
+		want    []form
+	}{
+		{"", false, []form{{}}},
+		{"<>", false, []form{{}, {0, "<>"}}},
+		{"<b@x>", false, []form{{}, {0, "<b@x>"}, {0, "b@x"}}},
+		{"", true, []form{{}, {folded, ""}, {math.MaxUint64, ""}}},
+		{"<b@x>", true, []form{{}, {folded, ""}, {math.MaxUint64, ""}, {0, "<b@x>"}, {folded, "<b@x>"}, {math.MaxUint64, "<b@x>"},
+			{0, "b@x"}, {folded, "b@x"}, {math.MaxUint64, "b@x"}}},
+	} {
+		c := candidates{path: tt.path, spacesUnknown: tt.unknown, folded: folded}
+		var got []form
+		for i := range c.forms() {
+			got = append(got, c.form(i))
+		}
+		if !slices.Equal(got, tt.want) || len(got) > maxForms {
+			t.Errorf("%q, %t: %v, want %v", tt.path, tt.unknown, got, tt.want)
+		}
+	}
+}
+
+// TestFormsNeedWork checks that forms are tried only while work is left.
+func TestFormsNeedWork(t *testing.T) {
+	mail := unsigned(sign(t, signing{h: "from:return-path", key: edKey()}, "Return-Path: <b@example.com>\r\n"+testMail), "Return-Path:")
+	h, body := signer.Split([]byte(mail))
+	v := NewVerifier(h, Options{ReturnPath: "<b@example.com>"})
+	defer v.Close()
+	m := v.Message()
+	for m.Reserve(&Pending{Params: syntax.Params{Algorithm: syntax.Ed25519SHA256}}) { // the first form has its own reserve
+	}
+	v.Start(t.Context(), zoneWith(signer.Record(edKey().Public())))
+	_, _ = v.Write(body)
+	expect(t, "the second form would pass", v.Finish(t.Context())[0], Policy, ReasonWorkLimit)
+}
+
+// TestKeyCacheAtItsBound fills the cache to exactly its bound, and then adds one key more.
+func TestKeyCacheAtItsBound(t *testing.T) {
+	const size = 2048 // of each entry
+	var c keyCache
+	record := func(i int) string { return fmt.Sprintf("%0*d", size-keyOverhead-256/8, i) }
+	const most = maxCachedKeyBytes / 2 / size
+	for i := range most {
+		c.add(record(i), syntax.Key{Bits: 256})
+		c.add(record(i), syntax.Key{Bits: 256}) // it is there already
+	}
+	if len(c.recent) != most || c.past != nil || c.bytes != maxCachedKeyBytes/2 {
+		t.Errorf("%d recent keys of %d octets, %d past", len(c.recent), c.bytes, len(c.past))
+	}
+	c.add(record(most), syntax.Key{Bits: 256})
+	if len(c.recent) != 1 || len(c.past) != most || c.bytes != size {
+		t.Errorf("after one more: %d recent keys of %d octets, %d past", len(c.recent), c.bytes, len(c.past))
+	}
+}
+
+// TestCanonicalizationText has each value of c=.
+func TestCanonicalizationText(t *testing.T) {
+	const relaxed, simple = syntax.Relaxed, syntax.Simple
+	for want, c := range map[string][2]syntax.Canonicalization{"relaxed/relaxed": {relaxed, relaxed}, "relaxed/simple": {relaxed, simple},
+		"simple/relaxed": {simple, relaxed}, "simple/simple": {simple, simple}, "": {}} {
+		if got := canonicalizationText(c[0], c[1]); got != want {
+			t.Errorf("%v: %q", c, got)
+		}
+	}
+}
+
+// TestLower has each octet of a field name.
+func TestLower(t *testing.T) {
+	for c := range 128 {
+		s := string([]byte{byte(c)})
+		if got, want := string(appendLower(nil, s)), strings.ToLower(s); got != want || !isLowerOf([]byte(want), s) || isLowerOf([]byte(want), s+"x") {
+			t.Errorf("%q: %q", s, got)
+		}
+	}
+}
+
+// TestArrivedStays checks that a second Start goes on to tell the same channel, and that Close may be called
+// again.
+func TestArrivedStays(t *testing.T) {
+	v := NewVerifier(nil, Options{Cache: NewCache()})
+	m := v.Message()
+	r := resolverFunc(func(context.Context) (dns.Answer, error) { return dns.Answer{}, nil })
+	m.WantKeyAt("a.example", "s")
+	m.Start(t.Context(), r)
+	first := v.Arrived()
+	m.WantKeyAt("b.example", "s")
+	m.Start(t.Context(), r)
+	if first == nil || v.Arrived() != first {
+		t.Error("another channel")
+	}
+	v.Close()
+	v.Close()
 }

@@ -136,6 +136,9 @@ func numbered(n, bare int) string {
 	return b.String()
 }
 
+// tabbed returns n fields whose values begin with a tab.
+func tabbed(n int) string { return strings.ReplaceAll(numbered(n, 0), ": v", ":\tv") }
+
 func numberedFrom(i, bare int) string {
 	if bare > 0 {
 		return fmt.Sprintf("X-%d:v\r\n", i)
@@ -208,6 +211,8 @@ func TestLeadingSpace(t *testing.T) {
 			s: signing{c: "simple/simple", h: "from:" + numberedNames(70)}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
 		{why: "five of twenty without: too many mixtures", mail: numbered(20, 5) + mixed, s: signing{c: "simple/simple", h: "from:" + numberedNames(20)},
 			want: Neutral, reason: ReasonLeadingSpace, unknown: true},
+		{why: "two of sixteen, of which fourteen begin with a tab: only the others are tried", mail: tabbed(14) + "X-14:v\r\nX-15:v\r\n" + mixed,
+			s: signing{c: "simple/simple", h: "from:" + numberedNames(16)}, want: Pass, unknown: true},
 		{why: "too long for a search", mail: strings.ReplaceAll(numbered(10, 1), "v\r\n", strings.Repeat("v", 40_000)+"\r\n") + mixed,
 			s: signing{c: "simple/simple", h: "from:" + numberedNames(10)}, want: Neutral, reason: ReasonLeadingSpace, unknown: true},
 		{why: "relaxed form, which has no such space", mail: mixed, s: signing{c: "relaxed/simple"}, want: Pass, unknown: true},
