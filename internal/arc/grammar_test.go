@@ -3,6 +3,7 @@ package arc
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -141,6 +142,15 @@ func newChainPieces(tb testing.TB) chainPieces {
 			}
 		}
 	}
+	// Seals that their sealers made, with a wrong cv= or over another chain.
+	for i := 1; i <= hops; i++ {
+		for _, s := range []signer.Set{{I: i, CV: "pass"}, {I: i, CV: "none"}, {I: i, CV: "fail"}, {I: i, CV: "PASS"}, {I: i, AS: "h=from;"}, {I: i, BreakAS: true}} {
+			field, _, _ := strings.Cut(seal(tb, s, chain(tb, i-1, testMail)), "\r\nARC-Message")
+			if !slices.Contains(p.genuine, field) {
+				p.others = append(p.others, field)
+			}
+		}
+	}
 	p.others = append(p.others, "From: Eve <eve@example.net>", "Subject: another", "X-Other: 1", "ARC-Seal: i=1; cv=none", "ARC-Authentication-Results: i=4; x", "ARC-Message-Signature: x")
 	return p
 }
@@ -193,14 +203,16 @@ func TestChosenFields(t *testing.T) {
 		}
 		p.check(t, program)
 	}
-	whole := []byte{8, 7, 6, 5, 4, 3, 2, 1, 0}
-	for i := range p.others {
-		other := byte(len(p.genuine) + i)
-		p.check(t, append([]byte{other}, whole...))
-		for at := range whole {
-			replaced := append([]byte{}, whole...)
-			replaced[at] = other
-			p.check(t, replaced)
+	for n := 1; n <= hops; n++ {
+		whole := []byte{8, 7, 6, 5, 4, 3, 2, 1, 0}[3*(hops-n):]
+		for i := range p.others {
+			other := byte(len(p.genuine) + i)
+			p.check(t, append([]byte{other}, whole...))
+			for at := range whole {
+				replaced := append([]byte{}, whole...)
+				replaced[at] = other
+				p.check(t, replaced)
+			}
 		}
 	}
 }
