@@ -52,7 +52,7 @@ var worldly = map[string]string{
 }
 
 // pureParts are packages on a higher floor that must be pure too.
-var pureParts = []string{"internal/label", "internal/judge"}
+var pureParts = []string{"internal/label", "internal/judge", "internal/readiness"}
 
 // pure reports whether a package must be pure.
 func pure(pkg string) bool {

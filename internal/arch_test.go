@@ -105,6 +105,7 @@ var floors = map[string]floor{
 	"internal/history":  facts,
 	"internal/report":   facts,
 	"internal/ledger":   facts,
+	"internal/senders":  facts,
 
 	"internal/report/destination": facts,
 
@@ -125,9 +126,13 @@ var floors = map[string]floor{
 	"internal/collect":   parts,
 	"internal/learn":     parts,
 	"internal/watchlist": parts,
-	"internal/status":    parts,
-	"internal/submit":    parts,
-	"internal/bounce":    parts,
+	// Package readiness says what enforcing policies would do; package forwarders finds rules for it.
+	"internal/forwarders":       parts,
+	"internal/readiness":        parts,
+	"internal/readiness/gather": parts,
+	"internal/status":           parts,
+	"internal/submit":           parts,
+	"internal/bounce":           parts,
 	// Package indicators fetches and remembers the marks of BIMI.
 	"internal/indicators": parts,
 	"internal/webfetch":   parts,
@@ -156,14 +161,13 @@ var floors = map[string]floor{
 	// This package is for tests only.
 	"internal/testkit/daemon": programs,
 
-	// These packages do the work of the commands: demo, replay, doctor and forwarders of sekimori, and
-	// bench/load and bench/traffic of milterload.
+	// These packages do the work of the commands: demo, replay and doctor of sekimori, and bench/load and
+	// bench/traffic of milterload.
 	"internal/demo":       programs,
 	"internal/markcheck":  programs,
 	"internal/probe":      programs,
 	"internal/replay":     programs,
 	"internal/doctor":     programs,
-	"internal/forwarders": programs,
 	"internal/holdqueue":  programs,
 	"internal/bench/load": programs,
 	"internal/setup":      programs,
@@ -235,8 +239,9 @@ var sameFloor = map[string][]string{
 	// Package history decides by the Evaluation and the Verdict whether a decision is kept.
 	"internal/history": {"internal/msgauth", "internal/policy"},
 
-	"internal/ledger":             {"internal/msgauth", "internal/policy"},                    // an Entry is made from an Evaluation and a Verdict
-	"internal/stats":              {"internal/ledger"},                                        // it adds up what the ledger has
+	"internal/ledger":             {"internal/msgauth", "internal/policy"}, // an Entry is made from an Evaluation and a Verdict
+	"internal/stats":              {"internal/ledger"},                     // it adds up what the ledger has
+	"internal/senders":            {"internal/ledger"},
 	"internal/report":             {"internal/ledger", "internal/msgauth", "internal/policy"}, // so is an Observation; a Batch has a part of the ledger
 	"internal/report/destination": {"internal/report"},                                        // it decides on a Job
 
@@ -250,9 +255,15 @@ var sameFloor = map[string][]string{
 	// recent kept.
 	"internal/explain":    {"internal/judge", "internal/label", "internal/recent"},
 	"internal/indicators": {"internal/webfetch"},
-	"internal/webfetch":   {"internal/resolver/upstream"},       // its tests ask a name server
-	"internal/recent":     {"internal/judge"},                   // it keeps Decisions of package judge
-	"internal/collect":    {"internal/judge", "internal/label"}, // it counts Decisions of package judge
+	// Package forwarders reads Entries of package recent; its tests also use the log and the configuration.
+	"internal/forwarders": {"internal/config", "internal/judge", "internal/recent", "internal/telemetry"},
+	// Package readiness proposes rules of package forwarders. Package gather reads for it what the store has;
+	// its tests use a real store.
+	"internal/readiness":        {"internal/forwarders", "internal/config"},
+	"internal/readiness/gather": {"internal/readiness", "internal/history/archive", "internal/recent", "internal/judge", "internal/store/sqlite"},
+	"internal/webfetch":         {"internal/resolver/upstream"},       // its tests ask a name server
+	"internal/recent":           {"internal/judge"},                   // it keeps Decisions of package judge
+	"internal/collect":          {"internal/judge", "internal/label"}, // it counts Decisions of package judge
 	// Package filter translates milter events into a Case and edits into milter replies, and tells
 	// package topology what it sees.
 	"internal/filter": {"internal/topology", "internal/judge", "internal/label"},

@@ -60,18 +60,26 @@ func (f *storeFlags) addDomain(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.sel.Domain, "domain", "", "only reports about this policy domain")
 }
 
-// open reads the configuration and opens the store. The caller must call end.
-func (f *storeFlags) open(ctx context.Context) (cfg *config.Config, o *reporting.Office, end func(), err error) {
+// store reads the configuration and opens the store. The caller must close it.
+func (f *storeFlags) store(ctx context.Context) (cfg *config.Config, s storage.Store, err error) {
 	if cfg, err = config.LoadCandidate(f.config); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	// PostgreSQL may know a user of its unix socket by the name in the system ("peer").
 	if err := becomeOwner(cmp.Or(storage.File(cfg.Store.URL), cfg.Store.Spool.Dir)); err != nil {
-		return nil, nil, nil, failed(err)
+		return nil, nil, failed(err)
 	}
-	store, err := reporting.OpenStore(ctx, cfg)
+	if s, err = reporting.OpenStore(ctx, cfg); err != nil {
+		return nil, nil, used(err)
+	}
+	return cfg, s, nil
+}
+
+// open reads the configuration and opens the store. The caller must call end.
+func (f *storeFlags) open(ctx context.Context) (cfg *config.Config, o *reporting.Office, end func(), err error) {
+	cfg, store, err := f.store(ctx)
 	if err != nil {
-		return nil, nil, nil, used(err)
+		return nil, nil, nil, err
 	}
 	resolver, err := app.NewResolver(cfg, nil, nil)
 	if err != nil {

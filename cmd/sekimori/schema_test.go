@@ -23,9 +23,11 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/probe"
+	"sekimori/internal/readiness"
 	"sekimori/internal/recent"
 	"sekimori/internal/replay"
 	"sekimori/internal/reporting"
+	"sekimori/internal/senders"
 	"sekimori/internal/stats"
 	"sekimori/internal/status"
 	"sekimori/internal/survey"
@@ -49,6 +51,8 @@ var documents = []struct {
 	{"sekimori check --json", reflect.TypeFor[domaincheck.Report]()},
 	{"sekimori survey --format json", reflect.TypeFor[survey.Result]()},
 	{"sekimori stats --format json", reflect.TypeFor[stats.Month]()},
+	{"sekimori senders --json", reflect.TypeFor[senders.List]()},
+	{"sekimori readiness --json", reflect.TypeFor[readiness.Report]()},
 	{"sekimori bimi check --json", reflect.TypeFor[markcheck.Result]()},
 	{"sekimori replay --json", reflect.TypeFor[replay.Summary]()},
 	{"sekimori forwarders --json", reflect.TypeFor[foundForwarders]()},

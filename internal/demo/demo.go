@@ -1,7 +1,8 @@
 // Package demo shows the daemon at work without a mail server or a network. It runs an
 // authoritative DNS server for a few domains, the daemon, and a milter client that sends the same
 // commands as Postfix. All three use loopback addresses. At the end it shows the DMARC report that one
-// of the domains would get about the messages, from a store in a temporary file.
+// of the domains would get about the messages, from a store in a temporary file, and what the command
+// readiness says after a generated month of mail.
 package demo
 
 import (
@@ -109,6 +110,9 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 		if !o.Keep {
 			stop() // the daemon writes its rows at the latest when it stops
 			if err := showReport(ctx, out, cfg, o.Version); err != nil {
+				return err
+			}
+			if err := showReadiness(ctx, out, dir, time.Now()); err != nil {
 				return err
 			}
 		}

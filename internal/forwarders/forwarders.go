@@ -186,6 +186,13 @@ func (s *Source) add(r Record) {
 	}
 }
 
+// Identity returns by what the host that handed the message over is known best, as Add groups messages. ok
+// is false if nothing is known of it.
+func (r *Record) Identity() (kind Kind, value string, ok bool) {
+	k, ok := r.source()
+	return k.kind, k.value, ok
+}
+
 // source returns the best evidence of the host that handed the message over. A seal or a signature
 // of the author's own domain is not evidence, because another host may have forwarded the message
 // after it was sealed or signed.

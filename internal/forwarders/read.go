@@ -13,6 +13,7 @@ import (
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/iprev"
+	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/spf"
@@ -102,14 +103,17 @@ func skipLine(in *bufio.Reader) error {
 
 // AddDecision adds a message whose decision the running daemon remembers.
 func (f *Finder) AddDecision(d *recent.Entry) {
-	e := d.Evaluation
-	if e == nil {
-		return
+	if d.Evaluation != nil {
+		f.Add(RecordOf(d.Evaluation, d.Verdict.Action))
 	}
+}
+
+// RecordOf returns the facts about an evaluated message.
+func RecordOf(e *msgauth.Evaluation, verdict policy.Action) Record {
 	r := Record{
 		Client: e.Session.Client, IPRev: e.IPRev.Status, IPRevName: string(e.IPRev.Name), MailFrom: e.Envelope.MailFrom,
 		SPF: e.MailFrom.Result, SPFDomain: string(e.MailFrom.Domain), Author: string(e.From.AuthorDomain), DMARC: e.DMARC.Result,
-		Policy: e.DMARC.PolicyPublished, AlignedDKIM: e.DMARC.AlignedDKIM, AlignedSPF: e.DMARC.AlignedSPF, Verdict: d.Verdict.Action,
+		Policy: e.DMARC.PolicyPublished, AlignedDKIM: e.DMARC.AlignedDKIM, AlignedSPF: e.DMARC.AlignedSPF, Verdict: verdict,
 	}
 	if n := len(e.ARC.Sets); n > 0 && e.ARC.Status == arc.Pass {
 		r.ARCSealer = string(e.ARC.Sets[n-1].Sealer)
@@ -117,5 +121,5 @@ func (f *Finder) AddDecision(d *recent.Entry) {
 	for _, s := range e.DKIM {
 		r.Signatures = append(r.Signatures, Signature{s.Result, string(s.Domain), s.Reason})
 	}
-	f.Add(r)
+	return r
 }

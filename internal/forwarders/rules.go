@@ -91,16 +91,19 @@ func (s *Source) patterns() []string {
 	return values
 }
 
-// ruleID returns an id of at most 56 octets for the rule.
-func ruleID(s *Source) string {
+// ruleID returns an id for the rule.
+func ruleID(s *Source) string { return RuleID("forwarder-", s.Value) }
+
+// RuleID returns an id of at most 56 octets for a rule about a domain or a network.
+func RuleID(prefix, value string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '-':
 			return r
 		}
 		return '-'
-	}, strings.ToLower(s.Value))
-	const prefix, most = "forwarder-", 56
+	}, strings.ToLower(value))
+	const most = 56
 	return prefix + name[:min(len(name), most-len(prefix))]
 }
 
@@ -124,8 +127,7 @@ func WriteYAML(out io.Writer, proposals []Proposal) error {
 		if p.AuthorSPFFail > 0 {
 			b.WriteString("# SPF of authors excludes this host: their mail is proposed for quarantine only\n")
 		}
-		fmt.Fprintf(&b, "# - id: %s\n#   owner: %s\n#   reason: %s\n#   expires: %s\n#   when: {%s}\n#   then: %s\n",
-			quote(p.Rule.ID), quote(p.Rule.Owner), quote(p.Rule.Reason), p.Rule.Expires, when(p.Rule.When), p.Rule.Then)
+		b.WriteString(p.Rule.YAML("# "))
 	}
 	if len(proposals) == 0 {
 		b.WriteString("\n# Nothing looks like a forwarder.\n")
@@ -133,6 +135,12 @@ func WriteYAML(out io.Writer, proposals []Proposal) error {
 	b.WriteString("\n[] # no rule is in effect\n")
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// YAML returns the rule as an item of policy.overrides. Every line begins with the prefix.
+func (r *Rule) YAML(prefix string) string {
+	return fmt.Sprintf("%[1]s- id: %[2]s\n%[1]s  owner: %[3]s\n%[1]s  reason: %[4]s\n%[1]s  expires: %[5]s\n%[1]s  when: {%[6]s}\n%[1]s  then: %[7]s\n",
+		prefix, quote(r.ID), quote(r.Owner), quote(r.Reason), r.Expires, when(r.When), r.Then)
 }
 
 // quote returns s as a YAML string in double quotes.
@@ -146,7 +154,7 @@ func quote(s string) string {
 // when returns the conditions of a rule as the text between the braces of a YAML mapping.
 func when(w map[string][]string) string {
 	var parts []string
-	for _, key := range []string{string(ARCSealer), string(DKIM), string(SPF), string(ClientName), string(Client), "dmarc", "traits"} {
+	for _, key := range []string{string(ARCSealer), string(DKIM), string(SPF), string(ClientName), string(Client), "author", "dmarc", "traits"} {
 		if len(w[key]) == 0 {
 			continue
 		}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -16,11 +17,12 @@ const (
 	SelectorGone    Kind = "selector_gone"     // a key that signed much mail signs no more, and no other does
 	SignatureFails  Kind = "signature_fails"   // signatures by a key that used to pass mostly fail
 	SPFBroken       Kind = "spf_broken"        // SPF used to pass, and does not any more, while signatures do
+	SPFAddressLost  Kind = "spf_address_lost"  // a network that still sends used to pass by SPF, and the record does not have it any more
 	PassShareFallen Kind = "pass_share_fallen" // by 50 points
 )
 
 // Kinds lists all kinds.
-var Kinds = []Kind{SelectorGone, SignatureFails, SPFBroken, PassShareFallen}
+var Kinds = []Kind{SelectorGone, SignatureFails, SPFBroken, SPFAddressLost, PassShareFallen}
 
 // Breakage is a sender's own trouble, which the sender may not see.
 type Breakage struct {
@@ -82,12 +84,15 @@ func byDay(rows []Row) (days []Row) {
 			for _, s := range r.Signers {
 				last.Signers = addSigner(last.Signers, s)
 			}
+			for _, s := range r.Sending {
+				last.Sending = addSending(last.Sending, s)
+			}
 			if r.Example != "" {
 				last.Example = r.Example
 			}
 			continue
 		}
-		r.Signers = slices.Clone(r.Signers)
+		r.Signers, r.Sending = slices.Clone(r.Signers), slices.Clone(r.Sending)
 		days = append(days, r)
 	}
 	return days
@@ -132,12 +137,53 @@ func compare(rows []Row, day Day, part float64) (found []Breakage) {
 		if pass := usual(func(r *Row) int64 { return r.Pass }); float64(now.Pass) >= pass/2 {
 			say(SPFBroken, "", "%d messages pass by SPF; usually about %.0f do. %d pass by their signatures", now.PassSPF, spf, now.PassDKIM)
 		}
+	} else {
+		for _, lost := range lostAddresses(before, now, part) {
+			say(SPFAddressLost, lost.network.String(), "%s", lost.evidence)
+		}
 	}
 	if share := MedianShare(before); now.Messages >= int64(leastShare*part) && messages >= leastShare*part && share-PassShare(now) >= fallen &&
 		float64(now.Pass) < usual(func(r *Row) int64 { return r.Pass })/2 {
 		say(PassShareFallen, "", "%.0f %% of %d messages pass; usually about %.0f %% do", 100*PassShare(now), now.Messages, 100*share)
 	}
 	return found
+}
+
+// lostAddress is a network that SPF permitted until lately, and that still sends.
+type lostAddress struct {
+	network  netip.Prefix
+	evidence string
+}
+
+// lostAddresses looks for networks from which mail used to pass by SPF, and from which as much comes now that
+// does not. Who forges mail of the domain cannot use its networks.
+func lostAddresses(before []Row, now *Row, part float64) (all []lostAddress) {
+	for _, is := range now.Sending {
+		of := func(r *Row) *Sending {
+			for i := range r.Sending {
+				if r.Sending[i].Network == is.Network {
+					return &r.Sending[i]
+				}
+			}
+			return &Sending{}
+		}
+		pass := part * MedianOf(before, func(r *Row) int64 { return of(r).Pass })
+		if pass < leastUsual*part || float64(is.Pass) >= fewer*pass || float64(is.Missed) < pass/2 {
+			continue
+		}
+		changed := "its SPF record is the same, so one that it includes has changed"
+		for i := len(before) - 1; i >= 0; i-- {
+			if last := of(&before[i]); last.Pass > last.Missed {
+				if last.Record != is.Record {
+					changed = "the SPF record has changed since " + before[i].Day.Time().Format(time.DateOnly)
+				}
+				break
+			}
+		}
+		all = append(all, lostAddress{is.Network, fmt.Sprintf("SPF passes for %d messages from there and does not for %d, of which %d are signed by the domain; usually it passes for about %.0f; %s",
+			is.Pass, is.Missed, is.Signed, pass, changed)})
+	}
+	return all
 }
 
 // signersOf returns the names of all signers of some rows, each once.

@@ -9,14 +9,18 @@ import (
 	"sekimori/internal/dns"
 )
 
-// restVersion is the first octet of an encoded Rest. It changes with the encoding.
-const restVersion = 1
+// restVersion is the first octet of an encoded rest. It changes with the encoding. Rests of the first version,
+// which has no networks for SPF, are read too: the ledger keeps rows for a year.
+const (
+	restVersion  = 2
+	firstVersion = 1
+)
 
 // errDamaged is the error for octets that this package did not write.
 var errDamaged = errors.New("ledger: what is stored cannot be read")
 
-// AppendRest appends what a store keeps of a row as it is: the signers and the sketch. Everything else
-// stands in columns.
+// AppendRest appends what a store keeps of a row as it is: the signers, the networks for SPF and the sketch.
+// Everything else stands in columns.
 func (r *Row) AppendRest(b []byte) []byte {
 	b = append(b, restVersion)
 	b = r.Sources.Append(b)
@@ -27,28 +31,55 @@ func (r *Row) AppendRest(b []byte) []byte {
 		b = binary.AppendVarint(b, s.Pass)
 		b = binary.AppendVarint(b, s.Fail)
 	}
+	b = binary.AppendUvarint(b, uint64(len(r.Sending)))
+	for _, s := range r.Sending {
+		b = appendText(b, NetworkText(s.Network))
+		for _, n := range [...]int64{s.Pass, s.Missed, s.Signed} {
+			b = binary.AppendVarint(b, n)
+		}
+		b = binary.BigEndian.AppendUint32(b, s.Record)
+	}
 	return b
 }
 
 // ReadRest fills in what AppendRest wrote. No octets are an empty rest.
 func (r *Row) ReadRest(b []byte) error {
-	r.Sources, r.Signers = Sketch{}, nil
+	r.Sources, r.Signers, r.Sending = Sketch{}, nil, nil
 	if len(b) == 0 {
 		return nil
 	}
 	d := decoder{rest: string(b)}
-	if v := d.take(1); v != string(rune(restVersion)) {
+	v := d.take(1)
+	if v != string(rune(restVersion)) && v != string(rune(firstVersion)) {
 		return errDamaged
 	}
 	r.Sources = d.sketch()
 	for range d.length() {
 		r.Signers = append(r.Signers, Signer{dns.Name(d.text()), d.text(), d.number(), d.number()})
 	}
-	if d.bad || d.rest != "" || len(r.Signers) > MaxSigners+1 {
-		r.Sources, r.Signers = Sketch{}, nil
+	if v == string(rune(restVersion)) {
+		for range d.length() {
+			r.Sending = append(r.Sending, d.sending())
+		}
+	}
+	if d.bad || d.rest != "" || len(r.Signers) > MaxSigners+1 || len(r.Sending) > MaxSending {
+		r.Sources, r.Signers, r.Sending = Sketch{}, nil, nil
 		return errDamaged
 	}
 	return nil
+}
+
+func (d *decoder) sending() (s Sending) {
+	var ok bool
+	s.Network, ok = ParseNetwork(d.text())
+	s.Pass, s.Missed, s.Signed = d.number(), d.number(), d.number()
+	record := d.take(4)
+	if d.bad || !ok {
+		d.fail()
+		return Sending{}
+	}
+	s.Record = binary.BigEndian.Uint32([]byte(record))
+	return s
 }
 
 // MergeRest returns the encoding of both rests together. A damaged one counts as empty, because a count
@@ -62,6 +93,10 @@ func MergeRest(old, added []byte) []byte {
 		a.Signers = addSigner(a.Signers, s)
 	}
 	a.Signers = strongest(a.Signers)
+	for _, s := range b.Sending {
+		a.Sending = addSending(a.Sending, s)
+	}
+	a.Sending = mostSending(a.Sending)
 	return a.AppendRest(nil)
 }
 

@@ -95,7 +95,10 @@ type Row struct {
 	// Example is the explanation id of the last message that failed, or "".
 	Example string   `json:"example,omitempty"`
 	Signers []Signer `json:"signers,omitempty"` // the strongest first; see MaxSigners
-	Sources Sketch   `json:"-"`                 // how many different networks the messages came from
+	// Sending has the networks that sent with a return path of the domain, and what SPF said of them; see
+	// MaxSending.
+	Sending []Sending `json:"sending,omitempty"`
+	Sources Sketch    `json:"-"` // how many different networks the messages came from
 }
 
 // MaxSigners is how many signers of a domain a day has. A domain signs with few keys, but who forges its
@@ -111,6 +114,23 @@ type Signer struct {
 	Selector string   `json:"s"`
 	Pass     int64    `json:"pass"`
 	Fail     int64    `json:"fail"` // whatever the reason
+}
+
+// MaxSending is how many networks a day of a domain has for SPF. A domain sends from few, but who forges
+// its mail can use any number. Those that passed or sent signed mail come first.
+const MaxSending = 8
+
+// Sending counts messages from a network whose return path is of the author's Organizational Domain, or
+// of a domain below it.
+type Sending struct {
+	Network netip.Prefix `json:"network"`
+	Pass    int64        `json:"pass"` // SPF passed
+	// Missed are messages for which SPF said fail, softfail or neutral: the record does not have the address.
+	// Signed are those of them that passed DMARC by a signature, so nobody forged them.
+	Missed int64 `json:"missed"`
+	Signed int64 `json:"signed"`
+	// Record is a hash of the SPF record by which the last of them was judged.
+	Record uint32 `json:"record"`
 }
 
 // Author is one day of an author domain, as it stood in From, of mail that passed. The learned signs are

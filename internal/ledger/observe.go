@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"hash/fnv"
 	"net/netip"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type Entry struct {
 	Change    Change
 	Client    netip.Addr
 	Signers   []Signer // of the Owner or a domain below it, each once, with one of its counts 1
+	Sending   Sending  // what SPF said of a return path of the Owner, with one of its counts 1; without Network if it has none
 	Example   string   // the explanation id, if it failed
 	Total     Total    // without Day and Group
 	Reason    policy.Reason
@@ -92,7 +94,37 @@ func Observe(e *msgauth.Evaluation, v *policy.Verdict, change Change, owner func
 		out.Indirect = len(v.Indirect) > 0
 	}
 	out.sign(e, o)
+	out.send(e, o)
 	return out, true
+}
+
+// send notes what SPF said of a return path of the author.
+func (x *Entry) send(e *msgauth.Evaluation, owner dns.Name) {
+	c := &e.MailFrom
+	network := NetworkOf(x.Client)
+	if c.Domain == "" || !c.Domain.Under(owner) || c.Record == "" || !network.IsValid() {
+		return
+	}
+	s := Sending{Network: network, Record: recordHash(c.Record)}
+	switch c.Result {
+	case spf.Pass:
+		s.Pass = 1
+	case spf.Fail, spf.SoftFail, spf.Neutral:
+		s.Missed = 1
+		if x.Result == Pass && x.DKIM {
+			s.Signed = 1
+		}
+	default:
+		return
+	}
+	x.Sending = s
+}
+
+// recordHash returns a hash that tells a record from its next version (FNV-1a).
+func recordHash(record string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(record)) // never fails
+	return h.Sum32()
 }
 
 // judge says what passed. Without a DMARC record, alignment is relaxed.

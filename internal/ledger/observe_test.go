@@ -41,7 +41,8 @@ func TestObserve(t *testing.T) {
 	base := Entry{
 		Time: today.Time(), Author: "news.shop.example", Owner: "shop.example", Policy: "reject", Result: Pass, DKIM: true, SPF: true, Signed: true,
 		Applied: policy.Accept, Client: netip.MustParseAddr("192.0.2.7"), Signers: []Signer{{"shop.example", "s1", 1, 0}},
-		Total: Total{SPF: "pass", DKIM: "pass", Policy: "reject", DMARC: "pass", Applied: "accept", Messages: 1},
+		Sending: Sending{Network: netip.MustParsePrefix("192.0.2.0/24"), Pass: 1, Record: recordHash("v=spf1 -all")},
+		Total:   Total{SPF: "pass", DKIM: "pass", Policy: "reject", DMARC: "pass", Applied: "accept", Messages: 1},
 	}
 	for _, x := range []struct {
 		name   string
@@ -59,6 +60,7 @@ func TestObserve(t *testing.T) {
 			v.Action, v.Applied, v.Indirect = policy.Reject, policy.Reject, []trait.Trait{trait.List}
 		}, want: func(x *Entry) {
 			x.Result, x.DKIM, x.SPF, x.Signed, x.Signers, x.Applied, x.Indirect, x.Example = Fail, false, false, false, nil, policy.Reject, true, "ABCD2345"
+			x.Sending = Sending{}
 			x.Total.SPF, x.Total.DKIM, x.Total.DMARC, x.Total.Applied = "none", "none", "fail", "reject"
 		}},
 		{name: "quarantined by its label", change: func(e *msgauth.Evaluation, v *policy.Verdict) {
@@ -86,6 +88,23 @@ func TestObserve(t *testing.T) {
 		}, want: func(x *Entry) {
 			x.Result, x.DKIM, x.SPF, x.Signers, x.Total.DKIM, x.Total.DMARC = TempError, false, false, nil, "temperror", "temperror"
 		}},
+		{name: "SPF does not know the address", change: func(e *msgauth.Evaluation, _ *policy.Verdict) {
+			e.MailFrom.Result, e.DMARC.AlignedSPF = spf.SoftFail, false
+		}, want: func(x *Entry) {
+			x.SPF, x.Total.SPF = false, "softfail"
+			x.Sending.Pass, x.Sending.Missed, x.Sending.Signed = 0, 1, 1
+		}},
+		{name: "SPF forbids the address, and nothing else passes", change: func(e *msgauth.Evaluation, v *policy.Verdict) {
+			failed(e)
+			e.MailFrom = spf.Check{Result: spf.Fail, Domain: "news.shop.example", Record: "v=spf1 a -all"}
+		}, want: func(x *Entry) {
+			x.Result, x.DKIM, x.SPF, x.Signed, x.Signers, x.Example = Fail, false, false, false, nil, "ABCD2345"
+			x.Sending.Pass, x.Sending.Missed, x.Sending.Record = 0, 1, recordHash("v=spf1 a -all")
+			x.Total.SPF, x.Total.DKIM, x.Total.DMARC = "fail", "none", "fail"
+		}},
+		{name: "the SPF record is broken", change: func(e *msgauth.Evaluation, _ *policy.Verdict) {
+			e.MailFrom.Result, e.DMARC.AlignedSPF = spf.PermError, false
+		}, want: func(x *Entry) { x.SPF, x.Total.SPF, x.Sending = false, "permerror", Sending{} }},
 		{name: "many signatures", change: func(e *msgauth.Evaluation, _ *policy.Verdict) {
 			e.DKIM = append(e.DKIM, e.DKIM[0], dkim.Signature{Result: dkim.Pass, Domain: "esp.example", Selector: "k"})
 			for i := range 10 {

@@ -58,3 +58,23 @@ func strongest(all []Signer) []Signer {
 	}
 	return append(all[:MaxSigners], others)
 }
+
+// addSending adds the counts of a network to the list.
+func addSending(all []Sending, s Sending) []Sending {
+	for i := range all {
+		if x := &all[i]; x.Network == s.Network {
+			x.Pass, x.Missed, x.Signed, x.Record = x.Pass+s.Pass, x.Missed+s.Missed, x.Signed+s.Signed, s.Record
+			return all
+		}
+	}
+	return append(all, s)
+}
+
+// mostSending returns the MaxSending networks that are most likely the author's: those with the most messages
+// that passed or were signed, and then those with the most others.
+func mostSending(all []Sending) []Sending {
+	slices.SortFunc(all, func(a, b Sending) int {
+		return cmp.Or(cmp.Compare(b.Pass+b.Signed, a.Pass+a.Signed), cmp.Compare(b.Missed, a.Missed), a.Network.Compare(b.Network))
+	})
+	return all[:min(len(all), MaxSending)]
+}

@@ -39,6 +39,23 @@ type Sum struct {
 	Last   int64        `json:"last"`
 }
 
+// Hit says how much mail of a domain its own published policy would have hit.
+type Hit struct {
+	Domain dns.Name     `json:"domain"`
+	Counts              // of all its messages in these days
+	Policy dmarc.Policy `json:"policy"` // of the last day
+	// Reject and Quarantine are the messages that failed on days whose published policy was that.
+	Reject     int64 `json:"p_reject"`
+	Quarantine int64 `json:"p_quarantine"`
+}
+
+// Hits returns how many messages the policies would have hit.
+func (h *Hit) Hits() int64 { return h.Reject + h.Quarantine }
+
+// MaxCarried is how many author domains [Store.Carried] names for a network. Few say that somebody else's
+// mail comes from there; it does not matter how many more there are.
+const MaxCarried = 8
+
 // Store is what the daemons and the commands read of the ledger. It is written by the Add of
 // report.Store, which takes a [Delta] in the same batch. Its methods are safe for concurrent use, also
 // by several processes, if the database can be used by several.
@@ -47,6 +64,9 @@ type Store interface {
 	Rows(ctx context.Context, f Filter) iter.Seq2[Row, error]
 	// Sums streams a sum for each domain, in this order. limit 0 means all.
 	Sums(ctx context.Context, f Filter, by Order, limit int) iter.Seq2[Sum, error]
+	// Hits streams the domains whose policies would have hit mail, those with the most hits first, and equal
+	// ones in ascending order of their names.
+	Hits(ctx context.Context, f Filter) iter.Seq2[Hit, error]
 	// Totals streams totals in ascending order of day, group and the other words. f.Domain is not looked at.
 	Totals(ctx context.Context, f Filter) iter.Seq2[Total, error]
 	// Figures streams figures in ascending order of day, group and the other words. f.Domain is not looked at.
@@ -54,6 +74,9 @@ type Store interface {
 	// Sources returns the networks of an Organizational Domain and of all author domains below it, those
 	// of today first, then by domain and network. since leaves out networks whose Last is before it.
 	Sources(ctx context.Context, owner dns.Name, since Day) ([]Source, error)
+	// Carried returns for each of the networks the Organizational Domains whose mail came from there and
+	// passed on since or later, in ascending order and at most MaxCarried. It leaves out networks without any.
+	Carried(ctx context.Context, networks []netip.Prefix, since Day) (map[netip.Prefix][]dns.Name, error)
 	// Authors returns the days of an author domain on which it passed, in ascending order.
 	Authors(ctx context.Context, author dns.Name, since Day) ([]Author, error)
 	// Usual returns what is usual for an author domain up to a day.

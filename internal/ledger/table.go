@@ -20,6 +20,7 @@ const (
 	// maxTableSigners is how many signers of a row are in memory. More than the store keeps, so that those
 	// of a forger do not take the places of those that come later.
 	maxTableSigners = 2 * MaxSigners
+	maxTableSending = 2 * MaxSending
 )
 
 // Table adds up entries until they are taken away in a Delta. It is not safe for concurrent use.
@@ -138,6 +139,11 @@ func (r *Row) count(x *Entry) {
 	for _, s := range x.Signers {
 		r.addSigner(s)
 	}
+	if x.Sending.Network.IsValid() {
+		if r.Sending = addSending(r.Sending, x.Sending); len(r.Sending) > maxTableSending {
+			r.Sending = mostSending(r.Sending)
+		}
+	}
 }
 
 func (r *Row) addSigner(s Signer) {
@@ -179,7 +185,7 @@ func (t *Table) pass(x *Entry, day Day, network netip.Prefix) {
 func (t *Table) Take(group string, maxDomains int64) Delta {
 	d := Delta{MaxDomains: maxDomains}
 	for _, r := range t.rows {
-		r.Group, r.Signers = group, strongest(r.Signers)
+		r.Group, r.Signers, r.Sending = group, strongest(r.Signers), mostSending(r.Sending)
 		d.Rows = append(d.Rows, *r)
 	}
 	for _, a := range t.authors {

@@ -11,10 +11,11 @@ import (
 	"sekimori/internal/dispatch"
 	"sekimori/internal/dns"
 	"sekimori/internal/report"
+	storage "sekimori/internal/store"
 )
 
 // OpenStore opens the configured store beside the daemon.
-func OpenStore(ctx context.Context, cfg *config.Config) (report.Store, error) {
+func OpenStore(ctx context.Context, cfg *config.Config) (storage.Store, error) {
 	if !cfg.Store.On() {
 		return nil, fmt.Errorf("%w: store.url is empty in the configuration, so nothing is counted; name a store there first (\"Switching it on\" in reports.md)", ErrUse)
 	}

@@ -218,6 +218,8 @@
 //	learn.maxPreload = 2000 author domains: looked up at the start
 //	learn.maxSearched = 2000 domains: looked at for breakages every hour: those that wrote most
 //	learn.maxUnknown = 20000 author domains: of which the store knows nothing; forgers make up any number
+//	ledger.MaxCarried = 8 domains of a network: whose mail passes from there; how many more there are does not matter
+//	ledger.MaxSending = 8 networks of a domain and day, for SPF: a domain sends from few; a forger can use any number
 //	ledger.MaxSigners = 16 signers of a domain and day: a domain has few; a forger can write any selector
 //	ledger.MaxSources = 256 networks of an author domain: more than 64 say nothing any more
 //	ledger.MaxUsual = 64 networks of an author domain: whose mail comes from more has new ones all the time
@@ -226,6 +228,17 @@
 //	ledger.maxRows = 50000 domains of a day in memory: while the store takes none; beyond it, messages are dropped and counted
 //	ledger.maxSources = 100000 networks in memory: while the store takes none
 //	ledger.maxTableSigners = 32 signers of a domain in memory: twice as many as are kept, so that a forger's do not take the places of others
+//	ledger.maxTableSending = 16 networks of a domain in memory, for SPF: twice as many as are kept
+//	readiness/gather.maxMore = 40 domains: for which sekimori readiness searches the history, because the sample has few messages of them
+//	readiness/gather.maxRecords = 12800 decisions of the history: read by sekimori readiness, spread over the days
+//	readiness.MaxDomains = 300 domains: judged by sekimori readiness, those with the most hits; the rest is counted
+//	readiness.MaxSamples = 20000 messages: looked at by sekimori readiness; each takes 500 octets
+//	readiness.maxHosts = 5 hosts of a stream: named by sekimori readiness
+//	readiness.maxOwners = 64 authors, names and networks of a host: told apart by sekimori readiness; its rules ask for a few
+//	readiness.maxRules = 20 rules: proposed by sekimori readiness; a person has to look at each
+//	readiness.maxSelectors = 4 signatures of a message: looked at by sekimori readiness
+//	senders.MaxLimit = 1000 senders: listed by sekimori senders
+//	senders.maxNetworks = 256 networks of a sender: listed by sekimori senders
 //	mailaddr/author.MaxCommentDepth = 10 comments nested: mail clients do not nest comments
 //	mailaddr/author.MaxFromLen = 32768 octets: an MTA may have cut a longer field, and the missing part might name the author
 //	mailaddr/author.MaxMailboxes = 100 authors: mail signed by dozens of people is in use

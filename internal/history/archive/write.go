@@ -10,6 +10,7 @@ import (
 
 	"sekimori/internal/clock"
 	"sekimori/internal/history"
+	"sekimori/internal/judge"
 	"sekimori/internal/recent"
 )
 
@@ -39,42 +40,78 @@ func (k *Keeper) write() {
 	}
 }
 
-// pack makes a batch. A block has the records of one day.
+// pack makes a batch.
 func (k *Keeper) pack(sealed []string) history.Batch {
-	b := history.Batch{ID: rand.Text(), Host: k.o.Host}
-	var lines bytes.Buffer
-	encoder := json.NewEncoder(&lines)
-	var rows []history.Row
-	end := func() {
-		if len(rows) > 0 {
-			b.Blocks = append(b.Blocks, history.Block{Rows: rows, Data: k.packer.Pack(lines.Bytes())})
-		}
-		rows = nil
-		lines.Reset()
-	}
-	recipients := k.settings.Load().Recipients
+	p := packing{packer: k.packer, recipients: k.settings.Load().Recipients, batch: history.Batch{ID: rand.Text(), Host: k.o.Host}}
 	for _, s := range sealed {
-		e := k.sealer.Open(s)
-		if !recipients {
-			forget(e)
-		}
-		shorten(e)
-		if len(rows) > 0 && history.DayOf(rows[0].Time) != history.DayOf(e.Time) {
-			end()
-		}
-		before := lines.Len()
-		if err := encoder.Encode(e); err != nil || !history.Fits(lines.Len()-before) {
-			lines.Truncate(before)
+		if !p.add(k.sealer.Open(s)) {
 			k.counts.LostLarge.Add(1)
-			continue
-		}
-		rows = append(rows, rowOf(e))
-		if len(rows) == history.MaxBlockRows || lines.Len() >= history.MaxBlockSize {
-			end()
 		}
 	}
-	end()
-	return b
+	p.end()
+	return p.batch
+}
+
+// Made is a decision and when it was made.
+type Made struct {
+	Decision *judge.Decision
+	At       time.Time
+}
+
+// Pack makes the batch of a host, without recipients, as a Keeper writes it. It is for those who fill a store
+// without a daemon.
+func Pack(id, host string, all []Made) (history.Batch, error) {
+	packer, err := history.NewPacker()
+	if err != nil {
+		return history.Batch{}, err
+	}
+	p, sealer := packing{packer: packer, batch: history.Batch{ID: id, Host: host}}, recent.NewSealer()
+	for _, m := range all {
+		if !p.add(sealer.Open(sealer.Seal(m.Decision, m.At, 0))) {
+			return history.Batch{}, errors.New("archive: a decision is too large")
+		}
+	}
+	p.end()
+	return p.batch, nil
+}
+
+// packing makes a batch. A block has the records of one day.
+type packing struct {
+	packer     *history.Packer
+	recipients bool
+	batch      history.Batch
+	rows       []history.Row
+	lines      bytes.Buffer
+}
+
+// add adds an entry. It returns false if the entry is too large.
+func (p *packing) add(e *recent.Entry) bool {
+	if !p.recipients {
+		forget(e)
+	}
+	shorten(e)
+	if len(p.rows) > 0 && history.DayOf(p.rows[0].Time) != history.DayOf(e.Time) {
+		p.end()
+	}
+	before := p.lines.Len()
+	if err := json.NewEncoder(&p.lines).Encode(e); err != nil || !history.Fits(p.lines.Len()-before) {
+		p.lines.Truncate(before)
+		return false
+	}
+	p.rows = append(p.rows, rowOf(e))
+	if len(p.rows) == history.MaxBlockRows || p.lines.Len() >= history.MaxBlockSize {
+		p.end()
+	}
+	return true
+}
+
+// end ends the block.
+func (p *packing) end() {
+	if len(p.rows) > 0 {
+		p.batch.Blocks = append(p.batch.Blocks, history.Block{Rows: p.rows, Data: p.packer.Pack(p.lines.Bytes())})
+	}
+	p.rows = nil
+	p.lines.Reset()
 }
 
 // forget removes the recipients from an entry.

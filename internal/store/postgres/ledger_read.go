@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -168,6 +169,71 @@ func (l ledgerOf) Sums(ctx context.Context, f ledger.Filter, by ledger.Order, li
 			return s, err
 		})
 	}
+}
+
+// Hits implements [ledger.Store].
+func (l ledgerOf) Hits(ctx context.Context, f ledger.Filter) iter.Seq2[ledger.Hit, error] {
+	return func(yield func(ledger.Hit, error) bool) {
+		condition, args := where(f, true)
+		var sums strings.Builder
+		for _, c := range countColumns {
+			sums.WriteString("sum(" + c + ")::bigint, ")
+		}
+		query := "SELECT domain, " + sums.String() + lastPolicy + ", " + rejects + ", " + quarantines + " FROM ledger" + condition +
+			" GROUP BY domain HAVING " + rejects + " + " + quarantines + " > 0 ORDER BY " + rejects + " + " + quarantines + " DESC, domain"
+		deliver(yield, func(row func(pgx.Rows) (bool, error)) error {
+			return l.stream(ctx, "add up what policies would have hit", row, query, args...)
+		}, func(rows pgx.Rows) (h ledger.Hit, err error) {
+			var domain string
+			var policy int64
+			into := []any{&domain}
+			for _, f := range h.Fields() {
+				into = append(into, f)
+			}
+			err = rows.Scan(append(into, &policy, &h.Reject, &h.Quarantine)...)
+			h.Domain, h.Policy = dns.Name(unescape(domain)), policyOf(policy)
+			return h, err
+		})
+	}
+}
+
+// The messages that failed under a policy.
+const (
+	rejects     = "coalesce(sum(fail) FILTER (WHERE policy = 'reject'), 0)::bigint"
+	quarantines = "coalesce(sum(fail) FILTER (WHERE policy = 'quarantine'), 0)::bigint"
+)
+
+// carriedChunk is how many networks a query asks for.
+const carriedChunk = 1000
+
+// Carried implements [ledger.Store].
+func (l ledgerOf) Carried(ctx context.Context, networks []netip.Prefix, since ledger.Day) (map[netip.Prefix][]dns.Name, error) {
+	carried := map[netip.Prefix][]dns.Name{}
+	type pair struct{ network, owner string }
+	for part := range slices.Chunk(networks, carriedChunk) {
+		texts := make([][]byte, len(part))
+		for i, n := range part {
+			texts[i] = []byte(ledger.NetworkText(n))
+		}
+		// For each network the index is read only as far as the first owners.
+		found, err := all(ctx, l.s, "read the domains of networks", func(row pgx.CollectableRow) (p pair, err error) {
+			var text []byte
+			err = row.Scan(&text, &p.owner)
+			p.network = string(text)
+			return p, err
+		}, `SELECT n, s.owner FROM unnest($1::bytea[]) AS u (n),
+			LATERAL (SELECT DISTINCT owner FROM source WHERE network = n AND last >= $2 ORDER BY owner LIMIT $3) AS s ORDER BY n, s.owner`,
+			texts, int32(since), ledger.MaxCarried)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range found {
+			if n, ok := ledger.ParseNetwork(p.network); ok {
+				carried[n] = append(carried[n], dns.Name(unescape(p.owner)))
+			}
+		}
+	}
+	return carried, nil
 }
 
 // deliver yields what scan makes of the rows of a stream, and the error of the stream, if it ends with

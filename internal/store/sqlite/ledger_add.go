@@ -46,6 +46,10 @@ CREATE TABLE breakage (
 ) STRICT, WITHOUT ROWID;
 `
 
+// sourceNetworks lets the domains be found whose mail came from a network. The owner is in the index, so
+// that the table need not be read.
+const sourceNetworks = `CREATE INDEX source_network ON source (network, owner, last);`
+
 // countColumns are the columns of [ledger.Counts.Fields].
 var countColumns = []string{"messages", "pass", "pass_dkim", "pass_spf", "fail", "temperror", "signed", "rejected", "quarantined", "indirect", "harsher", "milder"}
 

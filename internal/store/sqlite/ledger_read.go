@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +121,62 @@ func (l ledgerOf) Sums(ctx context.Context, f ledger.Filter, by ledger.Order, li
 			yield(ledger.Sum{}, err)
 		}
 	}
+}
+
+// Hits implements [ledger.Store].
+func (l ledgerOf) Hits(ctx context.Context, f ledger.Filter) iter.Seq2[ledger.Hit, error] {
+	return func(yield func(ledger.Hit, error) bool) {
+		condition, args := where(f, true)
+		err := l.d.stream(ctx, func(row scanner) (bool, error) {
+			var h ledger.Hit
+			var code int64
+			into := []any{&h.Domain}
+			for _, f := range h.Fields() {
+				into = append(into, f)
+			}
+			if err := row.Scan(append(into, &code, &h.Reject, &h.Quarantine)...); err != nil {
+				return false, err
+			}
+			h.Policy = policyOf(code)
+			return yield(h, nil), nil
+		}, "SELECT domain, sum("+strings.Join(countColumns, "), sum(")+"), "+lastPolicy+`, sum(iif(policy = 'reject', fail, 0)) AS rejects,
+			sum(iif(policy = 'quarantine', fail, 0)) AS quarantines FROM ledger`+condition+
+			" GROUP BY domain HAVING rejects + quarantines > 0 ORDER BY rejects + quarantines DESC, domain", args...)
+		if err != nil {
+			yield(ledger.Hit{}, err)
+		}
+	}
+}
+
+// carriedChunk is how many networks a query asks for.
+const carriedChunk = 200
+
+// Carried implements [ledger.Store].
+func (l ledgerOf) Carried(ctx context.Context, networks []netip.Prefix, since ledger.Day) (map[netip.Prefix][]dns.Name, error) {
+	all := map[netip.Prefix][]dns.Name{}
+	for part := range slices.Chunk(networks, carriedChunk) {
+		args := make([]any, 0, len(part)+2)
+		for _, n := range part {
+			args = append(args, []byte(ledger.NetworkText(n)))
+		}
+		err := l.d.stream(ctx, func(row scanner) (bool, error) {
+			var text []byte
+			var owner dns.Name
+			if err := row.Scan(&text, &owner); err != nil {
+				return false, err
+			}
+			n, ok := ledger.ParseNetwork(string(text))
+			if ok && len(all[n]) < ledger.MaxCarried {
+				all[n] = append(all[n], owner)
+			}
+			return true, nil
+		}, "SELECT DISTINCT network, owner FROM source INDEXED BY source_network WHERE network IN (?"+strings.Repeat(", ?", len(part)-1)+
+			") AND last >= ? ORDER BY network, owner", append(args, since)...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // stream calls f for each row, until f returns false. The reader's connection is held so long.

@@ -34,6 +34,8 @@ func RunLedger(t *testing.T, open func(testing.TB) LedgerStore) {
 		{"AtOnce", testLedgerAtOnce},
 		{"Pages", testLedgerPages},
 		{"Sums", testLedgerSums},
+		{"Hits", testLedgerHits},
+		{"Carried", testCarried},
 		{"Totals", testLedgerTotals},
 		{"Figures", testFigures},
 		{"Sources", testLedgerSources},

@@ -289,6 +289,15 @@ func testLedgerCancelled(t *testing.T, s LedgerStore) {
 			}
 			return err
 		},
+		"Hits": func() (err error) {
+			for _, err = range l.Hits(ctx, everything) {
+			}
+			return err
+		},
+		"Carried": func() error {
+			_, err := l.Carried(ctx, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, 0)
+			return err
+		},
 		"Sources":       func() error { _, err := l.Sources(ctx, "shop.example", 0); return err },
 		"Authors":       func() error { _, err := l.Authors(ctx, "shop.example", 0); return err },
 		"Usual":         func() error { _, err := l.Usual(ctx, "shop.example", ledgerToday); return err },

@@ -1,0 +1,100 @@
+package demo
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/readiness"
+)
+
+// TestReadinessOfMonth scores the judgement of the generated month by its truth: no honest message may be
+// in what is called a spoof, and 95 % of the spoofs must be named.
+func TestReadinessOfMonth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("30,000 messages")
+	}
+	now := time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC)
+	type message struct {
+		domain dns.Name
+		class  string
+		truth  readiness.Looks
+	}
+	truth := map[string]message{}
+	db, err := openMonth(t.Context(), t.TempDir(), now, func(m *monthMail, id string) {
+		if m.e.DMARC.Result == "fail" && m.e.DMARC.PolicyPublished.Enforces() {
+			truth[id] = message{m.e.From.AuthorDomain, m.class, m.truth}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	r, j, err := monthReport(t.Context(), db, now, monthDays)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoofs, named, honest := 0, 0, 0
+	classes := map[string]map[readiness.Looks]int{}
+	for id, m := range truth {
+		looks := j.Of(id)
+		if classes[m.class] == nil {
+			classes[m.class] = map[readiness.Looks]int{}
+		}
+		classes[m.class][looks]++
+		switch {
+		case m.truth == readiness.Spoof:
+			spoofs++
+			if looks == readiness.Spoof {
+				named++
+			}
+		case looks == readiness.Spoof:
+			if honest++; honest > 10 {
+				continue
+			}
+			t.Errorf("honest mail of %s (%s) is called a spoof", m.domain, m.class)
+		}
+	}
+	for class, looks := range classes {
+		t.Logf("%-45s %v", class, looks)
+	}
+	t.Logf("%d hits, %d samples; %d of %d spoofs named (%.1f %%); honest mail called a spoof: %d; %s", r.Hits(), r.Samples, named, spoofs, 100*float64(named)/float64(spoofs), honest, r.Reason.Text)
+	if 100*named < 95*spoofs {
+		t.Errorf("%d of %d spoofs are named, want 95 %%", named, spoofs)
+	}
+	if int64(len(truth)) != r.Hits() || r.ByDomain != r.Hits() {
+		t.Errorf("%d hits, %d by domain, want %d", r.Hits(), r.ByDomain, len(truth))
+	}
+	for _, p := range r.Proposed {
+		for _, value := range append(p.Rule.When["client"], p.Rule.When["client_name"]...) {
+			if strings.Contains(value, "198.19.") || strings.Contains(value, "x0") || strings.Contains(value, "forger") {
+				t.Errorf("a rule is proposed for a forger: %+v", p.Rule)
+			}
+		}
+	}
+}
+
+// TestShowsReadiness checks what the demo says after the month, and that it says the same every time.
+func TestShowsReadiness(t *testing.T) {
+	if testing.Short() {
+		t.Skip("30,000 messages, twice")
+	}
+	now := time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC)
+	var texts [2]bytes.Buffer
+	for i := range texts {
+		if err := showReadiness(t.Context(), &texts[i], t.TempDir(), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := texts[0].String()
+	for _, want := range []string{"First these", "rules", "- id: \"", "then: accept", "spoof", "sekimori explain --id ", "of 30 days"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
+	if texts[1].String() != text {
+		t.Error("the second time it says something else")
+	}
+}
