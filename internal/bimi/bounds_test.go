@@ -202,3 +202,17 @@ func TestEmptyMark(t *testing.T) {
 		t.Error("what was prepared is computed again")
 	}
 }
+
+// TestSeveralSelectors checks that nothing is asked for a message with several BIMI-Selector fields.
+func TestSeveralSelectors(t *testing.T) {
+	c := evaluation{zone: brand, selectors: []string{" v=BIMI1; s=x", " v=BIMI1; s=y"}, dkim: []dkim.Signature{signed("shop.example", "bimi-selector")}}
+	z := nameserver.Zone(t, c.zone)
+	if e := c.run(t, z); e.Result != Fail || e.Reason != ReasonSeveralSelectors {
+		t.Errorf("%s %s", e.Result, e.Reason)
+	}
+	for _, q := range z.Queries() {
+		if strings.Contains(q, "_bimi") {
+			t.Errorf("asked %s", q)
+		}
+	}
+}

@@ -232,6 +232,22 @@ func TestAsIf(t *testing.T) {
 	}
 }
 
+// TestAsIfWithoutChain checks the same rule for messages whose chain a bug kept from being validated, where a
+// trusted sealer might have vouched: a message that passes stays accepted, and one that fails is put off.
+func TestAsIfWithoutChain(t *testing.T) {
+	everybody := Conditions{Client: networks("0.0.0.0/0")}
+	for r, want := range map[dmarc.Result]outcome{
+		dmarc.ResultPass:      {Accept, ReasonAligned},
+		dmarc.ResultFail:      {TempFail, ReasonTempError},
+		dmarc.ResultNone:      {TempFail, ReasonUndecided},
+		dmarc.ResultTempError: {TempFail, ReasonTempError},
+	} {
+		e := with(failing(dmarc.PolicyNone), all(result(r), panics(msgauth.ARC)))
+		c := Config{TrustedSealers: []dns.Name{"lists.example"}, Rules: []Rule{{ID: "r", When: everybody, Then: asPolicy(dmarc.PolicyReject)}}}
+		want.check(t, string(r), Decide(&e, c))
+	}
+}
+
 // TestOverrideTypeOfRules checks by which type of RFC 9990 a rule is reported.
 func TestOverrideTypeOfRules(t *testing.T) {
 	domains := []Pattern{"x.example"}
@@ -287,6 +303,14 @@ func TestAuthorless(t *testing.T) {
 			tt.want.check(t, fmt.Sprintf("%s, invalid_from: %s, a rule for %s", why, tt.invalid, tt.then), Decide(&e, c))
 		}
 	}
+}
+
+// TestAuthorlessIsNotPutOff checks that a message without a single author is refused for good, although a
+// trusted sealer might vouch for it.
+func TestAuthorlessIsNotPutOff(t *testing.T) {
+	e := with(failing(dmarc.PolicyNone), all(result(dmarc.ResultPermError), sealed(arc.Fail, " x; none", "lists.example"), chainFailed("dns_timeout"),
+		func(e *msgauth.Evaluation) { e.FromError = &author.Error{Kind: author.KindMultipleFields} }))
+	outcome{Reject, ReasonInvalidFrom}.check(t, "no author", Decide(&e, Config{TrustedSealers: []dns.Name{"lists.example"}}))
 }
 
 // TestNothingIsLeftOfTheVerdict checks that a message that is refused for a
