@@ -9,7 +9,7 @@ FUZZ           ?= ./...
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e faults conformance vet lint vuln fuzz mutate bench milterload bench-peers dist soak soak-store clean
+.PHONY: help build run test e2e faults conformance conformance-load vet lint vuln fuzz mutate mutate-ci bench milterload bench-peers dist soak soak-store clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,11 @@ conformance: ## every published suite, in process and through the daemon: passed
 	sed -nE 's/^ +[a-z0-9_]+_test\.go:[0-9]+: (suites? )/\1/p' "$$log" | sort -u; \
 	[ $$status -eq 0 ] || { grep -vE '^(=== |ok |\?|PASS|testing:)|--- (PASS|SKIP)|: suites? ' "$$log"; exit $$status; }
 
+conformance-load: ## DMARC's suite 504 times, in six processes at once: under load too, no verdict may be a neighbour's
+	$(GO) test -c -o bin/conformance.test ./internal/conformance
+	cd internal/conformance && for i in 1 2 3 4 5 6; do ../../bin/conformance.test -test.run 'TestConformanceDMARC$$' -test.count=84 -test.timeout 30m & pids="$$pids $$!"; done; \
+	  for pid in $$pids; do wait $$pid || bad=1; done; [ -z "$$bad" ]
+
 vet: ## go vet, for this system and for FreeBSD
 	$(GO) vet ./...
 	GOOS=freebsd $(GO) vet ./...
@@ -69,6 +74,11 @@ PKG            ?= ./...
 MUTATE         ?=
 mutate: ## changes of the code that no test of the package notices; PKG='spf dkim' (all), MUTATE='--seed 2 --at spf/record.go:104'
 	$(GO) run ./internal/testkit/mutate --known internal/testkit/mutate/known.txt $(MUTATE) $(if $(findstring --at,$(MUTATE)),,$(PKG))
+
+# The packages that decide what becomes of a message. The same mutants are chosen until the code that they change changes.
+MUTATE_CI      ?= policy judge consent bimi report report/compose
+mutate-ci: ## the mutants that CI runs; fails if one survives that known.txt does not explain
+	$(GO) run ./internal/testkit/mutate --known internal/testkit/mutate/known.txt --seed 4 --n 8 --ops verdict --strict $(MUTATE_CI)
 
 bench: ## benchmarks with allocations, to compare by benchstat
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) $(BENCHFLAGS) ./...

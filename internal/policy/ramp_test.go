@@ -27,6 +27,8 @@ func TestRampRelaxes(t *testing.T) {
 	}{
 		{"reject", failing(dmarc.PolicyReject), Config{}, Quarantine, dmarc.PolicyQuarantine, "local_policy: ramp: 0 percent are enforced"},
 		{"quarantine", failing(dmarc.PolicyQuarantine), Config{}, Tag, dmarc.PolicyNone, "local_policy: ramp: 0 percent are enforced"},
+		{"reject that is quarantined here", failing(dmarc.PolicyReject), Config{Reject: RejectQuarantine}, Tag, dmarc.PolicyNone,
+			"local_policy: p=reject is quarantined here, ramp: 0 percent are enforced"},
 		{"indirect mail is quarantined without a ramp",
 			with(failing(dmarc.PolicyReject), func(e *msgauth.Evaluation) { e.Traits.Add(trait.List) }), Config{}, Tag, dmarc.PolicyNone,
 			"mailing_list: looks like indirect mail, ramp: 0 percent are enforced"},
