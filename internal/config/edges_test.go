@@ -1,0 +1,89 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/policy"
+)
+
+// TestEdges checks keys with a limit: the last value that is allowed, and the first that is not. The error of
+// the second must name the key.
+func TestEdges(t *testing.T) {
+	list := func(n int) string { return "[" + strings.TrimSuffix(strings.Repeat("/x, ", n), ", ") + "]" }
+	long := strings.Repeat("a", 63)
+	for _, tt := range []struct{ key, format, good, bad string }{
+		{"bimi.wait", "bimi: {wait: %s}", "0s", "-1s"},
+		{"bimi.wait", "bimi: {wait: %s}", "2s", "2001ms"},
+		{"bimi.roots", "bimi: {roots: %s}", list(maxRoots), list(maxRoots + 1)},
+		{"bimi.ct_logs", "bimi: {ct_logs: %s}", list(maxCTLogs), list(maxCTLogs + 1)},
+		{"store.spool.size", "store: {spool: {size: %s}}", Size(leastSpool).String(), fmt.Sprint(leastSpool - 1)},
+		{"store.url", "store: {url: 'sqlite:%s'}", "/var/lib/x.db", "/var/lib/../x.db"},
+		{"store.url", "store: {url: 'sqlite:%s'}", "/x", "x"},
+		{"store.url", "store: {url: 'sqlite:%s'}", "/x", "/x/"},
+		{"report.contact_info", "report: {contact_info: '%s'}", "https://isp.example/x", "https:///x"},
+		{"report.contact_info", "report: {contact_info: '%s'}", "see our page", "https://a b/%%zz"},
+		{"report.contact", "report: {contact: '%s@isp.example'}", strings.Repeat("a", 64), strings.Repeat("a", 65)},
+		{"report.contact", "report: {contact: '%s@isp.example'}", "a.b", "a..b"},
+		{"report.contact", "report: {contact: 'a@%s'}", "isp.example", "isp"},
+		{"dkim.max_signatures", "dkim: {max_signatures: %s}", "50", "51"},
+		{"dkim.max_signatures", "dkim: {max_signatures: %s}", "1", "0"},
+		{"dkim.clock_skew", "dkim: {clock_skew: %s}", "24h", "24h1ms"},
+		{"admin.recent", "admin: {recent: %s}", "100000", "100001"},
+		{"admin.recent", "admin: {recent: %s}", "0", "-1"},
+		{"admin.listen", "admin: {listen: '127.0.0.1:%s'}", "65535", "65536"},
+		{"admin.listen", "admin: {listen: '127.0.0.1:%s'}", "0", "00"},
+		{"admin.listen", "admin: {listen: '127.0.0.1:%s'}", "1", "-1"},
+		{"admin.listen", "admin: {listen: '%s'}", "127.0.0.1:1", "::1:1"},
+		{"limits.memory", "limits: {memory: %s}", "16MiB", fmt.Sprint(leastMemory - 1)},
+		{"limits.memory", "limits: {memory: %s}", "0", "1"},
+		{"limits.recipients", "limits: {recipients: %s}", "1", "0"},
+		{"limits.shown_wait", "limits: {shown_wait: %s}", "0s", "-1ms"},
+		{"limits.idle_timeout", "limits: {idle_timeout: %s}", "1ms", "0s"},
+		{"authserv_id", "authserv_id: '%s'", "AZaz09-_.x", "x["},
+		{"authserv_id", "authserv_id: '%s'", long + "." + long + "." + long + "." + long, long + "." + long + "." + long + "." + long + ".a"},
+		{"listen[0]", "listen: ['unix:%s']", "/" + strings.Repeat("x", maxUnixPath-1), "/" + strings.Repeat("x", maxUnixPath)},
+		{"dmarc.organizational_domain", "dmarc: {organizational_domain: '%s'}", string(dmarc.TreeWalk), "tree"},
+		{"dmarc.organizational_domain", "dmarc: {organizational_domain: psl, psl_file: '%s'}", "/x", ""},
+	} {
+		if _, err := Parse("x", []byte(fmt.Sprintf(tt.format, tt.good)+"\n")); err != nil {
+			t.Errorf("%.80s: %v", fmt.Sprintf(tt.format, tt.good), err)
+		}
+		_, err := Parse("x", []byte(fmt.Sprintf(tt.format, tt.bad)+"\n"))
+		if err == nil || !strings.Contains(err.Error(), tt.key+": ") {
+			t.Errorf("%.80s: %v", fmt.Sprintf(tt.format, tt.bad), err)
+		}
+	}
+}
+
+// TestAsked checks which settings make the daemon look up consent.
+func TestAsked(t *testing.T) {
+	for _, tt := range []struct {
+		r    Recipients
+		want bool
+	}{
+		{Recipients{Default: policy.In}, false}, {Recipients{Default: policy.Out}, true},
+		{Recipients{Default: policy.In, File: "/x"}, true}, {Recipients{Default: policy.In, Socketmap: "unix:/x:y"}, true},
+	} {
+		if got := tt.r.Asked(); got != tt.want {
+			t.Errorf("%+v: %t", tt.r, got)
+		}
+	}
+}
+
+// TestFullNameTakesTheFirst checks lines of the hosts file with several full names, and with one name only.
+func TestFullNameTakesTheFirst(t *testing.T) {
+	for hosts, want := range map[string]string{
+		"192.0.2.1 mx1.a.example mx1.b.example mx1\n": "mx1.a.example",
+		"192.0.2.1 mx1 mx1.a.example mx1.b.example\n": "mx1.a.example",
+		"192.0.2.1 mx1.a.example\n":                   "mx1",
+		"192.0.2.1 mx1\n192.0.2.1 x.example mx1\n":    "x.example",
+		"192.0.2.1\n192.0.2.1 x.example mx1\n":        "x.example",
+	} {
+		if got := fullName("mx1", strings.NewReader(hosts)); got != want {
+			t.Errorf("%q: %s, want %s", hosts, got, want)
+		}
+	}
+}
