@@ -27,6 +27,7 @@ func embedded(name string) string {
 type Chart struct {
 	Title  string // the accessible name
 	Sub    string // what the bars are a share of
+	Bare   bool   // the title is not shown, because it stands above already
 	Legend []Key  // empty if a bar has one part
 	Bars   []Bar
 }
@@ -78,7 +79,7 @@ const (
 // HTML returns the chart with its title and legend, as an HTML figure.
 func (c *Chart) HTML() template.HTML {
 	var b strings.Builder
-	head(&b, c.Title, c.Sub, c.Legend)
+	head(&b, c.Title, c.Sub, c.Bare, c.Legend)
 	fmt.Fprintf(&b, `<svg role="img" aria-label="%s" width="100%%" height="%d">`, html.EscapeString(c.summary()), len(c.Bars)*barPitch)
 	for i, bar := range c.Bars {
 		y := i * barPitch
@@ -115,6 +116,7 @@ func (c *Chart) summary() string {
 // Columns is a chart of columns beside each other, such as one for each day.
 type Columns struct {
 	Title, Sub string
+	Bare       bool // as in [Chart]
 	Legend     []Key
 	Top        string // what the height of the chart stands for
 	Columns    []Column
@@ -129,7 +131,7 @@ type Column struct {
 // HTML returns the chart with its title and legend, as an HTML figure.
 func (c *Columns) HTML() template.HTML {
 	var b strings.Builder
-	head(&b, c.Title, c.Sub, c.Legend)
+	head(&b, c.Title, c.Sub, c.Bare, c.Legend)
 	bottom := columnsTop + columnHeight
 	fmt.Fprintf(&b, `<svg role="img" aria-label="%s" width="100%%" height="%d">`, html.EscapeString(c.Title), bottom+columnsBelow)
 	fmt.Fprintf(&b, `<text x="0" y="%d">%s</text>`, columnsTop-6, html.EscapeString(c.Top))
@@ -154,12 +156,14 @@ func (c *Columns) HTML() template.HTML {
 	return template.HTML(b.String()) //nolint:gosec // every text above is escaped
 }
 
-func head(b *strings.Builder, title, sub string, legend []Key) {
-	fmt.Fprintf(b, "<figure class=\"chart\">\n<figcaption>%s", html.EscapeString(title))
-	if sub != "" {
-		fmt.Fprintf(b, "<small>%s</small>", html.EscapeString(sub))
+func head(b *strings.Builder, title, sub string, bare bool, legend []Key) {
+	b.WriteString("<figure class=\"chart\">\n")
+	if bare {
+		title = ""
 	}
-	b.WriteString("</figcaption>\n")
+	if title+sub != "" {
+		fmt.Fprintf(b, "<figcaption>%s<small>%s</small></figcaption>\n", html.EscapeString(title), html.EscapeString(sub))
+	}
 	if len(legend) > 0 {
 		b.WriteString("<ul>")
 		for _, k := range legend {

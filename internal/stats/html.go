@@ -20,6 +20,9 @@ type Table struct {
 	Rows    [][]string
 }
 
+// Narrow reports whether the table has room beside a chart.
+func (t Table) Narrow() bool { return len(t.Columns) <= 3 }
+
 // Section is a part of the page: charts and a table about the same.
 type Section struct {
 	Title  string
@@ -139,7 +142,7 @@ func (m *Month) spf(l Lang) Section { return m.results(l, "spf", "ofall", m.SPF)
 
 // results is the section of the results of a mechanism.
 func (m *Month) results(l Lang, key, sub string, counts []Count) Section {
-	c := Chart{Title: l.word(key), Sub: l.word(sub)}
+	c := Chart{Title: l.word(key), Sub: l.word(sub), Bare: key != "dmarc"}
 	t := Table{Title: l.word(key), Columns: []string{l.word("result"), l.word("messages"), l.word("share")}}
 	for _, x := range counts {
 		colour := Mid

@@ -57,7 +57,7 @@ func (c *Class) pieces() []piece {
 
 // classes is the section of the author domains.
 func (m *Month) classes(l Lang) Section {
-	c := Chart{Title: l.word("classes"), Sub: l.word("ofclass"), Legend: l.legend((&Class{}).pieces()...)}
+	c := Chart{Title: l.word("classes"), Bare: true, Sub: l.word("ofclass"), Legend: l.legend((&Class{}).pieces()...)}
 	t := Table{Title: l.word("classes"), Columns: []string{l.word("class"), l.word("domains"), "DMARC", l.word("p_reject"), l.word("p_quarantine"), l.word("p_none"), l.word("p_absent"),
 		l.word("messages"), l.word("passes"), l.word("fails")}}
 	for _, x := range m.Classes {
@@ -109,7 +109,7 @@ func (s *Standings) pieces() []piece {
 
 // countries is the section of the clients' countries. Those beyond maxCountries are added up.
 func (m *Month) countries(l Lang) Section {
-	c := Chart{Title: l.word("country"), Sub: l.word("ofland"), Legend: l.legend((&Standings{}).pieces()...)}
+	c := Chart{Title: l.word("country"), Bare: true, Sub: l.word("ofland"), Legend: l.legend((&Standings{}).pieces()...)}
 	t := Table{Title: l.word("country"), Columns: []string{l.word("code"), l.word("messages"), l.word("share"), l.word("dmarc_pass"), l.word("nopol"), l.word("dmarc_fail"), l.word("nothing")}}
 	shown := m.Countries
 	if len(shown) > maxCountries {
@@ -134,7 +134,7 @@ func (m *Month) days(l Lang) Section {
 	for _, d := range m.Days {
 		peak = max(peak, d.Messages)
 	}
-	c := Columns{Title: l.word("days"), Legend: l.legend((&Standings{}).pieces()...), Top: grouped(peak)}
+	c := Columns{Title: l.word("days"), Bare: true, Legend: l.legend((&Standings{}).pieces()...), Top: grouped(peak)}
 	t := Table{Title: l.word("days"), Columns: []string{l.word("day"), l.word("messages"), l.word("dmarc_pass"), l.word("nopol"), l.word("dmarc_fail"), l.word("nothing"),
 		l.word("rejected"), l.word("quarantined")}}
 	for i, d := range m.Days {

@@ -100,10 +100,10 @@ var texts = map[string][2]string{
 	"nameless_bounce":   {"a bounce without an author", "差出人のないエラーメール"},
 	"oversize":          {"over a limit", "サイズなどの制限超過"},
 	"forged_result":     {"a forged result in our name", "認証結果の偽装"},
-	"local_policy":      {"local policy", "ローカルポリシー（local_policy）"},
-	"mailing_list":      {"mailing list", "メーリングリスト（mailing_list）"},
-	"policy_test_mode":  {"the policy is a trial (t=y)", "試行中のポリシー（policy_test_mode）"},
-	"trusted_forwarder": {"trusted forwarder", "信頼する転送元（trusted_forwarder）"},
+	"local_policy":      {"local policy", "ローカルポリシー"},
+	"mailing_list":      {"mailing list", "メーリングリスト"},
+	"policy_test_mode":  {"the policy is a trial (t=y)", "試行中のポリシー"},
+	"trusted_forwarder": {"trusted forwarder", "信頼する転送元"},
 
 	"how": {"How it is counted", "集計方法"},
 	"note_messages": {"Messages count that were evaluated and delivered, held or refused for good, each once. Mail of trusted and authenticated " +
