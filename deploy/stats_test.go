@@ -91,7 +91,7 @@ func TestStatsPage(t *testing.T) {
 			t.Errorf("%s: a picture is loaded: %s", page, trouble)
 		}
 	}
-	t.Run("axe-core", func(t *testing.T) { b.checkStatsAxe(t) })
+	t.Run("axe-core", func(t *testing.T) { newBrowser(t, server.URL).checkStatsAxe(t) }) // with time of its own
 }
 
 // show sets the medium (screen or print), the colours and the width.

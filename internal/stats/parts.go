@@ -75,7 +75,8 @@ func (m *Month) domains(ctx context.Context, s ledger.Store, f ledger.Filter, su
 	if len(suffixes) > 0 {
 		classes = append(classes, other)
 	}
-	m.Classes = append(classes, all)
+	classes = append(classes, all)
+	m.Classes = classes
 	for i := range m.Classes {
 		m.Classes[i].DMARCShare = share(m.Classes[i].DMARC, m.Classes[i].Domains)
 	}

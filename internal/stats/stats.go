@@ -158,11 +158,10 @@ func ParseMonth(text string, now time.Time) (time.Time, error) {
 
 // collector adds up a month.
 type collector struct {
-	m                                 *Month
-	spf, dkim, dmarc, policy, applied map[string]int64
-	override                          map[string]int64
-	byPolicy                          map[string]*Policy
-	days                              map[ledger.Day]*Day
+	m                                   *Month
+	spf, dkim, dmarc, applied, override map[string]int64
+	byPolicy                            map[string]*Policy
+	days                                map[ledger.Day]*Day
 }
 
 // Collect adds up a month.
