@@ -8,7 +8,9 @@ case "$1" in
 remove | 0) ;;
 *) exit 0 ;;
 esac
-if postconf -h smtpd_milters 2>/dev/null | grep -q sekimori ||
+# Where the daemon listens on a TCP port, the MTA names the port and not sekimori.
+port=$(sed -n 's/^listen:.*inet:[^"]*:\([0-9]*\)".*/:\1/p' /etc/sekimori/sekimori.yaml 2>/dev/null) || :
+if postconf -h smtpd_milters 2>/dev/null | grep -q -e sekimori ${port:+-e "$port"} ||
 	grep -qs '^Xsekimori' /etc/mail/sendmail.cf; then
 	cat >&2 <<END
 The MTA still asks sekimori, and answers every client with 451 from now on. Take
