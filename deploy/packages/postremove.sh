@@ -4,4 +4,7 @@
 set -e
 
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
-[ "$1" != purge ] || rm -rf /var/lib/sekimori
+case "$1" in
+purge) rm -rf /var/lib/sekimori ;;
+remove | 0) rmdir /var/lib/sekimori 2>/dev/null || : ;; # if the daemon wrote nothing into it
+esac

@@ -130,6 +130,7 @@ func testDeb(t *testing.T, root, first, next string) {
 
 	calls = fakeSystemctl(t, root)
 	postconf := filepath.Join(root, "usr/bin/postconf")
+	asksPort(t, root, postconf, config)
 	if err := os.WriteFile(postconf, []byte("#!/bin/sh\necho '{ unix:/run/sekimori/milter.sock, default_action = tempfail }'\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +151,29 @@ func testDeb(t *testing.T, root, first, next string) {
 	dpkg("--purge", "sekimori")
 	if left := leftovers(t, root); left != "" {
 		t.Errorf("purged, there is still:\n%s", left)
+	}
+}
+
+// asksPort checks that a removal says that Postfix still asks sekimori where it names a TCP port, and
+// that it says nothing of another milter.
+func asksPort(t *testing.T, root, postconf, config string) {
+	t.Helper()
+	kept, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for milter, asks := range map[string]bool{"inet:127.0.0.1:8891": true, "inet:127.0.0.1:8893": false} {
+		for path, text := range map[string]string{postconf: "#!/bin/sh\necho '" + milter + "'\n", config: "listen: [\"inet:127.0.0.1:8891\"]\nmode: monitor\n"} {
+			if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if said := run(t, "chroot", root, "sh", "/var/lib/dpkg/info/sekimori.prerm", "remove"); strings.Contains(said, "smtpd_milters") != asks {
+			t.Errorf("removed while Postfix asks %s:\n%s", milter, said)
+		}
+	}
+	if err := os.WriteFile(config, kept, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
