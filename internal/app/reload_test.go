@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +90,32 @@ func TestReload(t *testing.T) {
 	evaluated := log.Records(t, "evaluated")
 	if len(evaluated) != 2 || evaluated[0]["mail_from"] != "<x@evil.example>" || evaluated[1]["mail_from"] != "<***@evil.example>" {
 		t.Errorf("log.privacy: %v", evaluated)
+	}
+}
+
+// TestReloadSaysWhatItAsks checks that a reload which changes nothing says so with an empty list, and
+// that a reload after which other DNS servers are asked names them.
+func TestReloadSaysWhatItAsks(t *testing.T) {
+	cfg := testConfig(t)
+	a, log, stop := running(t, cfg)
+	if err := a.Reload(with(cfg)); err != nil {
+		t.Fatal(err)
+	}
+	other := with(cfg, func(c *config.Config) {
+		c.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort("127.0.0.1:9")}}
+	})
+	if err := a.Reload(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	reloaded := log.Records(t, "configuration reloaded")
+	if len(reloaded) != 2 || fmt.Sprintf("%#v", reloaded[0]["changed"]) != "[]interface {}{}" {
+		t.Errorf("records of the reloads: %#v", reloaded)
+	}
+	if asked := log.Records(t, "DNS servers changed"); len(asked) != 1 || fmt.Sprint(asked[0]["servers"]) != "[127.0.0.1:9]" {
+		t.Errorf("records of the servers: %v", asked)
 	}
 }
 
