@@ -214,11 +214,12 @@ func (c *Config) Hash() string {
 }
 
 // SharedHash is Hash without what hosts of a farm have of their own: names, addresses at which the host
-// itself listens, how it reaches the store, and paths of files. Of a path it only counts whether there is
+// itself listens, how it reaches the store and the DNS servers, and paths of files. Of a path it only counts whether there is
 // one. So hosts that decide alike have the same hash.
 func (c *Config) SharedHash() string {
 	s := *c
 	s.Listen, s.AuthservID, s.Admin.Listen, s.Report.Mail.Bounces, s.Store.URL = nil, "", "", Listener{}, ""
+	s.DNS.Servers = nil
 	for _, path := range []*string{
 		&s.Admin.WebConfig, &s.DMARC.PSLFile, &s.Shadow, &s.Policy.Recipients.File, &s.Policy.Recipients.Socketmap,
 		&s.Report.Mail.PasswordFile, &s.Report.Mail.DKIM.KeyFile, &s.Store.PasswordFile, &s.Store.Spool.Dir,

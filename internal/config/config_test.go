@@ -346,6 +346,7 @@ func TestSharedHash(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"listen": func(c *Config) { c.Listen = []Listener{{Address: "unix:/x"}} }, "admin": func(c *Config) { c.Admin.Listen = "192.0.2.1:1" },
 		"name": func(c *Config) { c.AuthservID = "mx2.example" }, "path": func(c *Config) { c.Store.PasswordFile = "/etc/b" },
+		"DNS":   func(c *Config) { c.DNS.Servers = []Server{{AddrPort: netip.MustParseAddrPort("192.0.2.53:53")}} },
 		"spool": func(c *Config) { c.Store.Spool.Dir = "/spool" }, "store": func(c *Config) { c.Store.URL = "postgres://u@10.0.0.1/x" },
 		"bounces": func(c *Config) { c.Report.Mail.Bounces = Listener{Address: "inet:127.0.0.1:24"} },
 	} {

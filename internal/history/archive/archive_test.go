@@ -336,13 +336,26 @@ func TestPages(t *testing.T) {
 
 // TestFinder: decisions that the daemon remembers, and those of the store, are one list.
 func TestFinder(t *testing.T) {
+	for name, ringFirst := range map[string]bool{"the daemon first": true, "the store first": false} {
+		t.Run(name, func(t *testing.T) { testFinder(t, ringFirst) })
+	}
+}
+
+func testFinder(t *testing.T, ringFirst bool) {
+	t.Helper()
 	db, f := opened(t, filepath.Join(t.TempDir(), "sekimori.db"))
 	f.Ring = recent.New(recent.Options{Entries: 3})
 	k := start(t, db, nil, all)
 	for n := range 6 {
 		d := decision(n, policy.Reject)
+		if ringFirst {
+			f.Ring.Decided(d, 0)
+		}
+		time.Sleep(2 * time.Microsecond)
 		k.Decided(d, 0)
-		f.Ring.Decided(d, 0)
+		if !ringFirst {
+			f.Ring.Decided(d, 0)
+		}
 		time.Sleep(2 * time.Millisecond)
 	}
 	stop(k, time.Minute)

@@ -34,8 +34,8 @@ func (f Finder) Find(ctx context.Context, q history.Query, match func(*recent.He
 	if all.More && len(all.Entries) > 0 {
 		until = all.Entries[len(all.Entries)-1].Time
 	}
-	if old.More && old.Next.After(until) {
-		until = old.Next
+	if next := f.next(all.Entries, old); old.More && next.After(until) {
+		until = next
 	}
 	all.More = all.More || old.More
 	for _, e := range old.Entries {
@@ -49,6 +49,22 @@ func (f Finder) Find(ctx context.Context, q history.Query, match func(*recent.He
 	}
 	all.Next = until
 	return f.end(all, limit), err
+}
+
+// next returns the time before which the store may have more. If the last entry of the store is one that
+// the daemon remembers, the time is that of the latter, which is a little earlier: otherwise the entry that is
+// kept of the two would come after the end.
+func (f Finder) next(remembered []*recent.Entry, old Found) time.Time {
+	n := len(old.Entries)
+	if n == 0 {
+		return old.Next
+	}
+	for _, r := range remembered {
+		if same(r, old.Entries[n-1]) && r.Time.Before(old.Next) {
+			return r.Time
+		}
+	}
+	return old.Next
 }
 
 // end cuts the list to the limit.
