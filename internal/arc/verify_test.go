@@ -246,6 +246,23 @@ func TestBrokenAsksNothing(t *testing.T) {
 	}
 }
 
+// TestMalformedAsksOnlyForSeals checks that no key is looked up for a message signature that is malformed.
+func TestMalformedAsksOnlyForSeals(t *testing.T) {
+	for _, tt := range []struct{ h, want string }{
+		{"from:subject", "[s._domainkey.other.example s._domainkey.hop1.example]"}, {"from:arc-seal", "[s._domainkey.hop1.example]"},
+	} {
+		mail := seal(t, signer.Set{I: 1, H: tt.h}, testMail)
+		before, after, _ := strings.Cut(mail, "ARC-Message-Signature")
+		h, _ := signer.Split([]byte(before + "ARC-Message-Signature" + strings.Replace(after, "d=hop1.example", "d=other.example", 1)))
+		m := dkim.NewVerifier(h, dkim.Options{}).Message()
+		NewVerifier(m, dkim.Options{})
+		if got := fmt.Sprint(m.QueryNames()); got != tt.want {
+			t.Errorf("h=%s: would ask %s, want %s", tt.h, got, tt.want)
+		}
+		m.Close()
+	}
+}
+
 func TestBudget(t *testing.T) {
 	h, body := signer.Split([]byte(chain(t, 1, testMail)))
 	synctest.Test(t, func(t *testing.T) {

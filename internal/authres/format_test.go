@@ -125,6 +125,8 @@ func TestFormatOtherParts(t *testing.T) {
 			" id;\r\n m=r reason=\"a_b__(c)\""},
 		{"a single word is quoted as well in a reason", Field{AuthServID: "id", Results: []Result{{Method: "m", Value: "r", Reason: "x"}}},
 			" id;\r\n m=r reason=\"x\""},
+		{"EAI: a character whose last octet is the least beyond ASCII", Field{AuthServID: "id", UTF8: true, Results: []Result{{Method: "m", Value: "r", Comment: "Ā"}}},
+			" id;\r\n m=r (Ā)"},
 		{"authserv-id", Field{AuthServID: "a b;c"}, " \"a b;c\"; none"},
 		{"empty authserv-id", Field{}, " \"\"; none"},
 		{"keywords", Field{AuthServID: "id", Results: []Result{{Method: "d=k m;", Value: "", Properties: []Property{{"-a-", "x.y", "v"}}}}},

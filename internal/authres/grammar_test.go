@@ -58,7 +58,7 @@ func checkGrammar(t *testing.T, value string) {
 // pieces are what a field is made of.
 var pieces = []string{
 	"a", "1", "-", ".", "@", "=", ";", "/", `"`, `\`, "(", ")", " ", "\r\n ", "\r\n", "none",
-	"2", "é", "?", ":", "\x00", "\t", "\xff", "mx.example.jp", "dkim", "pass", "header.d=", "reason=", `"q"`, "(c)", "0", ",", "<", "=?", "?=", "xn--",
+	"2", "é", "?", ":", "\x00", "\t", "\xff", "mx.example.jp", "dkim", "pass", "header.d=", " header.i=@a.example", " header.s=s1", " header.b=\"x y\"", " policy.x=y", "reason=", `"q"`, "(c)", "0", ",", "<", "=?", "?=", "xn--",
 }
 
 // TestGrammar compares Parse with the grammar: each short sequence of pieces, at each place of a field.
@@ -85,7 +85,7 @@ func TestGrammar(t *testing.T) {
 // samples are fields in which every part of the grammar occurs.
 var samples = []string{
 	"\r\n mx.example (a (b) \\)) 1\r\n\t; none (c)",
-	`"a \"b" 01;dkim / 1 = pass (good) reason = "r \\s" header . d = (c) a.example header.i="l p"@a.example`,
+	`"a \"b" 01;dkim /(v) 1 = pass (good) reason = "r \\s" header . d = (c) a.example header.i="l p"@a.example`,
 	"mx (a\x01); none",
 	"\"m\x7fx\"; none",
 	"mx;\r\n dkim=pass (2048-bit rsa) header.d=a.example header.i=@a.example\r\n header.s=s1 header.a=rsa-sha256 header.b=\"Qg i\" policy.x=y; arc=none",

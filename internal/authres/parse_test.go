@@ -71,6 +71,8 @@ func TestParseErrors(t *testing.T) {
 		{"quoted-string without an end", `"a; none`, 8},
 		{"backslash at the end of a quoted-string", `"a\`, 3},
 		{"bare LF", "a;\n none", 2},
+		{"bare CR", "a;\rx none", 2},
+		{"bare CR, with a space two octets later", "a\rb ; none", 1},
 		{"CRLF without white space: another field", "a;\r\nX: none", 2},
 		{"NUL in quotes", "\"a\x00\"; none", 2},
 		{"CRLF in quotes without white space", "\"a\r\nb\"; none", 2},

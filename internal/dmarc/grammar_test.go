@@ -193,6 +193,11 @@ func TestWords(t *testing.T) {
 	if r.Mode(DKIM) != Strict || r.Mode(SPF) != Relaxed || (*Record)(nil).Mode(DKIM) != Relaxed {
 		t.Error("modes")
 	}
+	for want, o := range map[Method]Options{TreeWalk: {PSL: testList(t)}, PSL: {Method: PSL, PSL: testList(t)}} {
+		if d := Discover(t.Context(), nameserver.Zone(t, ""), "example.com", o); d.Method != want {
+			t.Errorf("method %q, want %q", d.Method, want)
+		}
+	}
 	if fmt.Sprint(Methods) != fmt.Sprint([]Method{TreeWalk, PSL}) {
 		t.Errorf("methods %v", Methods)
 	}

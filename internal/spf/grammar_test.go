@@ -159,7 +159,7 @@ func TestBounds(t *testing.T) {
 			t.Errorf("a record of %d octets: %s", n, c.Result)
 		}
 	}
-	explained := func(text, helo string) string {
+	explained := func(text, helo string) Check {
 		r := nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 			record := text
 			if name == "example.com" {
@@ -167,7 +167,7 @@ func TestBounds(t *testing.T) {
 			}
 			return dns.Answer{Name: name, Type: typ, Canonical: name, Records: []dns.Record{{Text: record}}}, nil
 		})
-		return CheckMailFrom(t.Context(), r, Args{IP: client, HELO: helo, MailFrom: "a@example.com"}).Explanation
+		return CheckMailFrom(t.Context(), r, Args{IP: client, HELO: helo, MailFrom: "a@example.com"})
 	}
 	for _, tt := range []struct {
 		why        string
@@ -187,8 +187,12 @@ func TestBounds(t *testing.T) {
 		{"the longest expansion", strings.Repeat("%{h}", maxExpansion/maxMacroValue), strings.Repeat("h", maxMacroValue), MaxExplanationLen},
 		{"an octet more", strings.Repeat("%{h}", maxExpansion/maxMacroValue) + "x", strings.Repeat("h", maxMacroValue), 0},
 	} {
-		if got := explained(tt.text, tt.helo); len(got) != tt.want {
-			t.Errorf("%s: %d octets, want %d", tt.why, len(got), tt.want)
+		c := explained(tt.text, tt.helo)
+		if got := len(c.Explanation); got != tt.want {
+			t.Errorf("%s: %d octets, want %d", tt.why, got, tt.want)
+		}
+		if last := c.Trace[len(c.Trace)-1]; (last.Outcome == OutcomeExplained) != (tt.want > 0) || last.Detail == "" {
+			t.Errorf("%s: the trace ends in %s %.40q", tt.why, last.Outcome, last.Detail)
 		}
 	}
 }

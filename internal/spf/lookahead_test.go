@@ -54,6 +54,8 @@ func (f far) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answe
 }
 
 const severalTerms = `
+eleven.example TXT "v=spf1 a:k1.k.example a:k2.k.example a:k3.k.example a:k4.k.example a:k5.k.example a:k6.k.example a:k7.k.example a:k8.k.example a:k9.k.example a:k10.k.example a:k11.k.example -all"
+*.k.example A 203.0.113.1
 several.example TXT "v=spf1 a mx include:one.example include:two.example ip4:192.0.2.1 -all"
 several.example A 203.0.113.1
 several.example MX 10 mx1.several.example
@@ -120,6 +122,7 @@ func TestLookAhead(t *testing.T) {
 		{"the hosts of an mx behind a slow term", "behind.example", 10, 6, 4, 5, 0, Pass},
 		{"as many hosts as an mx may have", "ten.example", 20, 12, 4, 11, 0, Pass},
 		{"a null MX names no host", "null.example", 10, 3, 2, 2, 0, Pass},
+		{"one term more than is evaluated", "eleven.example", 20, 11, 3, 10, 0, PermError},
 		{"more hosts than may be under way", "many.example", 10, 10, 4, 9, 0, Pass},
 	} {
 		check := func(n int) (c Check, trips int) {

@@ -236,8 +236,13 @@ func TestMaxQueries(t *testing.T) {
 		t.Errorf("with a bound of 5: %+v", c)
 	}
 	// If the bound stops the lookup of the explanation, the result is still fail.
-	if c := bounded(MaxQueries - 1); c.Result != Fail || c.Explanation != "" {
-		t.Errorf("with one query too few for the explanation: %+v", c)
+	c = bounded(MaxQueries - 1)
+	if last := c.Trace[len(c.Trace)-1]; c.Result != Fail || c.Explanation != "" || c.Queries != MaxQueries-1 {
+		t.Errorf("with one query too few for the explanation: %s %q, %+v", c.Result, c.Explanation, last)
+	}
+	c = bounded(1 + MaxLookups*(1+MaxHosts) + 1) // the PTR query is not made
+	if last := c.Trace[len(c.Trace)-1]; c.Explanation != "" || last.Outcome != OutcomeIgnored || last.Detail == "" {
+		t.Errorf("without the names of the client: %q, %+v", c.Explanation, last)
 	}
 }
 
