@@ -56,6 +56,20 @@ func BenchmarkLedger(b *testing.B, open func(testing.TB) LedgerStore) {
 			}
 		}
 	})
+	b.Run("Hits", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			for _, err := range s.Ledger().Hits(b.Context(), all) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			if n < domains/2 {
+				b.Fatal(n)
+			}
+		}
+	})
 	b.Run("All", func(b *testing.B) {
 		for b.Loop() {
 			n := 0
