@@ -95,7 +95,8 @@ func (o *outcome) fate() string {
 // checkQueries checks that the daemon asked for every name of the author's tree walk. If the case
 // states no identifiers of SPF and DKIM, the daemon must not have asked for any other policy
 // record. The order of the queries does not matter, because the daemon sends the queries of a tree
-// walk at the same time.
+// walk at the same time. Nor does it matter whether a query came twice, because the daemon repeats a
+// query that is not answered in time, as happens on a busy host.
 func checkQueries(c suites.DMARCCase, asked []string) error {
 	if c.Queries == nil {
 		return nil
@@ -111,8 +112,9 @@ func checkQueries(c suites.DMARCCase, asked []string) error {
 			return fmt.Errorf("%s was not asked for: %q", q, walked)
 		}
 	}
-	want := slices.Sorted(slices.Values(c.Queries))
+	want := slices.Compact(slices.Sorted(slices.Values(c.Queries)))
 	slices.Sort(walked)
+	walked = slices.Compact(walked)
 	if c.Expect.SPF == nil && c.Expect.DKIM == nil && !slices.Equal(walked, want) {
 		return fmt.Errorf("asked for %q, want %q", walked, want)
 	}

@@ -236,6 +236,7 @@ func TestParseSocketmap(t *testing.T) {
 	for in, want := range map[string]Target{
 		"unix:/run/map.sock:consent": {"unix", "/run/map.sock", "consent"},
 		"unix:/run/a:b:consent":      {"unix", "/run/a:b", "consent"},
+		"unix:/:x":                   {"unix", "/", "x"},
 		"inet:localhost:9999:x":      {"tcp", "localhost:9999", "x"},
 		"inet:[::1]:9999:x":          {"tcp", "[::1]:9999", "x"},
 	} {
