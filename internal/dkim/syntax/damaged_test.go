@@ -51,7 +51,7 @@ func TestDamaged(t *testing.T) {
 // TestQuotedPrintable compares decodeQP with the grammar (RFC 6376 §2.11): every short sequence of pieces.
 func TestQuotedPrintable(t *testing.T) {
 	whole, escape := regexp.MustCompile(`^(?:[^=]|=[0-9A-F]{2})*$`), regexp.MustCompile(`=[0-9A-F]{2}`)
-	for s := range octets.Words(5, "=", "4", "A", "F", "a", "G", " ", "\r\n ", "@") {
+	for s := range octets.Words(4, "=", "0", "4", "A", "F", "a", "G", " ", "\r\n ", "@") {
 		plain := strings.NewReplacer(" ", "", "\r\n", "").Replace(s)
 		got, ok := decodeQP(s)
 		if want := whole.MatchString(plain); ok != want {
@@ -85,7 +85,7 @@ func TestNumbers(t *testing.T) {
 // TestBase64 checks the octets that base64 has, and that nothing else is skipped.
 func TestBase64(t *testing.T) {
 	for text, want := range map[string]string{"QUI=": "AB", "QUI": "AB", "QQ": "A", "QUJD": "ABC", "QUJD====": "ABC", "": "!", "=": "!", "Q": "!", "QU-_": "!",
-		"QU JD": "!", "QUJD\r": "!", "QUJD\n": "!", "QU=JD": "!", "Q*JD": "!"} {
+		"QU JD": "!", "QUJD\r": "!", "\rQUJD": "!", "\nQUJD": "!", "QUJD\n": "!", "QU=JD": "!", "Q*JD": "!"} {
 		got, ok := decodeBase64(text)
 		if ok != (want != "!") || ok && string(got) != want {
 			t.Errorf("%q: %q, %t", text, got, ok)
@@ -141,6 +141,26 @@ func TestSignedHeaderBound(t *testing.T) {
 		if _, err := parse(field, FormDKIM); faultOf(err) != want {
 			t.Errorf("%d names: %v", n, err)
 		}
+	}
+}
+
+// TestKeyEdges checks a point of small order, a strict key beside a signature without i=, and a key name
+// without a domain.
+func TestKeyEdges(t *testing.T) {
+	k, err := ParseKey("v=DKIM1; k=ed25519; t=s; p=AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+	if err != nil || !k.SmallOrder || !k.Strict {
+		t.Fatalf("%+v, %v", k, err)
+	}
+	for identity, want := range map[dns.Name]Fault{"": "", "a.example": "", "x.a.example": FaultStrictIdentity} {
+		if got := faultOf(k.Check(&Params{Algorithm: Ed25519SHA256, Domain: "a.example", IdentityDomain: identity})); got != want {
+			t.Errorf("i= of %q: %q", identity, got)
+		}
+	}
+	if k, _ := ParseKey(signer.Record(edKey().Public())); k.SmallOrder {
+		t.Error("an honest key counts as small")
+	}
+	if name, err := KeyName("", "s"); name != "s._domainkey" || err != nil {
+		t.Errorf("%s, %v", name, err)
 	}
 }
 

@@ -105,6 +105,7 @@ func TestParseErrors(t *testing.T) {
 		{"x= of thirty digits is far away", "x=200", "x=" + strings.Repeat("9", 30), ""},
 		{"l= that is not a number", "l=7", "l=seven", FaultSyntax},
 		{"l= of 76 digits", "l=7", "l=" + strings.Repeat("9", 76), ""},
+		{"l= of 77 digits", "l=7", "l=" + strings.Repeat("9", 77), FaultSyntax},
 		{"q= without a method known here", "q=foo:dns/txt", "q=foo", FaultQueryMethod},
 	} {
 		field := strings.Replace(good, tc.old, tc.new, 1)
