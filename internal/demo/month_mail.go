@@ -74,7 +74,7 @@ func (m *month) direct(mail *monthMail, x *monthSender, day int) {
 		}
 	case newProvider: // half of its mail comes from a provider that signs with its own key only
 		if m.rnd.IntN(2) == 0 {
-			e.Session.Client = netip.AddrFrom4([4]byte{46, byte(len(m.senders)), byte(x.since), byte(x.networks[0].As4()[1])})
+			e.Session.Client = netip.AddrFrom4([4]byte{46, byte(len(m.senders)), byte(x.since), x.networks[0].As4()[1]})
 			e.MailFrom = permitted("bounce.newprovider.example")
 			e.DKIM = []dkim.Signature{signature("newprovider.example", "k1", dkim.Pass)}
 			named(mail, "out.newprovider.example")

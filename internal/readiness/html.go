@@ -18,7 +18,7 @@ func (r *Report) HTML(out io.Writer, l Language) error {
 		"label": func(word string) string { return label(word, l) },
 		"looks": func(x Looks) string { return label(string(x), l) },
 		"share": percent,
-		"bars":  func(parts []Part) []bar { return bars(parts) },
+		"bars":  bars,
 		"stack": func(d Domain) []bar { return d.bars() },
 		"lang":  func() Language { return l },
 		"first": func(n int, all []Domain) []Domain { return all[:min(n, len(all))] },

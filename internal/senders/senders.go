@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// DefaultLimit is how many senders are listed, and MaxLimit the most that may be asked for: for each, the
-	// store is asked for its days and its networks.
+	// DefaultLimit is how many senders are listed.
 	DefaultLimit = 50
-	MaxLimit     = 1000
+	// MaxLimit is the most that may be asked for: for each, the store is asked for its days and its networks.
+	MaxLimit = 1000
 	// maxNetworks is how many networks of a sender are listed. A domain may have that many, and each of its
 	// subdomains too.
 	maxNetworks = ledger.MaxSources
