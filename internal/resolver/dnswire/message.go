@@ -61,8 +61,9 @@ func (m *message) bit(octet int, mask byte) bool { return m.wire[octet]&mask != 
 func (m *message) count(s section) int { return int(binary.BigEndian.Uint16(m.wire[6+2*s:])) }
 
 // readMessage finds the records of a message that has a whole header. It fails if one of them goes
-// beyond the end. A message may have fewer records than its header says, as long as it does not end
-// inside one.
+// beyond the end, or if the message ends before the last record of the answer or authority section
+// that its header counts: without that, a policy that was cut off would look like no policy. Records
+// that are missing in the additional section do not matter.
 func readMessage(wire []byte) (message, error) {
 	m := message{wire: wire, rcode: int(wire[3] & maskRcode)}
 	off := HeaderLen
@@ -83,7 +84,8 @@ func readMessage(wire []byte) (message, error) {
 		case authoritySection:
 			m.authority = off
 		}
-		for n := m.count(s); n > 0 && off < len(wire); n-- {
+		n := m.count(s)
+		for ; n > 0 && off < len(wire); n-- {
 			var r rr
 			if r, err = m.record(off); err != nil {
 				return m, err
@@ -92,6 +94,9 @@ func readMessage(wire []byte) (message, error) {
 				extended = int(r.ttl >> 24)
 			}
 			off = r.end
+		}
+		if n > 0 && s != additionalSection {
+			return m, errCut
 		}
 	}
 	m.rcode |= extended << 4 // RFC 6891 §6.1.3

@@ -76,13 +76,37 @@ func TestDecodeRaw(t *testing.T) {
 	}
 }
 
-// TestFewerRecordsThanCounted: a message that ends after a record is read, whatever its counts say.
+// TestFewerRecordsThanCounted: a message that ends before a record of its answer or authority
+// section is cut, so that no policy is lost without a word. In the additional section nothing is
+// that an answer needs.
 func TestFewerRecordsThanCounted(t *testing.T) {
 	q := mustQuestion(t, "x.example", dns.TypeA)
-	wire := append(slices.Clone(q.Pack(Options{}).Packet), raw(asked, uint16(dns.TypeA), "\xc0\x00\x02\x01")...)
-	wire[7] = 3
-	if r, fail := q.Decode(wire); fail != nil || len(r.Answer.Records) != 1 {
-		t.Errorf("%+v, %v", r, fail)
+	address := string(raw(asked, uint16(dns.TypeA), "\xc0\x00\x02\x01"))
+	for _, c := range []struct {
+		records                       []string
+		answer, authority, additional byte // what the header counts
+		whole                         bool
+	}{
+		{nil, 0, 0, 0, true},
+		{nil, 1, 0, 0, false},
+		{nil, 0, 1, 0, false},
+		{nil, 0, 0, 1, true},
+		{[]string{address}, 1, 0, 0, true},
+		{[]string{address}, 2, 0, 0, false},
+		{[]string{address}, 1, 1, 0, false},
+		{[]string{address}, 1, 0, 1, true},
+		{[]string{address, address}, 1, 1, 0, true},
+		{[]string{address, address}, 1, 1, 9, true},
+		{[]string{address, address}, 1, 2, 0, false},
+	} {
+		wire := append(slices.Clone(q.Pack(Options{}).Packet), strings.Join(c.records, "")...)
+		wire[7], wire[9], wire[11] = c.answer, c.authority, c.additional
+		switch r, fail := q.Decode(wire); {
+		case c.whole && (fail != nil || len(r.Answer.Records) != int(c.answer)):
+			t.Errorf("%+v: %+v, %v; want it read", c, r, fail)
+		case !c.whole && (fail == nil || fail.Kind != dns.KindMalformed):
+			t.Errorf("%+v: %+v, %v; want malformed", c, r, fail)
+		}
 	}
 }
 
