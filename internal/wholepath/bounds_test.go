@@ -150,7 +150,7 @@ var bounds = []bound{
 	{"config/strict.maxNesting", "100", "brackets open", "the YAML parser recurses", "", "wholepath.TestBoundConfig"},
 	{"consent.maxCached", "100000", "answers", "anyone can make up recipients", "", "consent.TestCacheIsBounded"},
 	{"consent.maxConnections", "8", "lookups at a time", "each has a connection to the socketmap", "", "consent.TestConcurrent"},
-	{"consent.maxListFile", "67108864", "octets", "some two million addresses", "", "consent.TestHugeFile"},
+	{"consent.maxListFile", "67108864", "octets", "some two million addresses", "", "consent.TestFileBounds"},
 	{"consent.maxListLine", "1024", "octets", "an address has 320", "", "consent.TestBadFile"},
 	{"consent.maxReply", "4096", "octets", "a socketmap answers with one word", "", "consent.TestSocketmapFails"},
 	{"consent.maxReplyDigits", "4", "digits", "in the length of an answer", "", "consent.TestSocketmapFails"},
