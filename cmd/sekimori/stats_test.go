@@ -282,7 +282,7 @@ func testStats(t *testing.T, month time.Time, daemons int, keys storeKeys) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close() //nolint:errcheck // it is closed below
+		defer s.Close()
 		all = append(all, s)
 	}
 	tr := fillMonth(t, month, all)

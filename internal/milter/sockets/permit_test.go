@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -54,7 +55,7 @@ func TestHints(t *testing.T) {
 			t.Errorf("%v: %v", errno, err)
 		}
 	}
-	if err := hint(os.ErrClosed); err != os.ErrClosed {
+	if err := hint(os.ErrClosed); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
 	}
 }
