@@ -74,7 +74,7 @@ policy:
 		return // the other checks would not fit this mail
 	}
 	b := newBrowser(t, "http://"+d.admin)
-	t.Run("pages", func(t *testing.T) { b.checkPages(t) })
+	t.Run("pages", func(t *testing.T) { b.checkPages(t, consolePages) })
 	t.Run("hostile values", func(t *testing.T) { b.checkHostile(t) })
 	t.Run("search", func(t *testing.T) { b.checkSearch(t) })
 	t.Run("keyboard", func(t *testing.T) { b.checkKeyboard(t) })
@@ -83,20 +83,21 @@ policy:
 	t.Run("watch", func(t *testing.T) { b.checkWatch(t) })
 	t.Run("history", func(t *testing.T) { b.checkHistory(t, d) })
 	t.Run("try", func(t *testing.T) { b.checkTry(t, d, key) })
-	t.Run("axe-core", func(t *testing.T) { b.checkAxe(t) })
+	t.Run("axe-core", func(t *testing.T) { b.checkAxe(t, consolePages) })
 	t.Run("screenshot", func(t *testing.T) { b.checkScreenshot(t) })
 	t.Run("stale", func(t *testing.T) { b.checkStale(t, d) }) // it stops the daemon
 }
 
 var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE",
-	"/decision?queue_id=4Qgood.example", "/overrides", "/reports", "/marks", "/hosts", "/watch", "/try", "/config", "/decision?id=none", "/nowhere"}
+	"/decision?queue_id=4Qgood.example", "/overrides", "/reports", "/marks", "/hosts", "/watch", "/try",
+	"/statistics", "/config", "/decision?id=none", "/nowhere"}
 
 // checkPages opens each page with and without scripts, in several widths, and with light and dark
 // colours.
-func (b *browser) checkPages(t *testing.T) {
+func (b *browser) checkPages(t *testing.T, paths []string) {
 	for _, scripts := range []bool{true, false} {
 		b.scripts(t, scripts)
-		for _, path := range consolePages {
+		for _, path := range paths {
 			b.open(t, path)
 			button := eval[bool](t, b, "document.querySelector('#refresh button') !== null")
 			if live := eval[bool](t, b, "document.querySelector('main [data-live]') !== null"); button != (scripts && live) {
@@ -293,7 +294,7 @@ func (b *browser) checkCopy(t *testing.T, d *daemon) {
 const axe = "/opt/sekimori-test/axe/node_modules/axe-core/axe.min.js"
 
 // checkAxe lets axe-core check each page, in both colour schemes and on a phone.
-func (b *browser) checkAxe(t *testing.T) {
+func (b *browser) checkAxe(t *testing.T, paths []string) {
 	if !isThere(axe) && os.Getenv("CI") == "true" {
 		t.Fatalf("%s is not here, although CI installs it", axe)
 	} else if !isThere(axe) {
@@ -309,7 +310,7 @@ func (b *browser) checkAxe(t *testing.T) {
 		b.until(t, "window.found !== null")
 		return eval[[]string](t, b, "window.found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' ').slice(0, 300))")
 	}
-	for _, path := range consolePages {
+	for _, path := range paths {
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int64{390, 1280} {
 				if bad := check(path, width, scheme); len(bad) > 0 {

@@ -133,6 +133,7 @@ func (a *App) newConsole() (*console.Console, error) {
 		},
 		Marks:  a.knownMarks,
 		Mark:   a.mark,
+		Memory: a.memory(),
 		Logger: a.log,
 		Now:    a.o.Now,
 	})

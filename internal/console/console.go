@@ -1,6 +1,6 @@
 // Package console makes the web pages on the admin address. They show what the daemon is
-// doing, its decisions with the reasons, the DMARC reports, the hosts that share the store, and the
-// configuration in effect. The pages change nothing in the daemon.
+// doing, its decisions with the reasons, the DMARC reports, what the store remembers of past days, the hosts
+// that share it, and the configuration in effect. The pages change nothing in the daemon.
 //
 // Every page, with its charts, is made on the server and works without JavaScript.
 // JavaScript only renews the numbers, shows results while a search is typed, and copies
@@ -25,6 +25,7 @@ import (
 	"sekimori/internal/history/archive"
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
+	"sekimori/internal/stats"
 	"sekimori/internal/status"
 	"sekimori/internal/watchlist"
 )
@@ -70,8 +71,10 @@ type Options struct {
 	Config func() Running
 	// Marks returns at most so many marks of authors, and the roots. Mark returns one, or nil if it is not
 	// known. Both may be nil.
-	Marks  func(most int) Marks
-	Mark   func(bimi.Query) *bimi.Mark
+	Marks func(most int) Marks
+	Mark  func(bimi.Query) *bimi.Mark
+	// Memory answers questions from the store. It is nil if there is no store.
+	Memory *Memory
 	Logger *slog.Logger
 	Now    func() time.Time // nil means time.Now
 }
@@ -82,6 +85,7 @@ type Console struct {
 	history *timeline
 	pages   map[string]*template.Template
 	tries   limiter
+	desk    desk
 }
 
 // New returns a Console. The caller must also call Run, which collects the history that the
@@ -95,7 +99,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "watch", "try", "config", "problem"} {
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "watch", "try", "statistics", "config", "problem"} {
 		page, err := layout.Clone()
 		if err == nil {
 			page, err = page.ParseFS(pages, "pages/"+name+".html")
@@ -111,17 +115,20 @@ func New(o Options) (*Console, error) {
 // Handlers returns a handler of GET requests for each path.
 func (c *Console) Handlers() map[string]http.Handler {
 	h := map[string]http.Handler{
-		"/{$}":       c.page("overview", "Overview", c.overview),
-		"/decisions": c.page("decisions", "Decisions", c.decisions),
-		"/decision":  c.page("decision", "Decision", c.decision),
-		"/overrides": c.page("overrides", "Overrides", c.overrides),
-		"/reports":   c.page("reports", "Reports", c.reports),
-		"/marks":     c.page("marks", "Marks", c.marks),
-		"/hosts":     c.page("hosts", "Hosts", c.hosts),
-		"/watch":     c.page("watch", "Watch", c.watch),
-		"/try":       c.page("try", "Try a message", c.tryForm),
-		"/config":    c.page("config", "Configuration", c.config),
-		"/":          c.missing(),
+		"/{$}":             c.page("overview", "Overview", c.overview),
+		"/decisions":       c.page("decisions", "Decisions", c.decisions),
+		"/decision":        c.page("decision", "Decision", c.decision),
+		"/overrides":       c.page("overrides", "Overrides", c.overrides),
+		"/reports":         c.page("reports", "Reports", c.reports),
+		"/marks":           c.page("marks", "Marks", c.marks),
+		"/hosts":           c.page("hosts", "Hosts", c.hosts),
+		"/watch":           c.page("watch", "Watch", c.watch),
+		"/try":             c.page("try", "Try a message", c.tryForm),
+		"/statistics":      c.page("statistics", "Statistics", c.statistics),
+		"/statistics.html": c.file(c.statisticsHTML),
+		"/statistics.csv":  c.file(c.statisticsCSV),
+		"/config":          c.page("config", "Configuration", c.config),
+		"/":                c.missing(),
 	}
 	for name, contentType := range map[string]string{
 		"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "console.svg": "image/svg+xml",
@@ -131,6 +138,9 @@ func (c *Console) Handlers() map[string]http.Handler {
 			if err != nil {
 				http.Error(w, "console: "+name+" is missing", http.StatusInternalServerError)
 				return
+			}
+			if name == "console.css" {
+				data = append(data, stats.ChartCSS()...)
 			}
 			secure(w.Header())
 			w.Header().Set("Content-Type", contentType)

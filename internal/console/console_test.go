@@ -90,6 +90,9 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+// remembers gives the console a store that answers by these functions.
+func (b *bench) remembers(m Memory) { b.console.o.Memory = &m }
+
 // decided returns the decision with this evaluation and this verdict.
 func decided(e *msgauth.Evaluation, v policy.Verdict) *judge.Decision {
 	return &judge.Decision{Session: e.Session, Envelope: e.Envelope, Evaluation: e, Verdict: v}
@@ -140,7 +143,7 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 // the answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
-	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/hosts", "/watch", "/try", "/config", "/nowhere",
+	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/hosts", "/watch", "/try", "/statistics", "/statistics.html", "/statistics.csv", "/config", "/nowhere",
 		"/console.css", "/console.js", "/console.svg"} {
 		h := b.get(t, path).Header()
 		for key, want := range map[string]string{

@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"strconv"
 	"strings"
+
+	"sekimori/internal/printable"
 )
 
 //go:embed chart.css page.css page.html
@@ -80,11 +82,11 @@ const (
 func (c *Chart) HTML() template.HTML {
 	var b strings.Builder
 	head(&b, c.Title, c.Sub, c.Bare, c.Legend)
-	fmt.Fprintf(&b, `<svg role="img" aria-label="%s" width="100%%" height="%d">`, html.EscapeString(c.summary()), len(c.Bars)*barPitch)
+	fmt.Fprintf(&b, `<svg role="img" aria-label="%s" width="100%%" height="%d">`, escape(c.summary()), len(c.Bars)*barPitch)
 	for i, bar := range c.Bars {
 		y := i * barPitch
 		fmt.Fprintf(&b, `<text x="0" y="%d">%s</text><text class="value" x="100%%" y="%d" text-anchor="end">%s</text>`,
-			y+barBase, html.EscapeString(bar.Label), y+barBase, html.EscapeString(bar.Value))
+			y+barBase, escape(bar.Label), y+barBase, escape(bar.Value))
 		fmt.Fprintf(&b, `<rect class="track" x="0" y="%d" width="100%%" height="%d"/>`, y+barTop, barHeight)
 		x := 0.0
 		for _, p := range bar.Parts {
@@ -133,8 +135,8 @@ func (c *Columns) HTML() template.HTML {
 	var b strings.Builder
 	head(&b, c.Title, c.Sub, c.Bare, c.Legend)
 	bottom := columnsTop + columnHeight
-	fmt.Fprintf(&b, `<svg role="img" aria-label="%s" width="100%%" height="%d">`, html.EscapeString(c.Title), bottom+columnsBelow)
-	fmt.Fprintf(&b, `<text x="0" y="%d">%s</text>`, columnsTop-6, html.EscapeString(c.Top))
+	fmt.Fprintf(&b, `<svg role="img" aria-label="%s" width="100%%" height="%d">`, escape(c.Title), bottom+columnsBelow)
+	fmt.Fprintf(&b, `<text x="0" y="%d">%s</text>`, columnsTop-6, escape(c.Top))
 	for _, y := range []int{columnsTop, columnsTop + columnHeight/2, bottom} {
 		fmt.Fprintf(&b, `<line class="grid" x1="0" x2="100%%" y1="%d" y2="%d"/>`, y, y)
 	}
@@ -145,11 +147,11 @@ func (c *Columns) HTML() template.HTML {
 			if height := p.Share * columnHeight; height > 0 {
 				y -= height
 				fmt.Fprintf(&b, `<rect class="%s" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>`, p.Colour, percentOf((float64(i)+0.1)*step),
-					decimal(y), percentOf(0.8*step), decimal(height), html.EscapeString(p.Name))
+					decimal(y), percentOf(0.8*step), decimal(height), escape(p.Name))
 			}
 		}
 		if col.Label != "" {
-			fmt.Fprintf(&b, `<text x="%s" y="%d" text-anchor="middle">%s</text>`, percentOf((float64(i)+0.5)*step), bottom+16, html.EscapeString(col.Label))
+			fmt.Fprintf(&b, `<text x="%s" y="%d" text-anchor="middle">%s</text>`, percentOf((float64(i)+0.5)*step), bottom+16, escape(col.Label))
 		}
 	}
 	b.WriteString("</svg></figure>\n")
@@ -162,20 +164,23 @@ func head(b *strings.Builder, title, sub string, bare bool, legend []Key) {
 		title = ""
 	}
 	if title+sub != "" {
-		fmt.Fprintf(b, "<figcaption>%s<small>%s</small></figcaption>\n", html.EscapeString(title), html.EscapeString(sub))
+		fmt.Fprintf(b, "<figcaption>%s<small>%s</small></figcaption>\n", escape(title), escape(sub))
 	}
 	if len(legend) > 0 {
 		b.WriteString("<ul>")
 		for _, k := range legend {
-			fmt.Fprintf(b, `<li><svg width="12" height="12" aria-hidden="true"><rect class="%s" width="12" height="12"/></svg>%s</li>`, k.Colour, html.EscapeString(k.Name))
+			fmt.Fprintf(b, `<li><svg width="12" height="12" aria-hidden="true"><rect class="%s" width="12" height="12"/></svg>%s</li>`, k.Colour, escape(k.Name))
 		}
 		b.WriteString("</ul>\n")
 	}
 }
 
 func rect(b *strings.Builder, p Slice, x float64, y int, width string, height int) {
-	fmt.Fprintf(b, `<rect class="%s" x="%s" y="%d" width="%s" height="%d"><title>%s</title></rect>`, p.Colour, percentOf(x), y, width, height, html.EscapeString(p.Name))
+	fmt.Fprintf(b, `<rect class="%s" x="%s" y="%d" width="%s" height="%d"><title>%s</title></rect>`, p.Colour, percentOf(x), y, width, height, escape(p.Name))
 }
+
+// escape returns a text as HTML, without characters that control a terminal or the direction of text.
+func escape(text string) string { return html.EscapeString(printable.Text(text)) }
 
 func percentOf(share float64) string { return decimal(100*share) + "%" }
 

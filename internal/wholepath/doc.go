@@ -60,6 +60,8 @@
 //	bimi.maxURILen = 2048 octets of a URI: of a picture or a certificate; web servers take no longer ones
 //	config.maxHistory = 9600h0m0s time: the store looks into every day
 //	console.MaxTry = 1048576 octets of a request: that tries a message in the console
+//	console.maxAnswers = 8 answers of the store: that the console keeps for a minute; the largest have some MiB
+//	console.maxWaiting = 16 viewers: that wait for the store, which answers one at a time; others are refused
 //	console.maxTries = 10 messages: that are tried one right after the other; then one every 3 s
 //	console.maxTryRecipients = 100 recipients: of a message that is tried
 //	farm.MaxHosts = 1000 heartbeats: that are read; a daemon that crashes all the time leaves many

@@ -1,0 +1,21 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"sekimori/internal/console"
+	"sekimori/internal/stats"
+)
+
+// memory returns what answers the console's questions from the store, or nil without a store.
+func (a *App) memory() *console.Memory {
+	if a.kept.ledger == nil {
+		return nil
+	}
+	return &console.Memory{
+		Month: func(ctx context.Context, month time.Time) (*stats.Month, error) {
+			return stats.Collect(ctx, a.kept.ledger, stats.Options{Month: month, Classes: a.generation().cfg.Stats.Suffixes(), Now: a.o.Now()})
+		},
+	}
+}
