@@ -38,6 +38,7 @@ const (
 	monthSenders  = 60
 	monthSpoofers = 24
 	shownDomains  = 3
+	shownSeed     = 17
 )
 
 // monthSender is an honest domain.
@@ -141,12 +142,12 @@ func (m *month) conclude(e *msgauth.Evaluation, x *monthSender) {
 
 // openMonth makes the month in a store in the directory, which ends on the day of now. The function seen is
 // called with each message, its id and the truth; it may be nil.
-func openMonth(ctx context.Context, dir string, now time.Time, seen func(m *monthMail, id string)) (*sqlite.DB, error) {
+func openMonth(ctx context.Context, dir string, seed uint64, now time.Time, seen func(m *monthMail, id string)) (*sqlite.DB, error) {
 	db, err := sqlite.Open(ctx, filepath.Join(dir, "month.db"), sqlite.Options{})
 	if err != nil {
 		return nil, err
 	}
-	m, today := newMonth(17), ledger.DayOf(now)
+	m, today := newMonth(seed), ledger.DayOf(now)
 	for day := range monthDays {
 		if err := m.day(ctx, db, day, today-monthDays+1+ledger.Day(day), seen); err != nil {
 			_ = db.Close() // the error of the day says more
@@ -217,7 +218,7 @@ func monthReport(ctx context.Context, db *sqlite.DB, now time.Time, days int) (*
 
 // showReadiness writes what "sekimori readiness" would say after the generated month.
 func showReadiness(ctx context.Context, out io.Writer, dir string, now time.Time) error {
-	db, err := openMonth(ctx, dir, now, nil)
+	db, err := openMonth(ctx, dir, shownSeed, now, nil)
 	if err != nil {
 		return err
 	}

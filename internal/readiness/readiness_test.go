@@ -169,6 +169,11 @@ func TestLooks(t *testing.T) {
 			}
 		}, Unclear, "steady"},
 		{"a botnet that writes the fields of a list", shop, func(w *world) { w.scatter(shop, 8, has(trait.List)) }, Spoof, "claims_list"},
+		{"a botnet that writes the fields of a list, and those of a forwarder", shop, func(w *world) {
+			w.scatter(shop, 2, has(trait.List))
+			w.mail(shop, "203.0.113.9", own(spf.SoftFail), has(trait.Forwarded))
+		}, Spoof, "claims_list"},
+		{"two messages with the fields of a forwarder", shop, func(w *world) { w.scatter(shop, 2, has(trait.Forwarded)) }, Unclear, "claims"},
 		{"the same of a domain that does not sign", club, func(w *world) { w.scatter(club, 8, has(trait.List)) }, Spoof, "claims_scattered"},
 		{"forwarders of unsigned mail", club, func(w *world) { w.scatter(club, 8, own(spf.SoftFail), has(trait.Forwarded)) }, Unclear, "claims"},
 		{"a signature without a key of the domain", shop, func(w *world) { w.scatter(shop, 8, brokenBy("zz")) }, Spoof, "unsigned_scattered"},

@@ -81,6 +81,7 @@ type group struct {
 	host     hostKey
 	samples  []*sample
 	networks map[netip.Prefix]int
+	bare     int // from how many networks all mail of the domain came for which nothing speaks: listed, claimed or bare
 	looks    Looks
 	reason   Reason
 }
@@ -113,7 +114,24 @@ func (j *Judge) groups() map[dns.Name][]*group {
 		g.samples = append(g.samples, s)
 		g.networks[s.network]++
 	}
+	for _, groups := range out {
+		addBare(groups)
+	}
 	return out
+}
+
+// addBare counts the networks of the mail of a domain for which nothing speaks. Each such network sent one
+// message, so no network is in two of the classes.
+func addBare(groups []*group) {
+	all := 0
+	for _, g := range groups {
+		if g.class == listed || g.class == claimed || g.class == bare {
+			all += len(g.networks)
+		}
+	}
+	for _, g := range groups {
+		g.bare = all
+	}
 }
 
 // perNetwork estimates how many messages came from each network. scale is how many messages stand behind a
@@ -133,8 +151,9 @@ func (g *group) perNetwork(scale float64) float64 {
 
 // When mail counts as scattered, as a botnet's is. The mail of an honest host keeps coming from where it is.
 const (
-	// leastScattered is from how many networks it must come if the author always signs, and leastUnsigned if
-	// the author does not; leastUnknown if nothing is known of the author.
+	// leastScattered is from how many networks it must come if the author always signs, whatever the messages
+	// claim: a list or forwarder leaves a signature, or authenticates, or sends more than once. leastUnsigned is
+	// for an author who does not; leastUnknown if nothing is known of the author.
 	leastScattered = 3
 	leastUnsigned  = 5
 	leastUnknown   = 10
@@ -186,8 +205,8 @@ func (j *Judge) judge(g *group, scale float64) {
 		set(Unclear, "other_name")
 	case listed, claimed:
 		switch {
-		case o.signs() && networks >= leastScattered && each <= mostSigned:
-			set(Spoof, "claims_list", networks)
+		case o.signs() && g.bare >= leastScattered && each <= mostSigned:
+			set(Spoof, "claims_list", g.bare)
 		case g.class == listed && o.fewNetworks() && networks >= leastUnsigned && each <= mostOther:
 			set(Spoof, "claims_scattered", networks) // a list or a sealer is steady, and authenticates
 		default:
@@ -209,8 +228,8 @@ func bareLooks(g *group, o *owner, each float64) (Looks, Reason) {
 		count(&spfFail, s.spfFail)
 	}
 	switch {
-	case o.signs() && networks >= leastScattered && each <= mostSigned:
-		return Spoof, newReason("unsigned_scattered", networks)
+	case o.signs() && g.bare >= leastScattered && each <= mostSigned:
+		return Spoof, newReason("unsigned_scattered", g.bare)
 	case o.fewNetworks() && networks >= leastUnsigned && each <= mostOther:
 		return Spoof, newReason("scattered", networks, len(o.networks))
 	case !o.passes() && networks >= leastUnknown && each <= mostOther && 2*spfFail >= len(g.samples):
