@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,10 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sekimori/internal/console"
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
+	"sekimori/internal/senders"
 	"sekimori/internal/stats"
 	"sekimori/internal/status"
 )
@@ -21,7 +26,7 @@ import (
 const hostileText = "<script>pwned()</script><img/src=x/onerror=pwned()>\u202e\x1b[2J"
 
 // storePages are the pages that show what the store remembers.
-var storePages = []string{"/statistics", "/statistics?month=2026-02"}
+var storePages = []string{"/statistics", "/senders", "/senders?domain=shop.example", "/senders?broken=1"}
 
 // TestConsoleStore opens these pages in Chromium, with much in the store, also hostile texts. TestConsole opens
 // them with a real store that has little.
@@ -43,6 +48,7 @@ func TestConsoleStore(t *testing.T) {
 	b := newBrowser(t, server.URL)
 	t.Run("pages", func(t *testing.T) { b.checkPages(t, storePages) })
 	t.Run("statistics", func(t *testing.T) { b.checkStatistics(t) })
+	t.Run("senders", func(t *testing.T) { b.checkSenders(t) })
 	t.Run("hostile values", func(t *testing.T) {
 		for _, path := range storePages {
 			b.open(t, path)
@@ -94,11 +100,65 @@ func (b *browser) checkStatistics(t *testing.T) {
 	b.noted() // the browser records the status 400
 }
 
+// checkSenders searches a sender, without scripts, and copies a mail.
+func (b *browser) checkSenders(t *testing.T) {
+	b.look(t, 1280, "light")
+	b.scripts(t, false)
+	b.open(t, "/senders")
+	b.do(t, chromedp.SendKeys(chromedp.CSS("#domain"), "www.shop.example"))
+	b.submit(t, "form.choose button")
+	if got := eval[string](t, b, "document.querySelector('h1').innerText + ' ' + document.querySelector('#domain').value"); got != "Senders shop.example shop.example" {
+		t.Errorf("a search leads to %s", got)
+	}
+	b.scripts(t, true)
+	b.open(t, "/senders?broken=1")
+	eval[any](t, b, "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}}); null")
+	b.do(t, chromedp.Click(chromedp.CSS("#mail-0-0 + button")))
+	b.until(t, "window.copied !== undefined")
+	if got := eval[string](t, b, "window.copied"); !strings.HasPrefix(got, "Dear postmaster") {
+		t.Errorf("the mail is %q", got)
+	}
+}
+
 // remembered returns a store with much in it.
 func remembered() *console.Memory {
 	return &console.Memory{
-		Month: func(_ context.Context, month time.Time) (*stats.Month, error) { return rememberedMonth(month), nil },
+		Month:   func(_ context.Context, month time.Time) (*stats.Month, error) { return rememberedMonth(month), nil },
+		Senders: func(_ context.Context, o senders.Options) (*senders.List, error) { return rememberedSenders(o), nil },
 	}
+}
+
+func rememberedSenders(o senders.Options) *senders.List {
+	at := time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)
+	l := &senders.List{From: "2026-11-01", To: "2026-11-30", Broken: o.Broken, More: true}
+	for i, domain := range []dns.Name{"shop.example", "a-company-with-a-quite-long-name.example", "university.example", hostileText} {
+		n := int64(1_200_000 >> (3 * i))
+		s := senders.Sender{Domain: domain, Counts: ledger.Counts{Messages: n, Pass: n * 9 / 10, PassDKIM: n * 8 / 10, PassSPF: n / 2, Fail: n / 20, TempError: 12, Rejected: 17, Quarantined: n / 100},
+			Policy: dmarc.PolicyQuarantine, Days: 28, First: at.AddDate(0, 0, -27), Last: at, Example: "EXAMPLE2"}
+		for k := range 3 {
+			s.Signers = append(s.Signers, senders.Signer{Signer: ledger.Signer{Domain: domain, Selector: strings.Repeat(hostileText, k/2) + fmt.Sprint("s", k), Pass: n / 2, Fail: 3}, First: "2026-11-01", Last: "2026-11-28"})
+		}
+		for k := range 40 {
+			s.Networks = append(s.Networks, senders.Network{Domain: domain, Network: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, byte(k), 0}), 24), Days: 60 - k, Last: "2026-11-28"})
+		}
+		if o.Broken || i == 2 {
+			x := ledger.Breakage{Domain: domain, Kind: ledger.SelectorGone, Subject: "d=" + string(domain) + " s=s1", First: at, Last: at, Evidence: "3 signatures pass and 120 fail", Example: "EXAMPLE3"}
+			mail := senders.Mail{To: "postmaster@" + string(domain), Subject: "Mail from " + string(domain), Text: "Dear postmaster of " + string(domain) + ",\n\nplease look.\n"}
+			s.Trouble = append(s.Trouble, senders.Trouble{Breakage: x, Mail: mail})
+			x.Ended = at
+			s.Trouble = append(s.Trouble, senders.Trouble{Breakage: x, Mail: mail})
+		}
+		if o.Domain != "" {
+			s.Domain = o.Domain
+			for day := range 28 {
+				s.ByDay = append(s.ByDay, senders.Day{Day: at.AddDate(0, 0, day-27).Format(time.DateOnly), Counts: s.Counts, Policy: s.Policy})
+			}
+			l.Senders, l.More = []senders.Sender{s}, false
+			return l
+		}
+		l.Senders = append(l.Senders, s)
+	}
+	return l
 }
 
 func rememberedMonth(month time.Time) *stats.Month {

@@ -6,8 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sekimori/internal/dns"
-	"sekimori/internal/dns/suffix"
 	"sekimori/internal/ledger"
 	"sekimori/internal/senders"
 )
@@ -43,12 +41,9 @@ the store first.`,
 				return fmt.Errorf("--limit must be 1 to %d", senders.MaxLimit)
 			}
 			if domain != "" {
-				name, err := dns.ParseHostname(domain)
-				if err != nil {
-					return fmt.Errorf("--domain: %q is not a domain with two labels or more", domain)
-				}
-				if o.Domain = suffix.Owner(name); o.Domain == "" {
-					o.Domain = name
+				var err error
+				if o.Domain, err = senders.ParseDomain(domain); err != nil {
+					return fmt.Errorf("--domain: %w", err)
 				}
 			}
 			cfg, store, err := f.store(cmd.Context())

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sekimori/internal/console"
+	"sekimori/internal/senders"
 	"sekimori/internal/stats"
 )
 
@@ -16,6 +17,11 @@ func (a *App) memory() *console.Memory {
 	return &console.Memory{
 		Month: func(ctx context.Context, month time.Time) (*stats.Month, error) {
 			return stats.Collect(ctx, a.kept.ledger, stats.Options{Month: month, Classes: a.generation().cfg.Stats.Suffixes(), Now: a.o.Now()})
+		},
+		Senders: func(ctx context.Context, o senders.Options) (*senders.List, error) {
+			r := a.generation().cfg.Report
+			o.Ledger, o.Now, o.Organization, o.Contact = a.kept.ledger, a.o.Now(), r.Organization, r.Contact
+			return senders.Find(ctx, o)
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/printable"
+	"sekimori/internal/senders"
 	"sekimori/internal/stats"
 )
 
@@ -28,6 +29,8 @@ const (
 // question at a time, with a time limit, and shows each answer for a minute.
 type Memory struct {
 	Month func(ctx context.Context, month time.Time) (*stats.Month, error)
+	// Senders adds the store, the time, and who signs the mails to senders.Options.
+	Senders func(ctx context.Context, o senders.Options) (*senders.List, error)
 }
 
 // desk puts the questions of all viewers to the store, one after the other. Its zero value is ready.

@@ -99,7 +99,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "watch", "try", "statistics", "config", "problem"} {
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "watch", "senders", "try", "statistics", "config", "problem"} {
 		page, err := layout.Clone()
 		if err == nil {
 			page, err = page.ParseFS(pages, "pages/"+name+".html")
@@ -123,6 +123,7 @@ func (c *Console) Handlers() map[string]http.Handler {
 		"/marks":           c.page("marks", "Marks", c.marks),
 		"/hosts":           c.page("hosts", "Hosts", c.hosts),
 		"/watch":           c.page("watch", "Watch", c.watch),
+		"/senders":         c.page("senders", "Senders", c.senders),
 		"/try":             c.page("try", "Try a message", c.tryForm),
 		"/statistics":      c.page("statistics", "Statistics", c.statistics),
 		"/statistics.html": c.file(c.statisticsHTML),

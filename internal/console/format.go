@@ -17,7 +17,7 @@ func funcs() template.FuncMap {
 	return template.FuncMap{
 		"safe":    func(v any) string { return printable.Value(fmt.Sprint(v)) },
 		"visible": printable.Text, // keeps line breaks; the function "safe" does not
-		"num":     number, "percent": percent, "dur": duration, "seconds": seconds, "bytes": octets,
+		"num":     number, "percent": percent, "part": part, "dur": duration, "seconds": seconds, "bytes": octets,
 		"clock": clock, "stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 		"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "nano": time.Time.UnixNano,
 		"verdict": verdictClass, "result": resultClass, "zone": zone, "bare": recent.BarePath,
@@ -64,6 +64,14 @@ func percent(p float64) string {
 		return strconv.FormatFloat(math.Floor(p*10)/10, 'f', 1, 64) + " %"
 	}
 	return strconv.FormatFloat(math.Floor(p), 'f', 0, 64) + " %"
+}
+
+// part formats n of a whole as a percentage.
+func part(n, of int64) string {
+	if of == 0 {
+		return "-"
+	}
+	return percent(100 * float64(n) / float64(of))
 }
 
 // duration formats d in its two largest units, or in one unit if d is shorter than a

@@ -6,12 +6,14 @@ package senders
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/dns/suffix"
 	"sekimori/internal/ledger"
 )
 
@@ -92,6 +94,15 @@ type Day struct {
 type Trouble struct {
 	ledger.Breakage
 	Mail Mail `json:"mail"`
+}
+
+// ParseDomain returns the registered domain of a domain that a person typed.
+func ParseDomain(text string) (dns.Name, error) {
+	name, err := dns.ParseHostname(text)
+	if err != nil {
+		return "", fmt.Errorf("%q is not a domain with two labels or more", text)
+	}
+	return cmp.Or(suffix.Owner(name), name), nil
 }
 
 // Find returns the senders that are asked for.
