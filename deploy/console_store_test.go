@@ -16,7 +16,9 @@ import (
 	"sekimori/internal/console"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/forwarders"
 	"sekimori/internal/ledger"
+	"sekimori/internal/readiness"
 	"sekimori/internal/senders"
 	"sekimori/internal/stats"
 	"sekimori/internal/status"
@@ -26,7 +28,7 @@ import (
 const hostileText = "<script>pwned()</script><img/src=x/onerror=pwned()>\u202e\x1b[2J"
 
 // storePages are the pages that show what the store remembers.
-var storePages = []string{"/statistics", "/senders", "/senders?domain=shop.example", "/senders?broken=1"}
+var storePages = []string{"/statistics", "/senders", "/senders?domain=shop.example", "/senders?broken=1", "/readiness"}
 
 // TestConsoleStore opens these pages in Chromium, with much in the store, also hostile texts. TestConsole opens
 // them with a real store that has little.
@@ -123,8 +125,9 @@ func (b *browser) checkSenders(t *testing.T) {
 // remembered returns a store with much in it.
 func remembered() *console.Memory {
 	return &console.Memory{
-		Month:   func(_ context.Context, month time.Time) (*stats.Month, error) { return rememberedMonth(month), nil },
-		Senders: func(_ context.Context, o senders.Options) (*senders.List, error) { return rememberedSenders(o), nil },
+		Month:     func(_ context.Context, month time.Time) (*stats.Month, error) { return rememberedMonth(month), nil },
+		Readiness: func(_ context.Context, days int) (*readiness.Report, error) { return rememberedReport(days), nil },
+		Senders:   func(_ context.Context, o senders.Options) (*senders.List, error) { return rememberedSenders(o), nil },
 	}
 }
 
@@ -159,6 +162,35 @@ func rememberedSenders(o senders.Options) *senders.List {
 		l.Senders = append(l.Senders, s)
 	}
 	return l
+}
+
+func rememberedReport(days int) *readiness.Report {
+	say := func(text string) readiness.Reason { return readiness.Reason{Word: "days", Text: text} }
+	r := &readiness.Report{
+		From: "2026-11-17", To: "2026-11-30", Days: days, Seen: days, Mode: "monitor", Learned: "observe", Verdict: readiness.Rules,
+		Reason:   say("first these 2 rules: they help 3120 of the 3300 honest messages that would be hit"),
+		Messages: 1_240_000, Fail: 61_000, Reject: 31_000, Quarantine: 12_000, ByDomain: 43_000, Excepted: 120, Harmed: 3300, Left: 180, Harsher: 40, Milder: 7, Samples: 900,
+		Notes: []readiness.Reason{say("900 of 43000 messages were looked at; numbers by looks are estimates"), say(hostileText)},
+	}
+	for i, id := range []string{"list-of-the-alumni", hostileText} {
+		r.Proposed = append(r.Proposed, readiness.Proposal{Looks: readiness.Forwarded, Messages: 2000, Authors: 31, Rule: forwarders.Rule{
+			ID: id, Owner: "postmaster@mx.example", Reason: "a list", Expires: "2027-02-28", When: map[string][]string{"dkim": {fmt.Sprintf("list%d.example", i)}}, Then: "accept"}})
+	}
+	for i, l := range readiness.AllLooks {
+		r.ByLooks = append(r.ByLooks, readiness.Part{Looks: l, Messages: int64(20_000 >> i)})
+	}
+	for i, domain := range []dns.Name{"bank.example", "a-company-with-a-quite-long-name.example", hostileText} {
+		d := readiness.Domain{Domain: domain, Policy: dmarc.PolicyReject, Messages: 90_000, Pass: 70_000, Reject: 12_000, Quarantine: 40, Signs: i == 0, Networks: 4}
+		if i > 0 {
+			d.Broken = []ledger.Breakage{{Kind: ledger.SelectorGone, Subject: "d=" + string(domain) + " s=s1", First: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), Evidence: "3 signatures pass and 120 fail"}}
+		}
+		for k, l := range readiness.AllLooks {
+			d.Streams = append(d.Streams, readiness.Stream{Looks: l, Reason: say("scattered over 131 networks from which mail of nobody passes; the domain sends from 4 networks"), Messages: int64(9000 >> k),
+				Rejected: 17, Quarantined: 3, Excepted: int64(k), Hosts: []readiness.Host{{Kind: "dkim", Value: "list.example"}, {Kind: "client", Value: hostileText}}, Example: "EXAMPLE4"})
+		}
+		r.Domains = append(r.Domains, d)
+	}
+	return r
 }
 
 func rememberedMonth(month time.Time) *stats.Month {

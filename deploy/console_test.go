@@ -90,7 +90,7 @@ policy:
 
 var consolePages = []string{"/", "/?span=24h", "/decisions", "/decision?queue_id=4QHOSTILE",
 	"/decision?queue_id=4Qgood.example", "/overrides", "/reports", "/marks", "/hosts", "/watch", "/try",
-	"/statistics", "/senders", "/senders?domain=good.example", "/config", "/decision?id=none", "/nowhere"}
+	"/statistics", "/senders", "/senders?domain=good.example", "/readiness", "/config", "/decision?id=none", "/nowhere"}
 
 // checkPages opens each page with and without scripts, in several widths, and with light and dark
 // colours.

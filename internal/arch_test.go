@@ -280,9 +280,9 @@ var sameFloor = map[string][]string{
 	// Package probe plays messages of package demo to a private daemon.
 	"internal/demo":  {"internal/reporting"}, // it shows the report about its messages
 	"internal/probe": {"internal/demo"},
-	// Package console shows what packages explain, recent, archive and status know; its tests also use
+	// Package console shows what packages explain, recent, archive, status and readiness know; its tests also use
 	// config, judge and telemetry.
-	"internal/console": {"internal/config", "internal/explain", "internal/history/archive", "internal/judge", "internal/recent", "internal/status", "internal/telemetry", "internal/indicators", "internal/watchlist"},
+	"internal/console": {"internal/config", "internal/explain", "internal/history/archive", "internal/judge", "internal/recent", "internal/status", "internal/telemetry", "internal/indicators", "internal/watchlist", "internal/readiness", "internal/forwarders"},
 	// Packages dialogue and wire are parts of one protocol.
 	"internal/milter/dialogue": {"internal/milter/wire"},
 	// Package resolver puts a cache in front of package upstream.

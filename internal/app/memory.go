@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"sekimori/internal/console"
+	"sekimori/internal/history"
+	"sekimori/internal/readiness"
+	"sekimori/internal/readiness/gather"
 	"sekimori/internal/senders"
 	"sekimori/internal/stats"
 )
@@ -22,6 +25,14 @@ func (a *App) memory() *console.Memory {
 			r := a.generation().cfg.Report
 			o.Ledger, o.Now, o.Organization, o.Contact = a.kept.ledger, a.o.Now(), r.Organization, r.Contact
 			return senders.Find(ctx, o)
+		},
+		Readiness: func(ctx context.Context, days int) (*readiness.Report, error) {
+			g := a.generation()
+			o := gather.Options{Ledger: a.kept.ledger, Policy: g.rules, Days: days, Now: a.o.Now()}
+			if g.cfg.History.What != history.Off {
+				o.History = a.kept.history.reader
+			}
+			return gather.Report(ctx, o)
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sekimori/internal/printable"
+	"sekimori/internal/readiness"
 	"sekimori/internal/senders"
 	"sekimori/internal/stats"
 )
@@ -31,6 +32,8 @@ type Memory struct {
 	Month func(ctx context.Context, month time.Time) (*stats.Month, error)
 	// Senders adds the store, the time, and who signs the mails to senders.Options.
 	Senders func(ctx context.Context, o senders.Options) (*senders.List, error)
+	// Readiness judges the last days by the configuration in effect.
+	Readiness func(ctx context.Context, days int) (*readiness.Report, error)
 }
 
 // desk puts the questions of all viewers to the store, one after the other. Its zero value is ready.

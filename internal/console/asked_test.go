@@ -69,7 +69,7 @@ func TestAsk(t *testing.T) {
 func TestAskTakesTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		m, asked, most := slow(time.Hour)
+		m, _, most := slow(time.Hour)
 		b.remembers(m)
 		began := time.Now()
 		var viewers sync.WaitGroup
@@ -82,8 +82,9 @@ func TestAskTakesTooLong(t *testing.T) {
 			})
 		}
 		viewers.Wait()
-		if asked.Load() != 1 || most.Load() != 1 || b.console.desk.waiting != 0 {
-			t.Errorf("%d questions, %d at once; %d wait", asked.Load(), most.Load(), b.console.desk.waiting)
+		// The second viewer may get its turn in the moment in which its time ends, and then ask, too.
+		if most.Load() != 1 || b.console.desk.waiting != 0 {
+			t.Errorf("%d questions at once; %d wait", most.Load(), b.console.desk.waiting)
 		}
 		quick, _, _ := slow(time.Second)
 		b.remembers(quick)

@@ -99,7 +99,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "watch", "senders", "try", "statistics", "config", "problem"} {
+	for _, name := range []string{"overview", "decisions", "decision", "overrides", "reports", "marks", "hosts", "watch", "senders", "readiness", "try", "statistics", "config", "problem"} {
 		page, err := layout.Clone()
 		if err == nil {
 			page, err = page.ParseFS(pages, "pages/"+name+".html")
@@ -124,6 +124,8 @@ func (c *Console) Handlers() map[string]http.Handler {
 		"/hosts":           c.page("hosts", "Hosts", c.hosts),
 		"/watch":           c.page("watch", "Watch", c.watch),
 		"/senders":         c.page("senders", "Senders", c.senders),
+		"/readiness":       c.page("readiness", "Readiness", c.readiness),
+		"/readiness.html":  c.file(c.readinessHTML),
 		"/try":             c.page("try", "Try a message", c.tryForm),
 		"/statistics":      c.page("statistics", "Statistics", c.statistics),
 		"/statistics.html": c.file(c.statisticsHTML),

@@ -143,7 +143,7 @@ func (b *bench) shows(t *testing.T, target string, code int, texts ...string) {
 // the answer for a page that cannot be shown.
 func TestSecure(t *testing.T) {
 	b := newBench(t)
-	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/hosts", "/watch", "/try", "/senders", "/statistics", "/statistics.html", "/statistics.csv", "/config", "/nowhere",
+	for _, path := range []string{"/", "/decisions", "/decision", "/decision?id=x", "/overrides", "/reports", "/hosts", "/watch", "/try", "/senders", "/readiness", "/readiness.html", "/statistics", "/statistics.html", "/statistics.csv", "/config", "/nowhere",
 		"/console.css", "/console.js", "/console.svg"} {
 		h := b.get(t, path).Header()
 		for key, want := range map[string]string{

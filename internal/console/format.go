@@ -21,7 +21,7 @@ func funcs() template.FuncMap {
 		"clock": clock, "stamp": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 		"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) }, "nano": time.Time.UnixNano,
 		"verdict": verdictClass, "result": resultClass, "zone": zone, "bare": recent.BarePath,
-		"half": func(n int) int { return n / 2 },
+		"looks": looksClass, "half": func(n int) int { return n / 2 },
 		// The style sheet has a class for each depth from 0 to 8.
 		"depth": func(n int) int { return max(0, min(n, 8)) },
 	}

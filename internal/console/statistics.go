@@ -75,7 +75,14 @@ func months(chosen string, now time.Time) (all []monthChoice) {
 
 // sentence returns an error as a sentence.
 func sentence(err error) string {
-	text := printable.Value(err.Error())
+	return capital(printable.Value(err.Error()))
+}
+
+// capital writes the first letter in upper case, and a full stop behind the last.
+func capital(text string) string {
+	if text == "" {
+		return ""
+	}
 	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
@@ -83,7 +90,7 @@ func sentence(err error) string {
 func (c *Console) statisticsHTML(r *http.Request) (*download, *problem) {
 	lang := stats.Lang(r.URL.Query().Get("lang"))
 	if !slices.Contains(stats.Langs, lang) {
-		return nil, &problem{http.StatusBadRequest, "There is no page in this language.", "lang is en or ja."}
+		return nil, noLanguage()
 	}
 	return c.statisticsFile(r, fmt.Sprintf("%s.html", lang), "text/html; charset=utf-8", func(m *stats.Month, out *bytes.Buffer) error {
 		return m.HTML(out, lang, c.o.Status().Version, c.o.Now())
@@ -111,6 +118,10 @@ func (c *Console) statisticsFile(r *http.Request, ending, contentType string, wr
 
 func noStore() *problem {
 	return &problem{http.StatusNotFound, "There is no store.", "store.url is empty, so nothing is remembered."}
+}
+
+func noLanguage() *problem {
+	return &problem{http.StatusBadRequest, "There is no page in this language.", "lang is en or ja."}
 }
 
 // download is a file that the browser saves.

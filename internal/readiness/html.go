@@ -16,7 +16,7 @@ func (r *Report) HTML(out io.Writer, l Language) error {
 	t, err := template.New("report.html").Funcs(template.FuncMap{
 		"say":   func(x Reason) string { return x.In(l) },
 		"label": func(word string) string { return label(word, l) },
-		"looks": func(x Looks) string { return label(string(x), l) },
+		"looks": func(x Looks) string { return x.In(l) },
 		"share": percent,
 		"bars":  bars,
 		"stack": func(d Domain) []bar { return d.bars() },
@@ -65,6 +65,9 @@ func (d *Domain) bars() []bar {
 	}
 	return bars(parts)
 }
+
+// In returns the looks in words.
+func (x Looks) In(l Language) string { return label(string(x), l) }
 
 // label returns a word or phrase of the page.
 func label(word string, l Language) string {
