@@ -1,8 +1,8 @@
 package demo
 
 import (
-	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +15,9 @@ import (
 // in what is called a spoof, and 95 % of the spoofs must be named.
 func TestReadinessOfMonth(t *testing.T) {
 	if testing.Short() {
-		t.Skip("30,000 messages, three times")
+		t.Skip("30,000 messages, twice")
 	}
-	for _, seed := range []uint64{shownSeed, 1001, 1004} { // the judgement was not made for the last two
+	for _, seed := range []uint64{shownSeed, 1004} { // the judgement was not made for the second
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { scoreMonth(t, seed) })
 	}
 }
@@ -84,25 +84,28 @@ func scoreMonth(t *testing.T, seed uint64) {
 	}
 }
 
-// TestShowsReadiness checks what the demo says after the month, and that it says the same every time.
+// TestShowsReadiness checks what the demo says after the month.
 func TestShowsReadiness(t *testing.T) {
 	if testing.Short() {
-		t.Skip("30,000 messages, twice")
+		t.Skip("30,000 messages")
 	}
-	now := time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC)
-	var texts [2]bytes.Buffer
-	for i := range texts {
-		if err := showReadiness(t.Context(), &texts[i], t.TempDir(), now); err != nil {
-			t.Fatal(err)
-		}
+	var text strings.Builder
+	if err := showReadiness(t.Context(), &text, t.TempDir(), time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err)
 	}
-	text := texts[0].String()
 	for _, want := range []string{"First these", "rules", "- id: \"", "then: accept", "spoof", "sekimori explain --id ", "of 30 days"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("lacks %q:\n%s", want, text)
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &text)
 		}
 	}
-	if texts[1].String() != text {
-		t.Error("the second time it says something else")
+}
+
+// TestSameMonth checks that the month has the same mail every time.
+func TestSameMonth(t *testing.T) {
+	a, b, at := newMonth(shownSeed), newMonth(shownSeed), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for n := range 1000 {
+		if x, y := a.next(n/50, at), b.next(n/50, at); !reflect.DeepEqual(x, y) {
+			t.Fatalf("message %d: %+v and %+v", n, x, y)
+		}
 	}
 }
