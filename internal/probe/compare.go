@@ -14,7 +14,9 @@ import (
 const (
 	adviceConfig = "The running daemon may have another configuration than the file. Compare them by " +
 		"\"sekimori config check --against-running FILE\", then run \"sekimori reload\"."
-	adviceDNS = "See the DNS lines of \"sekimori status\", and whether dns.servers answer on this host."
+	adviceDNS     = "See the DNS lines of \"sekimori status\", and whether dns.servers answer on this host."
+	adviceRefused = "Read the reply. If the daemon's log has no record of the message, the MTA itself refused it: let --rcpt name a mailbox " +
+		"for which the MTA takes mail from this address. Otherwise see \"sekimori status\". "
 	adviceOur = "This command asks the same DNS servers as the daemon (dns.servers, otherwise /etc/resolv.conf). See whether they answer."
 )
 
@@ -60,6 +62,8 @@ func (p *Play) otherFate(d *judge.Decision) {
 	switch {
 	case len(d.Verdict.Missing) > 0:
 		p.problem(what+" What is meant is not certain, because this command got no answer from DNS.", adviceOur)
+	case p.Name == overSMTP && p.Came.Fate != Accepted:
+		p.problem(what, adviceRefused+adviceConfig)
 	case p.Came.Fate == Deferred && strings.Contains(p.Came.Reply, " 4.7."), slices.ContainsFunc(p.Came.Results, undecided):
 		p.problem(what+" The daemon got no answer from DNS.", adviceDNS)
 	case p.Came.Fate == Deferred:

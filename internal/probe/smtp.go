@@ -19,6 +19,9 @@ import (
 // smtpTime is how long one SMTP session may take. The MTA may wait for DNS and for other filters.
 const smtpTime = 2 * time.Minute
 
+// overSMTP is the name of the message that goes through the MTA. A refusal of it may be the MTA's own.
+const overSMTP = "smtp"
+
 // OverSMTP sends one message through the MTA at server (HOST or HOST:PORT), so that a real label
 // arrives in the mailbox of o.Recipient. If the MTA offers XCLIENT, the message claims to come from
 // a stranger's address. This message is mail: it is counted and logged as mail, because nothing
@@ -89,7 +92,7 @@ func (p *prober) posted() (Mail, error) {
 		author = string(p.o.Domains[0])
 	}
 	return written(Mail{
-		Name: "smtp", Title: "mail through the MTA, with results forged in our name, which must be deleted",
+		Name: overSMTP, Title: "mail through the MTA, with results forged in our name, which must be deleted",
 		Client: stranger, HELO: noDomain, Recipient: p.o.Recipient, From: "postmaster@" + author,
 	}, p.forged()), nil
 }

@@ -88,7 +88,9 @@ func TestOverSMTP(t *testing.T) {
 		{"a spoof is refused", map[string]string{"EHLO": xclient, ".": "550 5.7.1 Email rejected per DMARC policy\r\n"}, nil, true, true, Rejected, "", "postmaster@example.jp"},
 		{"a spoof is accepted", map[string]string{"EHLO": xclient}, nil, true, false, Accepted, "The MTA may not pass its mail on to the daemon", ""},
 		{"refused by another rule", map[string]string{"EHLO": xclient, "RCPT": "554 5.7.1 Relay access denied\r\n"}, nil, false, false, Rejected,
-			"The message was rejected, but delivered was meant", ""},
+			"the MTA itself refused it: let --rcpt name a mailbox", ""},
+		{"greylisted", map[string]string{"EHLO": xclient, "RCPT": "450 4.7.1 try again later\r\n"}, nil, false, false, Deferred,
+			"the MTA itself refused it: let --rcpt name a mailbox", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := config.Default()
