@@ -87,7 +87,7 @@ func (a account) advice(cfg *config.Config, file string) []string {
 }
 
 // may reports whether the permissions of path, and of the directories above it, give a what it needs.
-// A path that is missing is no question of permissions, so may reports true. Access control lists are
+// If a path is missing, its permissions do not matter, and may reports true. Access control lists are
 // not looked at.
 func (a account) may(path string, need fs.FileMode) bool {
 	path, err := filepath.EvalSymlinks(path)

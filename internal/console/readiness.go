@@ -32,7 +32,7 @@ type readinessPage struct {
 }
 
 func (c *Console) readiness(r *http.Request, _ *status.Status) (any, *problem) {
-	if c.o.Memory == nil || c.o.Memory.Readiness == nil {
+	if c.o.Memory == nil {
 		return readinessPage{}, nil
 	}
 	report, at, p := c.ready(r)
@@ -69,7 +69,7 @@ func (c *Console) readinessHTML(r *http.Request) (*download, *problem) {
 	switch {
 	case !slices.Contains(readiness.Languages, lang):
 		return nil, noLanguage()
-	case c.o.Memory == nil || c.o.Memory.Readiness == nil:
+	case c.o.Memory == nil:
 		return nil, noStore()
 	}
 	report, _, p := c.ready(r)

@@ -45,7 +45,7 @@ type senderRow struct {
 }
 
 func (c *Console) senders(r *http.Request, _ *status.Status) (any, *problem) {
-	if c.o.Memory == nil || c.o.Memory.Senders == nil {
+	if c.o.Memory == nil {
 		return sendersPage{}, nil
 	}
 	query := r.URL.Query()

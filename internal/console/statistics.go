@@ -37,7 +37,7 @@ type monthChoice struct {
 }
 
 func (c *Console) statistics(r *http.Request, _ *status.Status) (any, *problem) {
-	if c.o.Memory == nil || c.o.Memory.Month == nil {
+	if c.o.Memory == nil {
 		return statistics{}, nil
 	}
 	m, at, p := c.month(r)
@@ -102,7 +102,7 @@ func (c *Console) statisticsCSV(r *http.Request) (*download, *problem) {
 }
 
 func (c *Console) statisticsFile(r *http.Request, ending, contentType string, write func(*stats.Month, *bytes.Buffer) error) (*download, *problem) {
-	if c.o.Memory == nil || c.o.Memory.Month == nil {
+	if c.o.Memory == nil {
 		return nil, noStore()
 	}
 	m, _, p := c.month(r)

@@ -17,7 +17,7 @@ func TestAllowedValues(t *testing.T) {
 	if !slices.Equal(UnauthenticatedActions, []Action{Tag, Quarantine, Reject}) {
 		t.Errorf("policy.no_policy, policy.spf_fail: %v", UnauthenticatedActions)
 	}
-	if !slices.Equal(TempErrorActions, []Action{TempFail, Accept}) { // a temporary error is no reason to reject
+	if !slices.Equal(TempErrorActions, []Action{TempFail, Accept}) { // a temporary error must not reject
 		t.Errorf("policy.temperror: %v", TempErrorActions)
 	}
 	if !slices.Equal(InvalidFromActions, []Action{Reject, Quarantine, Tag}) {

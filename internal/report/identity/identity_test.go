@@ -66,7 +66,7 @@ func TestCheck(t *testing.T) {
 			[]string{"dkim fault the name of the key record is too long"}},
 		{"a key that was revoked", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; p=\"\n", func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false,
 			[]string{"dkim fault there is no usable key at"}},
-		{"a record that is no key, beside ours", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; p=*\"\n" + key, func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public },
+		{"a record that is not a key, beside ours", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; p=*\"\n" + key, func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public },
 			true, false, []string{"dkim good"}},
 		{"another key beside ours", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(other) + "\"\n" + key,
 			func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false, []string{"dkim good"}},

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -24,97 +25,78 @@ func BenchmarkLedger(b *testing.B, open func(testing.TB) LedgerStore) {
 	began := time.Now()
 	for day := range ledger.Day(days) {
 		for part := range domains / each {
-			var d ledger.Delta
-			for n := part * each; n < (part+1)*each; n++ {
-				r := ledger.Row{Day: last - day, Domain: dns.Name(fmt.Sprintf("d%06d.example", n)), Policy: "reject", First: 1, Last: 2, Example: "ABCD2345",
-					Counts: ledger.Counts{Messages: int64(n), Pass: int64(n / 2), Fail: int64(n % 7)}, Signers: []ledger.Signer{{Domain: dns.Name(fmt.Sprintf("d%06d.example", n)), Selector: "s1", Pass: 9}}}
-				r.Sources.AddNetwork(ledger.NetworkOf(Entry("a", "a", "192.0.2.1").Client))
-				d.Rows = append(d.Rows, r)
-				d.Authors = append(d.Authors, ledger.Author{Day: r.Day, Domain: r.Domain, Owner: r.Domain, Pass: 20, Signed: 20, Both: 20})
-			}
-			if part == 0 {
-				d.Totals, d.Figures = results(last - day)
-			}
-			if err := s.Add(b.Context(), Noon(), report.Batch{ID: fmt.Sprint(day, part), Current: Day(0), Ledger: d}); err != nil {
-				b.Fatal(err)
-			}
+			addDomains(b, s, last-day, part, each)
 		}
 	}
 	b.Logf("added %.0f rows/s", float64(2*days*domains)/time.Since(began).Seconds())
 	all := ledger.Filter{From: last - ledger.Day(days), To: last}
+	one := all
+	one.Domain = "d000345.example"
+	l := s.Ledger()
 	b.Run("Top", func(b *testing.B) {
-		for b.Loop() {
-			n := 0
-			for _, err := range s.Ledger().Sums(b.Context(), all, ledger.ByFail, 100) {
-				if err != nil {
-					b.Fatal(err)
-				}
-				n++
-			}
-			if n != 100 {
-				b.Fatal(n)
-			}
-		}
+		counted(b, 100, 100, func() iter.Seq2[ledger.Sum, error] { return l.Sums(b.Context(), all, ledger.ByFail, 100) })
 	})
 	b.Run("Hits", func(b *testing.B) {
-		for b.Loop() {
-			n := 0
-			for _, err := range s.Ledger().Hits(b.Context(), all) {
-				if err != nil {
-					b.Fatal(err)
-				}
-				n++
-			}
-			if n < domains/2 {
-				b.Fatal(n)
-			}
-		}
+		counted(b, domains/2, domains, func() iter.Seq2[ledger.Hit, error] { return l.Hits(b.Context(), all) })
 	})
 	b.Run("All", func(b *testing.B) {
-		for b.Loop() {
-			n := 0
-			for _, err := range s.Ledger().Sums(b.Context(), all, ledger.ByDomain, 0) {
-				if err != nil {
-					b.Fatal(err)
-				}
-				n++
-			}
-			if n != domains {
-				b.Fatal(n)
-			}
-		}
+		counted(b, domains, domains, func() iter.Seq2[ledger.Sum, error] { return l.Sums(b.Context(), all, ledger.ByDomain, 0) })
 	})
 	b.Run("Domain", func(b *testing.B) {
-		f := all
-		f.Domain = "d000345.example"
-		for b.Loop() {
-			n := 0
-			for _, err := range s.Ledger().Rows(b.Context(), f) {
-				if err != nil {
-					b.Fatal(err)
-				}
-				n++
-			}
-			if n != days {
-				b.Fatal(n)
-			}
-		}
+		counted(b, days, days, func() iter.Seq2[ledger.Row, error] { return l.Rows(b.Context(), one) })
 	})
 	b.Run("Usual", func(b *testing.B) {
 		for b.Loop() {
-			if u, err := s.Ledger().Usual(b.Context(), "d000345.example", last); err != nil || u.Days != days {
+			if u, err := l.Usual(b.Context(), one.Domain, last); err != nil || u.Days != days {
 				b.Fatal(u, err)
 			}
 		}
 	})
 	b.Run("Month", func(b *testing.B) {
 		for b.Loop() {
-			m, err := stats.Collect(b.Context(), s.Ledger(), stats.Options{Month: last.Time(), Classes: []dns.Name{"example", "co.jp"}, Now: last.Time().AddDate(0, 0, 1)})
+			m, err := stats.Collect(b.Context(), l, stats.Options{Month: last.Time(), Classes: []dns.Name{"example", "co.jp"}, Now: last.Time().AddDate(0, 0, 1)})
 			if err != nil || m.Classes[0].Domains != int64(domains) || len(m.Countries) != 60 {
 				b.Fatal(err, m)
 			}
 		}
 	})
+}
+
+// addDomains adds a day of so many domains. The totals of the day come with its first part.
+func addDomains(b *testing.B, s LedgerStore, day ledger.Day, part, each int) {
+	b.Helper()
+	var d ledger.Delta
+	for n := part * each; n < (part+1)*each; n++ {
+		name := dns.Name(fmt.Sprintf("d%06d.example", n))
+		r := ledger.Row{Day: day, Domain: name, Policy: "reject", First: 1, Last: 2, Example: "ABCD2345",
+			Counts: ledger.Counts{Messages: int64(n), Pass: int64(n / 2), Fail: int64(n % 7)}, Signers: []ledger.Signer{{Domain: name, Selector: "s1", Pass: 9}}}
+		r.Sources.AddNetwork(ledger.NetworkOf(Entry("a", "a", "192.0.2.1").Client))
+		d.Rows = append(d.Rows, r)
+		d.Authors = append(d.Authors, ledger.Author{Day: day, Domain: name, Owner: name, Pass: 20, Signed: 20, Both: 20})
+	}
+	if part == 0 {
+		d.Totals, d.Figures = results(day)
+	}
+	if err := s.Add(b.Context(), Noon(), report.Batch{ID: fmt.Sprint(day, part), Current: Day(0), Ledger: d}); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// counted measures a question whose answer has from least to most rows.
+func counted[T any](b *testing.B, least, most int, ask func() iter.Seq2[T, error]) {
+	b.Helper()
+	for b.Loop() {
+		n := 0
+		for _, err := range ask() {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n < least || n > most {
+			b.Fatal(n)
+		}
+	}
 }
 
 // results returns the totals and figures of a day: 300 and 260 of them.
