@@ -34,6 +34,7 @@ func TestDecodeRaw(t *testing.T) {
 		{"an address of five octets", typeA, [][]byte{raw(asked, typeA, "\xc0\x00\x02\x01\x00")}, "malformed"},
 		{"an address of no octets is left out", typeA, [][]byte{raw(asked, typeA, "")}, "NOERROR x.example 0s"},
 		{"nobody needs the data of another type", typeTXT, [][]byte{raw(asked, typeA, "\xc0"), raw(asked, typeTXT, "\x01a")}, `NOERROR x.example 1m0s "a"`},
+		{"a TXT record without strings is empty", typeTXT, [][]byte{raw(asked, typeTXT, "")}, `NOERROR x.example 1m0s ""`},
 		{"a string beyond the record", typeTXT, [][]byte{raw(asked, typeTXT, "\x05ab")}, "malformed"},
 		{"a second string beyond the record", typeTXT, [][]byte{raw(asked, typeTXT, "\x01a\x05b")}, "malformed"},
 		{"empty strings", typeTXT, [][]byte{raw(asked, typeTXT, "\x00\x01a\x00")}, `NOERROR x.example 1m0s "a"`},
@@ -72,6 +73,46 @@ func TestDecodeRaw(t *testing.T) {
 		}
 		if got := nameserver.Show(r.Answer, err); got != c.want {
 			t.Errorf("%s: got %s (%v), want %s", c.reason, got, err, c.want)
+		}
+	}
+}
+
+// TestDamagedQuestion: the records after a question that cannot be read are not looked for.
+func TestDamagedQuestion(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	for name, damage := range map[string]func([]byte) []byte{
+		"a label of an unknown kind": func(b []byte) []byte { b[HeaderLen] = 0x41; return b },
+		"cut in the name":            func(b []byte) []byte { return b[:HeaderLen+3] },
+		"cut in the type":            func(b []byte) []byte { return b[:HeaderLen+len("\x01x\x07example\x00")+3] },
+	} {
+		wire := slices.Clone(q.Pack(Options{}).Packet)
+		wire[2] |= bitResponse
+		if r, fail := q.Decode(damage(wire)); fail == nil || fail.Kind != dns.KindMalformed {
+			t.Errorf("%s: %+v, %v", name, r.Answer, fail)
+		}
+	}
+}
+
+// TestRcodes: the rcodes that have a kind of their own carry no other error, so they are never taken for
+// the refusal of a server that does not know EDNS.
+func TestRcodes(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	for rcode := range byte(16) {
+		wire := slices.Clone(q.Pack(Options{}).Packet)
+		wire[2], wire[3] = wire[2]|bitResponse, rcode
+		_, fail := q.Decode(wire)
+		var got string
+		if fail != nil {
+			got = fail.Kind.String()
+		}
+		want := map[byte]string{0: "", rcodeNameError: "", rcodeRefused: dns.KindRefused.String()}
+		expected, ok := want[rcode]
+		if !ok {
+			expected = dns.KindServFail.String()
+		}
+		own := rcode == rcodeSuccess || rcode == rcodeNameError || rcode == rcodeRefused || rcode == rcodeServerFailure
+		if got != expected || fail != nil && (fail.Err == nil) != own || Rejected(fail) != (rcode == rcodeFormatError || rcode == rcodeNotImplemented) {
+			t.Errorf("rcode %d: %q, %v", rcode, got, fail)
 		}
 	}
 }

@@ -120,6 +120,8 @@ func TestMatch(t *testing.T) {
 		{"nothing", Stray, func([]byte) []byte { return nil }},
 		{"truncated", Truncated, func(b []byte) []byte { b[2] |= bitTruncated; return b[:HeaderLen+17] }},
 		{"FORMERR with nothing but a header", Whole, func([]byte) []byte { return header(codec.RcodeFormatError) }},
+		{"FORMERR to another question", Stray, func(b []byte) []byte { b[3] = codec.RcodeFormatError; b[HeaderLen+1] = 'x'; return b }},
+		{"NOTIMP to two questions", Stray, func(b []byte) []byte { b[3] = codec.RcodeNotImplemented; b[5] = 2; return b }},
 		{"NOTIMP likewise", Whole, func([]byte) []byte { return header(codec.RcodeNotImplemented) }},
 		{"NXDOMAIN has a question", Stray, func([]byte) []byte { return header(codec.RcodeNameError) }},
 		{"so has success", Stray, func([]byte) []byte { return header(codec.RcodeSuccess) }},
