@@ -159,6 +159,7 @@ func checkField(t *testing.T, value string) {
 	if err != nil {
 		return
 	}
+	checkReading(t, value, field)
 	if !NewIDs(field.AuthServID).Claimed(value) {
 		t.Errorf("%q is %q's, but Claimed says no", value, field.AuthServID)
 	}
