@@ -261,3 +261,50 @@ func FuzzFormat(f *testing.F) {
 		checkFormat(t, field, field.Format())
 	})
 }
+
+// TestFieldAtItsBound: the details of a result are left out only if the field would be longer than
+// maxFieldLen, also after the details of a longer result were left out.
+func TestFieldAtItsBound(t *testing.T) {
+	signature := func(lengths ...int) Result {
+		r := Result{Method: "dkim", Value: "fail"}
+		for i, n := range lengths {
+			r.Properties = append(r.Properties, Property{PTypeHeader, fmt.Sprintf("b%d", i), strings.Repeat("x", n)})
+		}
+		return r
+	}
+	const long = 150
+	// The length is estimated: one octet more than there is, and a line break before each item. The comment
+	// about the details that were left out needs none.
+	for left, tt := range []struct {
+		first Result
+		most  int
+	}{
+		{signature(long), maxFieldLen - 1},
+		{signature(long, long, long), maxFieldLen - 1 - len("\r\n")},
+	} {
+		longest, next := 0, false
+		for n := maxFieldLen / (long + 50); n < maxResults; n++ {
+			for last := lineLen; last <= maxValueLen; last++ { // too long for the line of its result
+				f := Field{AuthServID: "mx.example.jp", Results: []Result{tt.first}}
+				for range n {
+					f.Results = append(f.Results, signature(long))
+				}
+				f.Results = append(f.Results, signature(last))
+				got := f.Format()
+				if strings.Count(got, omitted) > left {
+					next = true
+					break
+				}
+				if strings.Count(got, omitted) == left {
+					longest = max(longest, len(got))
+				}
+			}
+			if next {
+				break
+			}
+		}
+		if longest != tt.most || !next {
+			t.Errorf("with %d results left out: at most %d octets, want %d", left, longest, tt.most)
+		}
+	}
+}

@@ -79,6 +79,16 @@ func TestIndexKept(t *testing.T) {
 	}
 }
 
+// TestIndexReused checks that a huge index is not put back for the next message.
+func TestIndexReused(t *testing.T) {
+	c := new(Cache)
+	x := c.index(make(message.Header, maxIndexKept/2+1))
+	c.reuseIndex(x)
+	if c.indexes.Get() != nil || x.header != nil {
+		t.Error("a huge index was kept")
+	}
+}
+
 // keyRecord returns a valid key record that is different for each i.
 func keyRecord(i int) string {
 	return fmt.Sprintf("v=DKIM1; k=ed25519; n=%d; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", i)

@@ -3,6 +3,7 @@ package dmarc
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"sekimori/internal/dns"
@@ -88,6 +89,24 @@ func TestPercent(t *testing.T) {
 		r, err := ParseRecord(in)
 		if err != nil || r.Percent != want || len(r.Invalid) > 0 || !slices.Equal(r.FO, []string{"0"}) {
 			t.Errorf("%s: pct %q, %v, want %q", in, r.Percent, err, want)
+		}
+	}
+}
+
+// TestExistenceNotAsked checks that nothing is asked about the existence of an author who has a record of
+// its own, or whose policy no np= could change.
+func TestExistenceNotAsked(t *testing.T) {
+	for record, want := range map[string]bool{
+		`_dmarc.a.example.com TXT "v=DMARC1; p=reject; np=none"`:                      false,
+		`_dmarc.example.com TXT "v=DMARC1; p=reject"`:                                 false,
+		`_dmarc.example.com TXT "v=DMARC1; p=x; np=reject; rua=mailto:a@example.com"`: false,
+		`_dmarc.example.com TXT "v=DMARC1; p=reject; np=none"`:                        true,
+	} {
+		z := nameserver.Zone(t, record)
+		e := Discover(t.Context(), z, "a.example.com", Options{}).Evaluate(t.Context(), z, nil)
+		asked := slices.ContainsFunc(z.Queries(), func(q string) bool { return strings.HasPrefix(q, "a.example.com ") })
+		if asked != want || (e.AuthorExists != nil) != want || e.Record == nil {
+			t.Errorf("%s: asked %q, known %t", record, z.Queries(), e.AuthorExists != nil)
 		}
 	}
 }

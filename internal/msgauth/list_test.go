@@ -134,3 +134,65 @@ func BenchmarkList(b *testing.B) {
 		}
 	}
 }
+
+// TestServes checks which local parts belong to a service address of the list "ml".
+func TestServes(t *testing.T) {
+	for local, want := range map[string]bool{
+		"ml-owner": true, "ml-bounces": true, "ml-bounces+taro=y.example": true, "owner-ml": true, "bounce-ml-846": true,
+		"ml": false, "ml-": false, "mlowner": false, "mlxowner": false, "ml-x": false, "owner-mlx": false, "x-ml": false, "owner": false, "owner-": false, "-owner": false, "+bounces": false, "": false,
+	} {
+		if got := serves(local, "ml"); got != want {
+			t.Errorf("%q: %t", local, got)
+		}
+	}
+}
+
+// TestCountedTag checks which brackets in a Subject hold a name and a number.
+func TestCountedTag(t *testing.T) {
+	for subject, want := range map[string]string{
+		"[ml:12] hi": "ml", "(ML 12)": "ml", "Re: [ml#1]": "ml", "[a-b-12]": "a-b", "[ml :12]": "ml", "[ml.1] [x.2]": "ml",
+		"": "", "hi": "", "[ml:12": "", "[ml]": "", "[ml:]": "", "[ml ]": "", "[ml12]": "", "[12]": "", "[:12]": "", "[]": "", "ml:12]": "",
+	} {
+		if got := countedTag(subject); got != want {
+			t.Errorf("%q: %q, want %q", subject, got, want)
+		}
+	}
+}
+
+// TestCountedNeedsBoth checks that the name in the Subject counts for an address of the same local part
+// in the domain of MAIL FROM, and not for an address that has only one of the two.
+func TestCountedNeedsBoth(t *testing.T) {
+	for written, want := range map[string]bool{
+		"ml@b.example": true, "ml@x.b.example": true, "ml@c.example": false, "other@b.example": false, "ml@xb.example": false,
+	} {
+		s := &structure{tag: "ml", written: appendAddresses(nil, written, 1)}
+		if got := s.counted("b.example"); got != want {
+			t.Errorf("%s: %t", written, got)
+		}
+	}
+}
+
+// TestAppendAddresses checks that addresses in quoted strings and comments are skipped, also behind an
+// escaped end.
+func TestAppendAddresses(t *testing.T) {
+	for value, want := range map[string]string{
+		`ml@b.example`:                     "ml@b.example",
+		`A <ML@B.example>, c@d.example`:    "ml@b.example c@d.example",
+		`"x@y.example" <ml@b.example>`:     "ml@b.example",
+		`"\" x@y.example" <ml@b.example>`:  "ml@b.example",
+		`(x\) x@y.example) ml@b.example`:   "ml@b.example",
+		`(x\\) ml@b.example`:               "ml@b.example",
+		`"x@y.example`:                     "",
+		`"x@y.example\`:                    "",
+		`@b.example ml@ ml@@b.example`:     "",
+		`a@b.example c@d.example e@f.test`: "a@b.example c@d.example",
+	} {
+		got := ""
+		for _, a := range appendAddresses(nil, value, 2) {
+			got += " " + a.local + "@" + string(a.domain)
+		}
+		if strings.TrimSpace(got) != want {
+			t.Errorf("%s: %q, want %q", value, got, want)
+		}
+	}
+}

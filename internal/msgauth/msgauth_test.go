@@ -82,6 +82,8 @@ func TestConnectionCountedOnce(t *testing.T) {
 	c := v.Connect(t.Context(), Session{Client: client})
 	defer c.Close()
 	c.Helo("mx.bank.example")
+	// SPF: the record and the host of HELO with the first message, and the record of MAIL FROM with each.
+	checks := []int{3, 1}
 	for i, want := range []int{2, 0} {
 		m := c.Begin(Session{}, Envelope{MailFrom: "<a@bank.example>"})
 		m.EndOfHeader(message.Header{{Name: "From", Value: " a@bank.example"}})
@@ -89,6 +91,9 @@ func TestConnectionCountedOnce(t *testing.T) {
 		m.Close()
 		if e.Cost[IPRev].Lookups != want || e.IPRev.Status != iprev.Pass {
 			t.Errorf("message %d: %d lookups for iprev, want %d; %s", i+1, e.Cost[IPRev].Lookups, want, e.IPRev.Status)
+		}
+		if got := e.Cost[SPF].Lookups; got != checks[i] {
+			t.Errorf("message %d: %d lookups for SPF, want %d", i+1, got, checks[i])
 		}
 	}
 }
@@ -123,6 +128,10 @@ func TestBudget(t *testing.T) {
 			}
 			if e.DMARC.Result != dmarc.ResultTempError || e.MailFrom.Result != spf.TempError || e.IPRev.Status != iprev.TempError {
 				t.Errorf("%s: dmarc %s, spf %s, iprev %s", name, e.DMARC.Result, e.MailFrom.Result, e.IPRev.Status)
+			}
+			late := dmarc.DNSError{Kind: dns.KindTimeout.String(), Name: "_dmarc.bank.example", Type: dns.TypeTXT, Detail: outOfTime}
+			if d := e.DMARC; name == "deaf" && (d.Reason != dmarc.ReasonPolicyError || d.DNSError == nil || *d.DNSError != late) {
+				t.Errorf("%s: dmarc %s %+v", name, d.Reason, d.DNSError)
 			}
 			time.Sleep(2 * time.Hour) // also the lookups of deaf end now
 		})
@@ -290,8 +299,8 @@ func TestNoAuthor(t *testing.T) {
 // TestMalformedReturnPath: SPF's result for a malformed return path is none (RFC 7208 §4.3).
 func TestMalformedReturnPath(t *testing.T) {
 	e := evaluate(t, NewVerifier(nameserver.Zone(t, zoneText), Options{}), "<a b@@bank.example>", hello)
-	if e.MailFrom.Result != spf.None || e.DMARC.Result != dmarc.ResultFail {
-		t.Errorf("spf %s, dmarc %s", e.MailFrom.Result, e.DMARC.Result)
+	if e.MailFrom.Result != spf.None || e.MailFrom.Identity != spf.MailFrom || e.DMARC.Result != dmarc.ResultFail {
+		t.Errorf("spf of %s %s, dmarc %s", e.MailFrom.Identity, e.MailFrom.Result, e.DMARC.Result)
 	}
 }
 
@@ -321,4 +330,32 @@ func TestCloseAfterPanic(t *testing.T) {
 		t.Error(err)
 	}
 	m.Close()
+}
+
+// TestUnknown checks which clients cannot be identified.
+func TestUnknown(t *testing.T) {
+	for client, want := range map[netip.Addr]bool{
+		{}: true, netip.MustParseAddr("10.0.0.1"): true, netip.MustParseAddr("192.0.2.1"): false, netip.MustParseAddr("2001:db8::1"): false,
+	} {
+		if got := (Session{Client: client}).Unknown(); got != want {
+			t.Errorf("%v: %t", client, got)
+		}
+	}
+}
+
+// TestPanicked checks that only a task that has ended by a panic counts as one that panicked.
+func TestPanicked(t *testing.T) {
+	for why, tt := range map[string]struct {
+		task *task[int]
+		want bool
+	}{
+		"ended":                     {&task[int]{}, false},
+		"ended by a panic":          {&task[int]{stage: stage{}, panic: &Panic{}}, true},
+		"runs":                      {&task[int]{done: make(chan struct{})}, false},
+		"panics, but has not ended": {&task[int]{done: make(chan struct{}), panic: &Panic{}}, false},
+	} {
+		if got := tt.task.panicked(); got != tt.want {
+			t.Errorf("%s: %t", why, got)
+		}
+	}
 }

@@ -4,10 +4,13 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
+	"sekimori/internal/taglist"
 	"sekimori/internal/testkit/signer"
 )
 
@@ -119,4 +122,52 @@ func FuzzParseKey(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestKeyTags checks when a record counts as one of DKIM, and that a record without tags is an error.
+func TestKeyTags(t *testing.T) {
+	for txt, want := range map[string]struct {
+		version bool
+		err     error
+	}{
+		"v=DKIM1; p=":     {true, nil},
+		"p=; v=DKIM1":     {true, nil},
+		"p=":              {false, nil},
+		"v=DKIM2; p=":     {false, nil},
+		"v=dkim1; p=":     {false, nil},
+		"n=DKIM1; p=":     {false, nil},
+		";; p=;":          {false, nil},
+		"":                {false, taglist.ErrEmpty},
+		";;":              {false, taglist.ErrEmpty},
+		"v=DKIM1; p; p=":  {true, taglist.ErrNoValue},
+		"v=DKIM1; v=x":    {true, taglist.ErrDuplicate},
+		"p=; p=; v=DKIM1": {false, taglist.ErrDuplicate},
+	} {
+		list, version, err := keyTags(txt)
+		if version != want.version || !errors.Is(err, want.err) || (len(list) == 0) != (want.err != nil) {
+			t.Errorf("%q: %v, version %t, %v", txt, list, version, err)
+		}
+	}
+}
+
+// TestSmallOrder checks each point of small order in each encoding, with and without the sign bit of x.
+func TestSmallOrder(t *testing.T) {
+	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
+	order8, _ := new(big.Int).SetString(order8Y, 16)
+	for _, y := range []*big.Int{
+		new(big.Int), big.NewInt(1), order8, new(big.Int).Sub(p, order8), new(big.Int).Sub(p, big.NewInt(1)), p, new(big.Int).Add(p, big.NewInt(1)),
+	} {
+		for _, sign := range []byte{0, 0x80} {
+			le := y.FillBytes(make([]byte, 32))
+			slices.Reverse(le)
+			le[31] |= sign
+			if !smallOrder(le) {
+				t.Errorf("%x counts as honest", le)
+			}
+			le[0] ^= 4
+			if smallOrder(le) {
+				t.Errorf("%x counts as small", le)
+			}
+		}
+	}
 }

@@ -107,6 +107,9 @@ func TestParseErrors(t *testing.T) {
 		{"l= of 76 digits", "l=7", "l=" + strings.Repeat("9", 76), ""},
 		{"l= of 77 digits", "l=7", "l=" + strings.Repeat("9", 77), FaultSyntax},
 		{"q= without a method known here", "q=foo:dns/txt", "q=foo", FaultQueryMethod},
+		{"an empty q=", "q=foo:dns/txt", "q=", FaultQueryMethod},
+		{"q= of a draft", "q=foo:dns/txt", "q=DNS", ""},
+		{"no q=, which means dns/txt", "q=foo:dns/txt;", "", ""},
 	} {
 		field := strings.Replace(good, tc.old, tc.new, 1)
 		if field == good {
