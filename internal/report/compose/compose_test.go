@@ -35,6 +35,8 @@ func TestAddress(t *testing.T) {
 		{"next line of C1", "a\u0085b@shop.example", ""},
 		{"octets that are not UTF-8", "a\xff@shop.example", ""},
 		{"dots in the domain", "a@shop..example", ""},
+		{"a letter whose low octet is an at sign", "\u0140@shop.example", "\u0140@shop.example"},
+		{"the first character after ASCII", "a\u0080b@shop.example", ""},
 		{"as long as possible", strings.Repeat("a", maxAddress-len("@shop.example")) + "@shop.example",
 			strings.Repeat("a", maxAddress-len("@shop.example")) + "@shop.example"},
 		{"too long", strings.Repeat("a", maxAddress-len("@shop.example")+1) + "@shop.example", ""},

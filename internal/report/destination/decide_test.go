@@ -93,6 +93,7 @@ func TestRulesAboutTheReport(t *testing.T) {
 		{"loop, our own address with a token", func(s *Settings, _ *Facts) { s.Own = []string{"rua@shop.example"} }, record("mailto:Rua+7-abc@shop.example"), "loop: Rua+7-abc@shop.example=loop", "our own reports"},
 		{"half is spam", func(_ *Settings, f *Facts) { f.Job.Spam = 5 }, base, "send: rua@shop.example=send", "5 of the 10"},
 		{"more than half is spam", func(_ *Settings, f *Facts) { f.Job.Spam = 6 }, base, "spam:", "6 of the 10"},
+		{"the only message is spam", func(_ *Settings, f *Facts) { f.Job.Messages, f.Job.Causes, f.Job.Spam = 1, 1, 1 }, base, "spam:", "1 of the 1"},
 		{"the record is gone", func(*Settings, *Facts) {}, "shop.example MX 10 mx.shop.example", "not_requested:", "has no DMARC record now"},
 		{"only a record above it", func(_ *Settings, f *Facts) { f.Job.Policy.Domain = "a.shop.example" }, base, "not_requested:", "has no DMARC record now"},
 		{"two records", func(*Settings, *Facts) {}, base + `_dmarc.shop.example TXT "v=DMARC1; p=none; rua=mailto:b@shop.example"`, "not_requested:", "no DMARC record"},
@@ -105,7 +106,12 @@ func TestRulesAboutTheReport(t *testing.T) {
 		{"null MX", func(*Settings, *Facts) {}, strings.Replace(base, "10 mx.shop.example", "0 .", 1), "undeliverable: rua@shop.example=undeliverable", "null MX"},
 		{"no MX, an address", func(*Settings, *Facts) {}, strings.Replace(base, "MX 10 mx.shop.example", "AAAA 2001:db8::1", 1), "send: rua@shop.example=send", ""},
 		{"no MX, no address", func(*Settings, *Facts) {}, strings.Replace(base, "MX 10 mx.shop.example", "TXT x", 1), "undeliverable: rua@shop.example=undeliverable", "neither a mail server nor an address"},
-		{"no such domain", func(*Settings, *Facts) {}, record("mailto:a@shop.example") + "! none.example MX timeout\n", "send: a@shop.example=send", ""},
+		{"no such domain", func(*Settings, *Facts) {}, record("mailto:a@none.shop.example"), "undeliverable: a@none.shop.example=undeliverable", "none.shop.example does not exist"},
+		{"MX is a loop of aliases", func(*Settings, *Facts) {}, record("mailto:a@sub.shop.example") + "sub.shop.example CNAME sub.shop.example\n", "undeliverable: a@sub.shop.example=undeliverable", "mail servers of sub.shop.example could not be looked up: loop"},
+		{"one never, one unusable", func(s *Settings, _ *Facts) { s.Never = []string{"rua@shop.example"} }, record("mailto:rua@shop.example,https://shop.example/"),
+			"unusable: rua@shop.example=never https://shop.example/=unusable", "https://shop.example/: not a mailto URI"},
+		{"both never", func(s *Settings, _ *Facts) { s.Never = []string{"@shop.example"} }, record("mailto:a@shop.example,mailto:b@shop.example"),
+			"never: a@shop.example=never b@shop.example=never", "@shop.example"},
 		{"MX times out", func(*Settings, *Facts) {}, base + "! shop.example MX timeout", "waiting: rua@shop.example=waiting", "mail servers of shop.example could not be looked up: timeout"},
 		{"A fails", func(*Settings, *Facts) {}, strings.Replace(base, "MX 10 mx.shop.example", "TXT x", 1) + "! shop.example A servfail", "waiting: rua@shop.example=waiting", "address of shop.example"},
 	} {
@@ -185,6 +191,9 @@ func TestExternal(t *testing.T) {
 		{"temporary failure", ext + "! shop.example._report._dmarc.esp.example TXT servfail", "waiting: rua@esp.example=waiting", "could not be looked up: servfail"},
 		{"a loop of aliases", ext + "shop.example._report._dmarc.esp.example CNAME shop.example._report._dmarc.esp.example", "unverified: rua@esp.example=unverified", "loop"},
 		{"the tree walk of the destination fails", ext + "! _dmarc.esp.example TXT timeout", "waiting: rua@esp.example=waiting", "organizational domain of esp.example could not be looked up: timeout"},
+		{"the tree walk of the destination is a loop", ext + "_dmarc.esp.example CNAME _dmarc.esp.example", "unverified: rua@esp.example=unverified", "organizational domain of esp.example could not be looked up: loop"},
+		{"the tree walk of the policy domain fails", ext + "! _dmarc.example TXT timeout", "waiting: rua@esp.example=waiting", "organizational domain of shop.example could not be looked up: timeout"},
+		{"the tree walk of the policy domain is a loop", ext + "_dmarc.example CNAME _dmarc.example", "unverified: rua@esp.example=unverified", "organizational domain of shop.example could not be looked up: loop"},
 		{"one later, the other now", record("mailto:rua@esp.example,mailto:rua@shop.example") + "! shop.example._report._dmarc.esp.example TXT servfail",
 			"send: rua@esp.example=waiting rua@shop.example=send", ""},
 
@@ -195,6 +204,10 @@ func TestExternal(t *testing.T) {
 		{"both replaced by one", record("mailto:a@esp.example,mailto:b@esp.example") + agree + `"v=DMARC1; rua=mailto:c@esp.example"`,
 			"send: c@esp.example=send b@esp.example=unverified", ""},
 		{"replaced by itself", ext + agree + `"v=DMARC1; rua=mailto:rua@esp.example"`, "send: rua@esp.example=send", ""},
+		{"two records agree, the second has addresses", ext + agree + "\"v=DMARC1\"\n" + agree + `"v=DMARC1; rua=mailto:b@esp.example"`, "send: b@esp.example=send", ""},
+		{"two records agree, the first has addresses", ext + agree + "\"v=DMARC1; rua=mailto:a@esp.example\"\n" + agree + `"v=DMARC1"`, "send: a@esp.example=send", ""},
+		{"two records agree, both have addresses", ext + agree + "\"v=DMARC1; rua=mailto:a@esp.example\"\n" + agree + `"v=DMARC1; rua=mailto:b@esp.example"`, "send: a@esp.example=send", ""},
+		{"two records agree, the first is broken", ext + agree + "\"v=DMARC1; rua=esp\"\n" + agree + `"v=DMARC1; rua=mailto:b@esp.example"`, "unverified: rua@esp.example=unverified", "not a list of URIs"},
 		{"another host", ext + agree + `"v=DMARC1; rua=mailto:victim@bank.example"`, "unverified: rua@esp.example=unverified", "another host, bank.example"},
 		{"another host beside its own", ext + agree + `"v=DMARC1; rua=mailto:a@esp.example,mailto:victim@bank.example"`, "unverified: rua@esp.example=unverified", ""},
 		{"a host below it", ext + agree + `"v=DMARC1; rua=mailto:a@in.esp.example"`, "unverified: rua@esp.example=unverified", ""},
@@ -372,6 +385,9 @@ func TestAllRules(t *testing.T) {
 	}
 	if !slices.Equal(words, report.Withheld) {
 		t.Errorf("rules %q", words)
+	}
+	if d := decide(t, "shop.example MX 10 mx.shop.example", Settings{Send: true}, f); show(d) != "not_established:" {
+		t.Errorf("a domain without a record: %s", show(d))
 	}
 	f.All = false
 	for _, r := range decide(t, base, Settings{}, f).Rules[1:] {

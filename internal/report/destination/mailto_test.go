@@ -30,6 +30,7 @@ func TestParseMailto(t *testing.T) {
 		{"IDN", "mailto:rua@b%C3%BCcher.example", false, "rua@xn--bcher-kva.example", nil},
 		{"IDN as A-label", "mailto:rua@xn--bcher-kva.example", false, "rua@xn--bcher-kva.example", nil},
 		{"local part with SMTPUTF8", "mailto:b%C3%BCro@shop.example", true, "büro@shop.example", nil},
+		{"a letter whose low octet is an at sign", "mailto:%C5%80@shop.example", true, "\u0140@shop.example", nil},
 		{"local part of 64 octets", "mailto:" + local64 + "@shop.example", false, local64 + "@shop.example", nil},
 
 		{"https", "https://shop.example/dmarc", false, "", errScheme},
@@ -42,6 +43,9 @@ func TestParseMailto(t *testing.T) {
 		{"no at sign", "mailto:rua", false, "", errMalformed},
 		{"cut in an escape", "mailto:rua@shop.exampl%6", false, "", errMalformed},
 		{"no digits in an escape", "mailto:r%zza@shop.example", false, "", errMalformed},
+		{"only the first digit of an escape", "mailto:r%4za@shop.example", false, "", errMalformed},
+		{"only the second digit of an escape", "mailto:r%z4a@shop.example", false, "", errMalformed},
+		{"only the second digit, where the rest is UTF-8", "mailto:%z0%A0%80%80@shop.example", true, "", errMalformed},
 		{"UTF-8 cut", "mailto:b%C3ro@shop.example", true, "", errMalformed},
 		{"dot at the beginning", "mailto:.rua@shop.example", false, "", errMalformed},
 		{"dot at the end", "mailto:rua.@shop.example", false, "", errMalformed},
@@ -64,6 +68,7 @@ func TestParseMailto(t *testing.T) {
 		{"source route", "mailto::a@b.example", false, "", errCharacter},
 		{"mark of direction", "mailto:a%E2%80%AEb@b.example", true, "", errCharacter},
 		{"line separator", "mailto:a%E2%80%A8b@b.example", true, "", errCharacter},
+		{"the first character after ASCII", "mailto:a%C2%80b@b.example", true, "", errCharacter},
 		{"C1 control", "mailto:a%C2%85b@b.example", true, "", errCharacter},
 
 		{"percent hack", "mailto:victim%25bank.example@b.example", false, "", errRouting},
