@@ -67,11 +67,13 @@ type role int
 
 const (
 	ours  role = iota // sekimori
+	more              // sekimori when it does more than verify
 	peer              // another verifier
 	floor             // does nothing: no verifier can be faster
 )
 
 const (
+	storeName    = "sekimori with a store"
 	nothingName  = "milter that does nothing"
 	noMilterName = "no milter"
 )
@@ -79,6 +81,7 @@ const (
 func stations() []station {
 	return []station{
 		{"sekimori", ours, nil, nil, startSekimori},
+		{storeName, more, nil, nil, startWithStore},
 		{"opendkim+opendmarc", peer, []string{"opendkim", "opendmarc", "unshare", "mount"},
 			[]string{"dpkg-query", "-W", "opendkim", "opendmarc"}, startOpen},
 		{"rspamd", peer, []string{"rspamd"}, []string{"dpkg-query", "-W", "rspamd"}, startRspamd},
@@ -138,13 +141,24 @@ func (p place) write(name, text string) (string, error) {
 // startSekimori starts sekimori. Its log level is warn unless the place asks for a log of each
 // message.
 func startSekimori(ctx context.Context, p place) (*processes, error) {
+	return startConfigured(ctx, p, "")
+}
+
+// startWithStore starts sekimori with a SQLite file. It keeps what it keeps by default: the rows of
+// reports, the ledger and the history.
+func startWithStore(ctx context.Context, p place) (*processes, error) {
+	return startConfigured(ctx, p, fmt.Sprintf("store: {url: %q}\n", "sqlite:"+filepath.Join(p.dir, "store.db")))
+}
+
+// startConfigured starts sekimori with more lines of configuration.
+func startConfigured(ctx context.Context, p place, more string) (*processes, error) {
 	ours, _, _ := p.address(0)
 	admin, level := "", "warn"
 	if p.asInstalled {
 		admin, level = p.listen(adminPort), "info"
 	}
 	const configuration = "mode: enforce\nlisten: [%q]\nauthserv_id: %s\ndns: {servers: [%q]}\nadmin: {listen: %q}\nlog: {level: %s}\n"
-	path, err := p.write("sekimori.yaml", fmt.Sprintf(configuration, ours, authServID, p.dns, admin, level))
+	path, err := p.write("sekimori.yaml", fmt.Sprintf(configuration, ours, authServID, p.dns, admin, level)+more)
 	if err != nil {
 		return nil, err
 	}
