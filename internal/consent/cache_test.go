@@ -29,3 +29,17 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Error("an answer in its time is not")
 	}
 }
+
+// TestCacheIsOff checks that without a time nothing is kept.
+func TestCacheIsOff(t *testing.T) {
+	for ttl, keeps := range map[time.Duration]bool{-1: false, 0: false, 1: true} {
+		c, err := newCache(ttl)
+		if err != nil || (c.store != nil) != keeps {
+			t.Errorf("%d: store %v, %v", ttl, c.store, err)
+		}
+		c.put("a@b.example", policy.In)
+		if _, ok := c.get("a@b.example"); ok && !keeps {
+			t.Errorf("%d: an answer was kept", ttl)
+		}
+	}
+}

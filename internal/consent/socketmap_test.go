@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,7 @@ func TestSocketmapFails(t *testing.T) {
 		{"a leading zero", "05:OK in,"},
 		{"no comma", "5:OK in;"},
 		{"two answers", netstring("OK in") + netstring("OK in")},
+		{"an octet more", netstring("OK in") + "1"},
 		{"a hang-up", ""},
 	} {
 		s := serve(t, "tcp", func(string) string { return tt.answer })
@@ -174,6 +176,64 @@ func TestReconnect(t *testing.T) {
 			t.Fatalf("got %s, counted %v", got, seen.counts)
 		}
 		s.hangUp()
+	}
+}
+
+// TestNoSecondQuestion checks that a server which answers something else than a netstring is not asked the
+// same again.
+func TestNoSecondQuestion(t *testing.T) {
+	var broken atomic.Bool
+	s := serve(t, "tcp", func(string) string {
+		if broken.Load() {
+			return "OK in\n"
+		}
+		return netstring("OK in")
+	})
+	d, _ := open(t, Options{Socketmap: s.target()})
+	for range maxConnections { // from now on connections are used again
+		d.Lookup(t.Context(), "<a@b.example>", "")
+	}
+	broken.Store(true)
+	if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out || len(s.asked()) != maxConnections+1 {
+		t.Errorf("%s after %d questions", got, len(s.asked()))
+	}
+}
+
+// TestCloseDuringLookup checks that a lookup which is under way at close leaves no connection open, whether it
+// succeeds or fails.
+func TestCloseDuringLookup(t *testing.T) {
+	for _, tt := range []struct {
+		answer string
+		want   policy.Class
+	}{{netstring("OK in"), policy.In}, {"", policy.Out}} {
+		asked, goOn := make(chan struct{}), make(chan struct{})
+		s := serve(t, "tcp", func(string) string {
+			close(asked)
+			<-goOn
+			return tt.answer
+		})
+		d, seen := open(t, Options{Socketmap: s.target()})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if got := d.Lookup(t.Context(), "<a@b.example>", ""); got != tt.want {
+				t.Errorf("%q: %s", tt.answer, got)
+			}
+		})
+		<-asked
+		d.Close()
+		close(goOn)
+		wg.Wait()
+		for range maxConnections {
+			if c := <-d.ask.slots; c != nil {
+				t.Errorf("%q: a connection stays open", tt.answer)
+			}
+		}
+		for range maxConnections { // for the second Close, at the end of the test
+			d.ask.slots <- nil
+		}
+		if seen.panics != 0 {
+			t.Errorf("%q: %d panics", tt.answer, seen.panics)
+		}
 	}
 }
 

@@ -239,3 +239,40 @@ func TestCloseEndsLookups(t *testing.T) {
 		}
 	})
 }
+
+// TestIdentify checks that the name under which the MTA greeted this connection is the one that labels it.
+func TestIdentify(t *testing.T) {
+	r := row{client: "192.0.2.1", change: func(j *Judge) { j.Label.Names = label.Names{HostName: "h.here.example"} }}
+	j, m := r.judge(t), r.message()
+	connection := j.Connect(t.Context(), m.Session)
+	defer connection.Close()
+	connection.Identify(j.Label.Identity("mta.here.example"))
+	c := connection.Begin(m.Session, m.Envelope)
+	for _, f := range m.Header {
+		c.Header(f.Name, f.Value)
+	}
+	if len(c.header) != len(m.Header) {
+		t.Errorf("%d fields, want %d", len(c.header), len(m.Header))
+	}
+	c.EndOfHeader()
+	d := c.Finish(t.Context())
+	if len(d.Edits) != 1 || !strings.HasPrefix(strings.TrimSpace(d.Edits[0].Value), "mta.here.example;") {
+		t.Errorf("%+v", d.Edits)
+	}
+}
+
+// TestHeaderStart checks that a forged field beyond a limit goes, and that nothing is kept of one before it.
+func TestHeaderStart(t *testing.T) {
+	r := row{change: func(j *Judge) { j.Policy.Mode = policy.Monitor }}
+	m := r.message()
+	connection := r.judge(t).Connect(t.Context(), m.Session)
+	defer connection.Close()
+	c := connection.Begin(m.Session, m.Envelope)
+	c.HeaderStart(label.VerdictField, "pass")
+	c.Oversize("header_fields")
+	c.HeaderStart(label.VerdictField, "pass")
+	d := c.Finish(t.Context())
+	if len(d.Edits) != 2 || d.Edits[0].Name != label.VerdictField || d.Edits[0].Deleted() != 1 {
+		t.Errorf("%+v", d.Edits)
+	}
+}

@@ -116,6 +116,13 @@ func TestParseRowRefuses(t *testing.T) {
 			t.Errorf("a name of %d octets: %v", n, err)
 		}
 	}
+	for _, n := range []int{1, 2, 100} { // the shortest entries
+		for _, r := range []Row{{Reasons: make([]Reason, n)}, {AuthDKIM: make([]DKIMResult, n)}} {
+			if got, err := ParseRow(r.Append(nil)); err != nil || !reflect.DeepEqual(got, r) {
+				t.Errorf("%d empty entries: %+v, %v", n, got, err)
+			}
+		}
+	}
 	for name, b := range map[string][]byte{
 		"longer":                        append(bytes.Clone(whole), 0),
 		"version":                       append([]byte{9}, whole[1:]...),

@@ -13,6 +13,10 @@ func TestStrikes(t *testing.T) {
 		status string
 		window int64
 	}
+	var often []strike
+	for window := range int64(100) {
+		often = append(often, strike{0, "5.2.2", window + 1})
+	}
 	for _, c := range []struct {
 		why     string
 		strikes []strike
@@ -31,6 +35,7 @@ func TestStrikes(t *testing.T) {
 		{"in many", []strike{{0, "5.2.2", 1}, {0, "5.2.2", 2}, {0, "5.2.2", 3}, {0, "5.2.2", 4}, {0, "5.2.2", 5}, {0, "5.2.2", 6}, {0, "5.2.2", 7}}, 7, 90 * day},
 		{"in four", []strike{{0, "5.2.2", 1}, {0, "5.2.2", 2}, {0, "5.2.2", 3}, {0, "5.2.2", 4}}, 4, 28 * day},
 		{"in five", []strike{{0, "5.2.2", 1}, {0, "5.2.2", 2}, {0, "5.2.2", 3}, {0, "5.2.2", 4}, {0, "5.2.2", 5}}, 5, 56 * day},
+		{"so often that doubling would overflow", append(often, strike{200 * day, "5.2.2", 101}), 101, 290 * day},
 		{"a shorter time does not end a longer one", []strike{{0, "5.1.1", 1}, {day, "5.2.2", 2}}, 2, 30 * day},
 		{"full first, then gone, in one window", []strike{{0, "5.2.2", 1}, {day, "5.1.1", 1}}, 1, 31 * day},
 	} {

@@ -36,10 +36,10 @@ func TestCheck(t *testing.T) {
 		name, zone       string
 		change           func(*Options)
 		aligned, unknown bool
-		want             []string // "subject grade text"
+		want             []string // "subject grade text"; after "!", what must not be there
 	}{
 		{"all is well", good + key, func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false, []string{
-			"dmarc good", "spf good SPF passes for 192.0.2.25, by ip4:192.0.2.25", "dkim good the key", "bounces good"}},
+			"dmarc good", "!dmarc warning", "spf good SPF passes for 192.0.2.25, by ip4:192.0.2.25", "dkim good the key", "bounces good"}},
 		{"SPF alone", good, func(*Options) {}, true, false, []string{"dkim warning"}},
 		{"no DMARC", strings.ReplaceAll(good, "_dmarc", "_other"), func(*Options) {}, false, false, []string{"dmarc fault", "spf good"}},
 		{"asks for reports", strings.ReplaceAll(good, "p=reject", "p=reject; rua=mailto:a@isp.example"), func(*Options) {}, true, false,
@@ -79,6 +79,8 @@ func TestCheck(t *testing.T) {
 		{"only an address to bounce to", strings.ReplaceAll(good, " MX 10 mx.isp.example.", " A 192.0.2.25"), func(*Options) {}, true, false, []string{"bounces good"}},
 		{"only an IPv6 address to bounce to", strings.ReplaceAll(good, " MX 10 mx.isp.example.", " AAAA 2001:db8::1"), func(*Options) {}, true, false, []string{"bounces good"}},
 		{"nowhere to bounce to", strings.ReplaceAll(good, " MX 10 mx", " TXT mx"), func(*Options) {}, true, false, []string{"bounces fault"}},
+		{"broken DNS of the policy, and SPF", strings.ReplaceAll(good, "_dmarc.", "other.") + "! _dmarc.dmarc.isp.example TXT servfail\n", func(*Options) {}, false, true,
+			[]string{"dmarc fault the DMARC record of dmarc.isp.example cannot be looked up", "spf good"}},
 		{"no DNS", "! dmarc.isp.example * timeout\n! _dmarc.dmarc.isp.example * timeout\n", func(*Options) {}, false, true,
 			[]string{"dmarc fault the DMARC record of dmarc.isp.example cannot be looked up", "spf fault", "bounces warning"}},
 	} {
@@ -101,8 +103,9 @@ func TestCheck(t *testing.T) {
 				t.Errorf("aligned %t, unknown %t:\n%s", r.Aligned, r.Unknown, &all)
 			}
 			for _, want := range tt.want {
-				if !strings.Contains(all.String(), want) {
-					t.Errorf("lacks %q:\n%s", want, &all)
+				text, without := strings.CutPrefix(want, "!")
+				if strings.Contains(all.String(), text) == without {
+					t.Errorf("want %q:\n%s", want, &all)
 				}
 			}
 		})

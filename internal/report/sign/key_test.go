@@ -62,8 +62,21 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	for why, public := range map[string]crypto.PublicKey{"ECDSA": curve.Public(), "none": nil, "RSA without a number": &rsa.PublicKey{}} {
-		if record, err := KeyRecord(public); err == nil && why != "RSA without a number" || why == "ECDSA" && !errors.Is(err, ErrKey) {
+		if record, err := KeyRecord(public); err == nil || record != "" || why == "ECDSA" && !errors.Is(err, ErrKey) {
 			t.Errorf("%s: %q, %v", why, record, err)
 		}
+	}
+}
+
+// TestSmallKey checks that a key which verifiers refuse does not sign, and that the error says which do.
+func TestSmallKey(t *testing.T) {
+	t.Setenv("GODEBUG", "rsa1024min=0")
+	key, err := rsa.GenerateKey(rand.Reader, minRSABits-8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	if key, err := ParseKey(text); key != nil || err == nil || !strings.Contains(err.Error(), "has 1016 bits, and verifiers want at least 1024 ") {
+		t.Errorf("got %v", err)
 	}
 }
