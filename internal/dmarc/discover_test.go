@@ -37,7 +37,7 @@ func TestWalkNames(t *testing.T) {
 			for _, n := range walkNames(dns.Name(c.start)) {
 				got = append(got, string(n))
 			}
-			if strings.Join(got, " ") != c.want {
+			if strings.Join(got, " ") != c.want || len(got) != len(strings.Fields(c.want)) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
@@ -151,6 +151,33 @@ func BenchmarkEvaluate(b *testing.B) {
 		d := Discover(b.Context(), z, "news.example.com", Options{})
 		if e := d.Evaluate(b.Context(), z, ids); e.Result != ResultPass {
 			b.Fatal(e.Result)
+		}
+	}
+}
+
+// TestFindings checks what the trace says of each kind of answer to the first question.
+func TestFindings(t *testing.T) {
+	const name = "_dmarc.bank.example"
+	for _, c := range []struct {
+		why, zone string
+		want      Finding
+		kind      string
+	}{
+		{"no such name", "other.example A 192.0.2.1", FoundNXDomain, ""},
+		{"a name without records", "a." + name + " A 192.0.2.1", FoundNothing, ""},
+		{"a text that is no record", name + ` TXT "v=spf1 -all"`, FoundNothing, ""},
+		{"a record", name + ` TXT "v=DMARC1; p=none"`, FoundRecord, ""},
+		{"two records", name + ` TXT "v=DMARC1; p=none"` + "\n" + name + ` TXT "v=DMARC1; p=reject"`, FoundMultiple, ""},
+		{"a tag twice", name + ` TXT "v=DMARC1; p=none; p=none"`, FoundMalformed, ""},
+		{"no answer", "! " + name + " TXT timeout", FoundError, "timeout"},
+	} {
+		step := Discover(t.Context(), nameserver.Zone(t, c.zone), "bank.example", Options{}).Trace[0]
+		kind := ""
+		if step.Error != nil {
+			kind = step.Error.Kind
+		}
+		if step.Name != name || step.Found != c.want || kind != c.kind {
+			t.Errorf("%s: %s %s %q, want %s %q", c.why, step.Name, step.Found, kind, c.want, c.kind)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -243,4 +244,53 @@ func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 		}
 	}
 	return s.zone.Lookup(ctx, name, typ)
+}
+
+// lingering is a resolver whose questions for late.example go on for a second after their
+// context has ended.
+type lingering struct {
+	dns.LookupOnly
+	zone    dns.Resolver
+	pending *atomic.Int64
+}
+
+func (lingering) Expect(context.Context, dns.Name, dns.Type) bool { return true }
+
+func (l lingering) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	if name != "late.example" {
+		return l.zone.Lookup(ctx, name, typ)
+	}
+	l.pending.Add(1)
+	defer l.pending.Add(-1)
+	<-ctx.Done()
+	time.Sleep(time.Second)
+	return dns.Answer{}, dns.OutOfTime(l, ctx.Err(), name, typ)
+}
+
+// TestLookAheadWaits checks that the check returns only when the goroutines that it
+// started have ended.
+func TestLookAheadWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		zone := newFar(nameserver.Zone(t, "waits.example TXT \"v=spf1 a a:late.example -all\"\nwaits.example A 192.0.2.1"), time.Second)
+		r := lingering{zone: zone, pending: new(atomic.Int64)}
+		c := CheckMailFrom(t.Context(), r, Args{IP: client, MailFrom: "a@waits.example", LookAhead: 10})
+		if n := r.pending.Load(); c.Result != Pass || c.Unneeded != 1 || n != 0 {
+			t.Errorf("%s, %d unneeded, %d questions go on", c.Result, c.Unneeded, n)
+		}
+	})
+}
+
+// TestLookAheadWithoutName checks that a term whose name cannot be formed asks nothing.
+func TestLookAheadWithoutName(t *testing.T) {
+	for _, term := range []string{"a:%{l}.example", "mx:%{l}.example", "exists:%{l}.example", "include:%{l}.example"} {
+		for _, local := range []string{"a..b", "\u00e9"} {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar(nameserver.Zone(t, `unnamed.example TXT "v=spf1 a:first.example `+term+` -all"`), time.Second)
+				CheckMailFrom(t.Context(), dns.NewAhead(f), Args{IP: client, MailFrom: local + "@unnamed.example", LookAhead: 10})
+				if want := []string{"unnamed.example TXT", "first.example A"}; !slices.Equal(*f.asked, want) {
+					t.Errorf("%s of %q asks %q, want %q", term, local, *f.asked, want)
+				}
+			})
+		}
+	}
 }

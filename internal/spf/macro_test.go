@@ -143,10 +143,12 @@ func TestShortenedToNothingOfTheOwner(t *testing.T) {
 		{"not shortened: the owner asked for the client's name", "exists:%{h}", evil, "u", Pass},
 		{"shortened on the left of a literal", "exists:%{l}.x.bank.example", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 		{"shortened on the left of the name of the record", "exists:%{l}.x.%{d}", "h.example", strings.Repeat(label+".", 3) + label, Pass},
+		{"shortened on the left of nothing but the name of the record", "exists:%{l}.%{d}", "h.example", strings.Repeat(label+".", 3) + label, Pass},
+		{"shortened on the left of nothing but the sender's domain", "exists:%{l}.%{o}", "h.example", strings.Repeat(label+".", 3) + label, Pass},
 	} {
 		z := zoneText
 		if tc.want == Pass { // the name that is left after the labels in front were cut
-			z += strings.Repeat(label+".", 3) + "x.bank.example A 127.0.0.2\n"
+			z += strings.Repeat(label+".", 3) + "x.bank.example A 127.0.0.2\n" + strings.Repeat(label+".", 3) + "bank.example A 127.0.0.2\n"
 		}
 		r := nameserver.Zone(t, z+"bank.example TXT \"v=spf1 "+tc.record+" -all\"\n")
 		got := CheckMailFrom(t.Context(), r, Args{IP: netip.MustParseAddr("192.0.2.1"), HELO: tc.helo, MailFrom: tc.local + "@bank.example",

@@ -58,6 +58,10 @@ func TestParseRecordTerms(t *testing.T) {
 		{"a///64", false, "three are too many"},
 		{"a/024", false, "leading zero (RFC 7208 §12)"},
 		{"a/33", false, "over 32"},
+		{"a/00", false, "leading zero of two digits"},
+		{"a//09", false, "and for IPv6"},
+		{"a/18446744073709551648", false, "would be 32 in 64 bits"},
+		{"exists:%xd}.example.com", false, "a macro without its opening brace"},
 		{"a//129", false, "over 128"},
 		{"a/4294967328", false, "would be 32 in 32 bits"},
 		{"a24", false, "no slash"},
@@ -165,5 +169,19 @@ func TestSyntaxErrorQuotesSafely(t *testing.T) {
 	}
 	if msg := err.Error(); len(msg) > 500 || !printable.IsPlain(msg) {
 		t.Errorf("a stranger's octets reach the message: %q", msg)
+	}
+}
+
+// TestPrefixLengthReasons checks that a prefix length of more than three digits is not
+// read as a number.
+func TestPrefixLengthReasons(t *testing.T) {
+	for term, want := range map[string]string{
+		"a/999": "prefix length over 32", "a/1000": "malformed prefix length", "a//999": "prefix length over 128", "a//1000": "malformed prefix length",
+	} {
+		_, err := ParseRecord("v=spf1 " + term)
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) || syntax.Reason != want {
+			t.Errorf("%s: %v, want %s", term, err, want)
+		}
 	}
 }
