@@ -163,6 +163,19 @@ func TestReceivedSPF(t *testing.T) {
 	}
 }
 
+// TestProblem checks that only an error has a reason in Received-SPF.
+func TestProblem(t *testing.T) {
+	for result, want := range map[spf.Result]bool{
+		spf.Pass: false, spf.Fail: false, spf.SoftFail: false, spf.Neutral: false, spf.None: false, spf.TempError: true, spf.PermError: true,
+	} {
+		e := checked("<a@x.example>", "h.example")
+		e.MailFrom.Result, e.MailFrom.Reason = result, spf.ReasonSyntax
+		if got := receivedSPF("", id, e); strings.Contains(got, "problem=syntax") != want {
+			t.Errorf("%s: %q", result, got)
+		}
+	}
+}
+
 // TestIdentity checks how header.i shows the AUID, in messages with and without SMTPUTF8.
 func TestIdentity(t *testing.T) {
 	for _, tt := range []struct{ auid, ascii, utf8 string }{

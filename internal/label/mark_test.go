@@ -9,6 +9,7 @@ import (
 	"sekimori/internal/authres"
 	"sekimori/internal/bimi"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
@@ -56,6 +57,9 @@ func TestMarkFields(t *testing.T) {
 		e.BIMI = &b
 		return e
 	}
+	uri := func(n int) string {
+		return "https://shop.example/" + strings.Repeat("x", n-len("https://shop.example/"))
+	}
 	softened := accepted
 	softened.Reason = policy.ReasonRule
 	for _, c := range []struct {
@@ -81,6 +85,12 @@ func TestMarkFields(t *testing.T) {
 			"BIMI-Indicator BIMI-Location", " v=BIMI1; l=https://shop.example/logo.svg"},
 		{"a URI that is too long for a line", MarkBoth, change(func(b *bimi.Evaluation) { b.Evidence = long }), accepted,
 			"BIMI-Indicator BIMI-Location", " v=BIMI1; l=https://shop.example/logo.svg"},
+		{"the longest URI", MarkLocation, change(func(b *bimi.Evaluation) { b.Evidence = uri(maxMarkURI) }), accepted,
+			"BIMI-Location", " v=BIMI1;\r\n a=" + uri(maxMarkURI) + ";\r\n l=https://shop.example/logo.svg"},
+		{"a URI of an octet more", MarkLocation, change(func(b *bimi.Evaluation) { b.Evidence = uri(maxMarkURI + 1) }), accepted,
+			"BIMI-Location", " v=BIMI1; l=https://shop.example/logo.svg"},
+		{"no certificate's address", MarkLocation, change(func(b *bimi.Evaluation) { b.Evidence = "" }), accepted,
+			"BIMI-Location", " v=BIMI1; l=https://shop.example/logo.svg"},
 		{"two such URIs", MarkLocation, change(func(b *bimi.Evaluation) { b.Evidence, b.Location, b.Preference = long, long, bimi.PreferBrand }), accepted, "", ""},
 		{"the largest picture that fits", MarkBoth, marked(42_534), accepted, "BIMI-Indicator BIMI-Location", location},
 		{"a picture that Postfix would cut", MarkBoth, marked(42_535), accepted, "BIMI-Location", location},
@@ -168,6 +178,46 @@ func TestMarkLeavesRoom(t *testing.T) {
 		if strings.Contains(text, "authority-uri") != c.shown || len(authres.FieldName)+1+len(text) > maxLabel {
 			t.Errorf("%+v: %q", c, text)
 		}
+	}
+}
+
+// TestMarkRoomEdge checks that the address of the certificate stands in a field exactly as long as it fits.
+func TestMarkRoomEdge(t *testing.T) {
+	b := *marked(100).BIMI
+	b.Selector, b.Domain = strings.Repeat("s", 240), dns.Name(strings.Repeat("d", 200))
+	id := strings.Repeat("h", 100)
+	sizes := map[int]bool{}
+	for n := range 220 {
+		b.Evidence = "https://shop.example/" + strings.Repeat("x", n)
+		whole := authres.Field{AuthServID: id, Results: []authres.Result{b.AuthResult(true, true)}}
+		size := len("Authentication-Results:" + whole.Format())
+		sizes[size] = true
+		if got := strings.Contains(markText(&Settings{}, id, &b), "authority-uri"); got != (size <= 900) {
+			t.Errorf("%d octets with the address: shown %t", size, got)
+		}
+	}
+	if !sizes[900] || !sizes[901] {
+		t.Errorf("sizes %v", sizes)
+	}
+}
+
+// TestLongEdge checks which length of a field is too long.
+func TestLongEdge(t *testing.T) {
+	sizes := map[int]bool{}
+	for n := range 900 { // ever more results, the last of them ever longer
+		f := authres.Field{AuthServID: strings.Repeat("h", 100)}
+		for range n / 20 {
+			f.Results = append(f.Results, authres.Result{Method: "x", Value: strings.Repeat("v", 20)})
+		}
+		f.Results = append(f.Results, authres.Result{Method: "x", Value: strings.Repeat("v", n%20+1)})
+		size := len("Authentication-Results:" + f.Format())
+		sizes[size] = true
+		if got := new(Writer).long(&f); got != (size > 900) {
+			t.Errorf("%d octets: %t", size, got)
+		}
+	}
+	if !sizes[900] || !sizes[901] {
+		t.Errorf("sizes %v", sizes)
 	}
 }
 

@@ -63,6 +63,7 @@ func TestWord(t *testing.T) {
 		{"a trusted forwarder's seal is accepted", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonForwarder},
 			"pass-forwarder"},
 		{"a rule accepts", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: "override"}, "fail-accepted"},
+		{"a rule accepts what asks for nothing", fail(dmarc.PolicyNone), policy.Verdict{Action: policy.Accept, Enforced: true, Reason: policy.ReasonRule}, "fail-accepted"},
 		{"a rule tags what should be refused", fail(dmarc.PolicyReject), policy.Verdict{Action: policy.Tag, Enforced: true, Reason: "override"}, "fail-accepted"},
 		{"spared by the ramp", fail(dmarc.PolicyQuarantine), policy.Verdict{Action: policy.Tag, Relaxed: true, Enforced: true, Reason: policy.ReasonRamp},
 			"fail-ramp"},
@@ -93,6 +94,8 @@ func TestWord(t *testing.T) {
 			"local-quarantine"},
 		{"no author", noAuthor, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
 		{"a From without a domain", &msgauth.Evaluation{DMARC: dmarc.Evaluation{Result: dmarc.ResultPermError}}, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
+		{"authors of several domains", &msgauth.Evaluation{From: author.From{AuthorDomain: "bank.example"}, FromError: &author.Error{Kind: author.KindMissing}},
+			policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
 		{"no author, in monitor mode", noAuthor, policy.Verdict{Action: policy.Reject}, "invalid-from"},
 		{"no author, opted out", noAuthor, policy.Verdict{Action: policy.Tag, Would: policy.Reject, Enforced: true}, "invalid-from"},
 	} {

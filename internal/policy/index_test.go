@@ -207,3 +207,21 @@ func BenchmarkRules(b *testing.B) {
 		}
 	}
 }
+
+// TestEither checks "or" of every two answers.
+func TestEither(t *testing.T) {
+	all := []answer{no, noSlot, unknown, yes}
+	want := [][]answer{
+		{no, noSlot, unknown, yes},
+		{noSlot, noSlot, noSlot, yes},
+		{unknown, noSlot, unknown, yes},
+		{yes, yes, yes, yes},
+	}
+	for i, a := range all {
+		for j, b := range all {
+			if got := either(a, b); got != want[i][j] {
+				t.Errorf("%d or %d: %d, want %d", a, b, got, want[i][j])
+			}
+		}
+	}
+}

@@ -120,3 +120,17 @@ func TestRampDomains(t *testing.T) {
 		}
 	}
 }
+
+// TestRampOfNoAuthor checks the percentage where a message has no author domain.
+func TestRampOfNoAuthor(t *testing.T) {
+	r := &Ramp{Percent: 7, Domains: map[dns.Name]int{"": 50, "example": 60}}
+	for author, want := range map[dns.Name]int{"": 7, "a.example": 60, "a.test": 7} {
+		if got := r.percent(author); got != want {
+			t.Errorf("%q: %d percent, want %d", author, got, want)
+		}
+	}
+	one := &Ramp{Percent: 7, Domains: map[dns.Name]int{"example": 60}}
+	if got := one.percent("a.example"); got != 60 {
+		t.Errorf("with one domain: %d percent", got)
+	}
+}
