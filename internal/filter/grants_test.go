@@ -193,6 +193,7 @@ func TestApply(t *testing.T) {
 		{"a change that is not valid", []label.Edit{bad(change)}, result{true, false, true}, result{true, false, false}},
 		{"a deletion that is not valid", []label.Edit{bad(other)}, result{true, false, true}, result{true, false, false}},
 		{"many that are not valid", []label.Edit{bad(many)}, result{true, false, true}, result{true, false, false}},
+		{"an edit of no known kind", []label.Edit{{Kind: "other", Name: "not a name", Index: 1, Kept: &label.Kept{}}}, result{true, false, false}, result{true, false, false}},
 		{"an insertion that is not valid", []label.Edit{bad(insert)}, result{true, false, true}, result{true, false, true}},
 		{"a hold that is not valid", []label.Edit{{Kind: label.Quarantine, Value: "a\nb"}}, result{false, false, false}, result{false, false, false}},
 	} {
