@@ -283,7 +283,7 @@ func TestFieldAtItsBound(t *testing.T) {
 		{signature(long, long, long), maxFieldLen - 1 - len("\r\n")},
 	} {
 		longest, next := 0, false
-		for n := maxFieldLen / (long + 50); n < maxResults; n++ {
+		for n := maxFieldLen/(long+32) + left; n < maxResults; n++ { // fewer results are too short in any case
 			for last := lineLen; last <= maxValueLen; last++ { // too long for the line of its result
 				f := Field{AuthServID: "mx.example.jp", Results: []Result{tt.first}}
 				for range n {
