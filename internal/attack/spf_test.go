@@ -2,6 +2,7 @@ package attack
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -156,8 +157,10 @@ func dropBombs(t *testing.T, ahead int) {
 			if c.reason != "" && o.reason("spf") != c.reason {
 				t.Errorf("reason %q, want %q", o.reason("spf"), c.reason)
 			}
-			if o.queries > c.queries {
-				t.Errorf("%d questions, at most %d: %q", o.queries, c.queries, o.asked)
+			// A question counts once. The first daemon of the pair may ask for the client's name after its
+			// reply, when the questions of the second are already counted.
+			if asked := slices.Compact(o.asked); len(asked) > c.queries {
+				t.Errorf("%d questions, at most %d: %q", len(asked), c.queries, asked)
 			}
 			a.from = []string{" x@bank.example"}
 			d.expect(t, a, "reject spf="+c.want+" dkim=none dmarc=fail from=bank.example")
