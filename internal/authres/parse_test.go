@@ -134,6 +134,8 @@ func FuzzParse(f *testing.F) {
 	for _, s := range append([]string{
 		" mx.example.jp; none", `"a\"b" (c(d)) 1; dkim/1=pass (x) reason="y" header.d="z;" header.i="l"@a.example; spf=fail`,
 		"a;\r\n m=r\r\n p.n=v", "a; m=r (\\)", "a; m=r p.n=\"\\", "((((", "a 1 ; none (x) ", "a; m=r version=1 p.n=x/y=", "a; m=r p.n=é@é.example",
+		// A comment in each place where one may be.
+		"a; m=fail (x); m=r", "(a) b (c) 1 (d); (e) m (f) / (g) 1 (h) = (i) fail (j) reason (k) = (l) r (m) p (n) . (o) q (p) = (q) v (r); n=pass(s)",
 	}, samples...) {
 		f.Add(s)
 	}

@@ -350,7 +350,7 @@ func TestPanicked(t *testing.T) {
 		want bool
 	}{
 		"ended":                     {&task[int]{}, false},
-		"ended by a panic":          {&task[int]{stage: stage{}, panic: &Panic{}}, true},
+		"ended by a panic":          {&task[int]{panic: &Panic{}}, true},
 		"runs":                      {&task[int]{done: make(chan struct{})}, false},
 		"panics, but has not ended": {&task[int]{done: make(chan struct{}), panic: &Panic{}}, false},
 	} {
