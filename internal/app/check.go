@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -78,7 +79,7 @@ func Check(cfg *config.Config) error {
 		add("bimi", err)
 		add("policy.recipients.file", checkRecipients(cfg.Policy.Recipients))
 		add("admin.web_config", admin.Check(cfg.Admin.WebConfig))
-		_, err = Countries(cfg)
+		_, err = Countries(cfg, slog.New(slog.DiscardHandler))
 		add("geo.country", err)
 		_, err = password(storePassword, cfg.Store.PasswordFile)
 		add(storePassword, err)

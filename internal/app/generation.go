@@ -90,7 +90,7 @@ func (a *App) build(cfg *config.Config, old *generation, reading func(string)) (
 	}
 	reading("geo.country " + cfg.Geo.Country)
 	if a.kept.rows != nil {
-		if g.country, err = Countries(cfg); err != nil {
+		if g.country, err = Countries(cfg, logger); err != nil {
 			return nil, err
 		}
 	}

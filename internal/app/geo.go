@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 
@@ -9,8 +10,9 @@ import (
 	"sekimori/internal/geo"
 )
 
-// Countries reads the configured file of countries. It returns nil if none is configured.
-func Countries(cfg *config.Config) (func(netip.Addr) string, error) {
+// Countries reads the configured file of countries into memory. It returns nil if none is configured. If the file
+// turns out to be damaged later, the log says so once.
+func Countries(cfg *config.Config, log *slog.Logger) (func(netip.Addr) string, error) {
 	path := cfg.Geo.Country
 	if path == "" {
 		return nil, nil
@@ -19,7 +21,9 @@ func Countries(cfg *config.Config) (func(netip.Addr) string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("app: geo.country: %w", err)
 	}
-	c, err := geo.Parse(data)
+	c, err := geo.Parse(data, func(err error) {
+		log.Error("the file of countries is damaged: clients in the damaged part have no country", "file", path, "error", err)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("app: geo.country: %s: %s", path, strings.TrimPrefix(err.Error(), "geo: "))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/oschwald/maxminddb-golang/v2"
 
@@ -19,7 +20,15 @@ const MaxFile = 128 << 20
 const lookedAt = 1000
 
 // Countries is a file of countries. Its methods may be called by several goroutines at a time.
-type Countries struct{ db *maxminddb.Reader }
+type Countries struct {
+	db      *maxminddb.Reader
+	lookup  func(netip.Addr) maxminddb.Result // of db; a test has another one
+	damaged func(error)
+	once    sync.Once
+}
+
+// errDamaged is the error for a file whose beginning and end are as they should be.
+var errDamaged = errors.New("geo: the file is damaged; fetch it again")
 
 // places are where the files of the known publishers have the country's code.
 var places = [...][]any{
@@ -29,19 +38,26 @@ var places = [...][]any{
 	{"registered_country", "iso_code"},
 }
 
-// Parse reads the content of a file. It keeps data, which must not be changed any more.
-func Parse(data []byte) (*Countries, error) {
+// Parse reads the content of a file. It keeps data, which must not be changed any more. It looks at the first
+// networks only, so damage may be found later: then damaged is called, once for each Countries, and the
+// addresses in the damaged part have an unknown country.
+func Parse(data []byte, damaged func(error)) (c *Countries, err error) {
+	defer func() {
+		if v := recover(); v != nil { // by the reader, which others wrote
+			c, err = nil, errDamaged
+		}
+	}()
 	db, err := maxminddb.OpenBytes(data)
 	if err != nil {
 		return nil, errors.New("geo: it is not a file of the MaxMind DB format (.mmdb), or it is damaged; fetch it again, and unpack it if it is an archive")
 	}
-	c := &Countries{db}
+	c = &Countries{db: db, lookup: db.Lookup, damaged: damaged}
 	n := 0
 	for found := range db.Networks() {
 		if found.Err() != nil {
-			return nil, errors.New("geo: the file is damaged; fetch it again")
+			return nil, errDamaged
 		}
-		if code(found) != ledger.UnknownCountry {
+		if code, _ := code(found); code != ledger.UnknownCountry {
 			return c, nil
 		}
 		if n++; n == lookedAt {
@@ -52,23 +68,51 @@ func Parse(data []byte) (*Countries, error) {
 }
 
 // Country returns the ISO 3166 code of the country in which an address is, or [ledger.UnknownCountry].
-func (c *Countries) Country(addr netip.Addr) string {
+func (c *Countries) Country(addr netip.Addr) (country string) {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() {
 		return ledger.UnknownCountry
 	}
-	return code(c.db.Lookup(addr))
+	defer func() {
+		// The reader is not ours. Whatever a file has in it must not end the daemon.
+		if v := recover(); v != nil {
+			country = ledger.UnknownCountry
+			c.report(fmt.Errorf("geo: the file is damaged; fetch it again: its reader failed: %v", v))
+		}
+	}()
+	country, err := code(c.lookup(addr))
+	if err != nil {
+		c.report(fmt.Errorf("geo: the file is damaged; fetch it again: %w", err))
+	}
+	return country
 }
 
-func code(found maxminddb.Result) string {
+func (c *Countries) report(err error) { c.once.Do(func() { c.damaged(err) }) }
+
+// code returns the code of a country, and an error if the file is damaged there.
+func code(found maxminddb.Result) (string, error) {
 	if !found.Found() {
-		return ledger.UnknownCountry
+		return ledger.UnknownCountry, damage(found.Err())
 	}
 	for _, place := range places {
 		var text string
-		if found.DecodePath(&text, place...) == nil && text != "" {
-			return ledger.CountryWord(text)
+		err := found.DecodePath(&text, place...)
+		if err == nil && text != "" {
+			return ledger.CountryWord(text), nil
+		}
+		if err := damage(err); err != nil {
+			return ledger.UnknownCountry, err
 		}
 	}
-	return ledger.UnknownCountry
+	return ledger.UnknownCountry, nil
+}
+
+// damage returns an error that says that the file is damaged, or nil for every other one: that a place has
+// something else than a text, or that a file of IPv4 has no IPv6 address.
+func damage(err error) error {
+	var bad maxminddb.InvalidDatabaseError
+	if errors.As(err, &bad) {
+		return bad
+	}
+	return nil
 }

@@ -1,10 +1,13 @@
 package geo
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/oschwald/maxminddb-golang/v2"
 
 	"sekimori/internal/testkit/countries"
 )
@@ -14,11 +17,79 @@ var networks = map[string]string{
 	"192.0.2.0/24": "JP", "198.51.100.0/25": "US", "203.0.113.7/32": "DE", "2001:db8::/33": "FR", "2001:db8:8000::/33": "jp", "100.64.0.0/10": "\xff\xfe",
 }
 
+// ignore is for those who do not ask about damage.
+func ignore(error) {}
+
+// TestDamaged changes octets of a file. It is refused, or its lookups say "unknown" and report it at most once.
+func TestDamaged(t *testing.T) {
+	good := countries.File(networks, countries.Options{})
+	refused, reported := 0, 0
+	for i := range good {
+		for _, x := range []byte{0x01, 0x55, 0x80, 0xff} {
+			data := append([]byte(nil), good...)
+			data[i] ^= x
+			times := 0
+			c, err := Parse(data, func(err error) {
+				if !strings.HasPrefix(err.Error(), "geo: the file is damaged; fetch it again") {
+					t.Error(err)
+				}
+				times++
+			})
+			if err != nil {
+				refused++
+				continue
+			}
+			for network := range networks {
+				if got := c.Country(netip.MustParsePrefix(network).Addr()); len(got) != 2 {
+					t.Errorf("octet %d: %q", i, got)
+				}
+			}
+			if times > 1 {
+				t.Errorf("octet %d: reported %d times", i, times)
+			}
+			reported += times
+		}
+	}
+	if refused == 0 || reported == 0 {
+		t.Errorf("%d files were refused, damage was reported of %d", refused, reported)
+	}
+}
+
+// TestPanic: a panic of the reader ends nothing.
+func TestPanic(t *testing.T) {
+	var errs []error
+	c, err := Parse(countries.File(networks, countries.Options{}), func(err error) { errs = append(errs, err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := c.lookup
+	c.lookup = func(netip.Addr) maxminddb.Result { panic("index out of range [7] with length 5") }
+	for range 3 {
+		if got := c.Country(netip.MustParseAddr("192.0.2.1")); got != "ZZ" {
+			t.Errorf("%q", got)
+		}
+	}
+	if len(errs) != 1 || !strings.Contains(errs[0].Error(), "its reader failed: index out of range") {
+		t.Errorf("%v", errs)
+	}
+	c.lookup = real
+	if got := c.Country(netip.MustParseAddr("192.0.2.1")); got != "JP" {
+		t.Errorf("afterwards: %q", got)
+	}
+}
+
+// TestOneFamily: what a file of IPv4 says of an IPv6 address is no damage.
+func TestOneFamily(t *testing.T) {
+	if err := damage(errors.New("you attempted to look up an IPv6 address in an IPv4-only database")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCountry(t *testing.T) {
 	for name, path := range map[string][]string{
 		"MaxMind": nil, "IPinfo": {"country_code"}, "flat": {"country"}, "registered": {"registered_country", "iso_code"},
 	} {
-		c, err := Parse(countries.File(networks, countries.Options{Path: path}))
+		c, err := Parse(countries.File(networks, countries.Options{Path: path}), ignore)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -49,7 +120,7 @@ func TestParse(t *testing.T) {
 		"a file of ASNs": {countries.File(networks, countries.Options{Type: "GeoLite2-ASN", Path: []string{"autonomous_system_organization"}}),
 			`of the type "GeoLite2-ASN", which has no countries`},
 	} {
-		if _, err := Parse(tt.data); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Parse(tt.data, ignore); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
 	}
@@ -62,11 +133,11 @@ func TestBound(t *testing.T) {
 		all[fmt.Sprintf("10.%d.%d.0/24", i/250, i%250)] = "?"
 	}
 	all["192.0.2.0/24"] = "JP"
-	if _, err := Parse(countries.File(all, countries.Options{})); err == nil {
+	if _, err := Parse(countries.File(all, countries.Options{}), ignore); err == nil {
 		t.Error("looked at more networks than lookedAt")
 	}
 	delete(all, "10.0.0.0/24")
-	if _, err := Parse(countries.File(all, countries.Options{})); err != nil {
+	if _, err := Parse(countries.File(all, countries.Options{}), ignore); err != nil {
 		t.Error(err)
 	}
 }
@@ -81,7 +152,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(changed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse(data)
+		c, err := Parse(data, ignore)
 		if err != nil {
 			return
 		}
@@ -98,7 +169,7 @@ func BenchmarkCountry(b *testing.B) {
 	for i := range 50_000 {
 		all[fmt.Sprintf("%d.%d.%d.0/24", 1+i/10_000, i/200%50, i%200)] = []string{"JP", "US", "DE", "FR", "CN"}[i%5]
 	}
-	c, err := Parse(countries.File(all, countries.Options{}))
+	c, err := Parse(countries.File(all, countries.Options{}), ignore)
 	if err != nil {
 		b.Fatal(err)
 	}
