@@ -131,6 +131,15 @@ func toColumns(lines []byte) []byte {
 	return out
 }
 
+// slot is where a scalar stands in a shape, and whose value it gets.
+type slot struct{ place, begin, end int }
+
+// slotsOf returns the slots of a shape, or false if it is not JSON.
+func slotsOf(shape []byte, set *columnSet) (slots []slot, ok bool) {
+	ok = walk(shape, func(path []byte, begin, end int) { slots = append(slots, slot{set.place(path), begin, end}) })
+	return slots, ok
+}
+
 // fromColumns returns the records of a text of toColumns that begins with columnsMark.
 func fromColumns(text []byte) ([][]byte, error) {
 	head, rest, _ := bytes.Cut(text, []byte{'\n'})
@@ -138,15 +147,22 @@ func fromColumns(text []byte) ([][]byte, error) {
 	if err != nil || n < 1 || n > MaxBlockRows {
 		return nil, errDamaged
 	}
-	shapes := make([][]byte, n)
+	records, slots := make([][]byte, n), make([][]slot, n)
 	set := newColumnSet()
-	for i := range shapes {
+	known := map[string][]slot{} // many records have the same shape
+	for i := range records {
 		var found bool
-		if shapes[i], rest, found = bytes.Cut(rest, []byte{'\n'}); !found {
+		if records[i], rest, found = bytes.Cut(rest, []byte{'\n'}); !found {
 			return nil, errDamaged
 		}
-		if !walk(shapes[i], func(path []byte, _, _ int) { set.counts[set.place(path)]++ }) {
-			return nil, errDamaged
+		if slots[i], found = known[string(records[i])]; !found {
+			if slots[i], found = slotsOf(records[i], set); !found {
+				return nil, errDamaged
+			}
+			known[string(records[i])] = slots[i]
+		}
+		for _, s := range slots[i] {
+			set.counts[s.place]++
 		}
 	}
 	for i, count := range set.counts {
@@ -163,15 +179,15 @@ func fromColumns(text []byte) ([][]byte, error) {
 	if len(rest) > 0 {
 		return nil, errDamaged
 	}
-	for i, shape := range shapes {
+	for i, shape := range records {
 		record, last := make([]byte, 0, 2*len(shape)), 0
-		walk(shape, func(path []byte, begin, end int) {
-			column := &set.values[set.place(path)]
-			value, after, _ := bytes.Cut(*column, []byte{'\n'})
-			record = append(append(record, shape[last:begin]...), value...)
-			*column, last = after, end
-		})
-		shapes[i] = append(record, shape[last:]...)
+		for _, s := range slots[i] {
+			column := &set.values[s.place]
+			end := bytes.IndexByte(*column, '\n') // there are as many lines as slots
+			record = append(append(record, shape[last:s.begin]...), (*column)[:end]...)
+			*column, last = (*column)[end+1:], s.end
+		}
+		records[i] = append(record, shape[last:]...)
 	}
-	return shapes, nil
+	return records, nil
 }

@@ -141,21 +141,8 @@ func within(d history.Day, q history.Query) bool {
 
 // findDay searches a table: that of the day, or, if the day is nil, that of all days.
 func findDay(ctx context.Context, tx pgx.Tx, q history.Query, table string, d *history.Day) ([]history.Hit, error) {
-	conditions, args := conditionsOf(q, d)
-	columns := []string{"true"}
-	if len(q.Any) > 0 {
-		columns = columns[:0]
-	}
-	for _, k := range q.Any {
-		// The second condition lets PostgreSQL use the index, which lacks the key 0.
-		columns = append(columns, fmt.Sprintf("%[1]s = %[2]d AND %[1]s <> 0", historyColumns[k.Column], k.Key))
-	}
-	var parts []string
-	for _, one := range columns {
-		parts = append(parts, fmt.Sprintf("(SELECT day, at, block, place FROM %s WHERE %s ORDER BY day DESC, at DESC, block DESC, place DESC LIMIT %d)",
-			table, strings.Join(append([]string{one}, conditions...), " AND "), q.Limit))
-	}
-	found, err := tx.Query(ctx, strings.Join(parts, " UNION ALL "), args...)
+	statement, args := searchDay(q, table, d)
+	found, err := tx.Query(ctx, statement, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -170,22 +157,64 @@ func findDay(ctx context.Context, tx pgx.Tx, q history.Query, table string, d *h
 	return history.Newest(hits, q.Limit, compareHits), err
 }
 
+// searchDay returns the statement of findDay. Its text has no keys and times, so a connection prepares it once.
+func searchDay(q history.Query, table string, d *history.Day) (statement string, args []any) {
+	conditions, args := conditionsOf(q, d)
+	arg := func(v int32) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d::integer", len(args))
+	}
+	columns := []string{"true"}
+	if len(q.Any) > 0 {
+		columns = columns[:0]
+	}
+	for _, k := range q.Any {
+		name, key := historyColumns[k.Column], arg(k.Key)
+		// The other conditions follow from the first one. They let PostgreSQL use the indices, which lack the
+		// key 0, and some of which have only the first bits of a key.
+		one := fmt.Sprintf("%[1]s = %[2]s AND %[1]s <> 0", name, key)
+		if k.Column == history.ByID || k.Column == history.ByQueue || k.Column == history.ByClient {
+			one += fmt.Sprintf(" AND %s >> %d = %s >> %d", name, keyBits, key, keyBits)
+		}
+		columns = append(columns, one)
+	}
+	// The indices of a day have the first bits of the time, so that the newest rows come first.
+	order := "day"
+	if d != nil {
+		order = fmt.Sprintf("at >> %d", atBits)
+	}
+	var parts []string
+	for _, one := range columns {
+		parts = append(parts, fmt.Sprintf("(SELECT day, at, block, place FROM %s WHERE %s ORDER BY %s DESC, at DESC, block DESC, place DESC LIMIT %d)",
+			table, strings.Join(append([]string{one}, conditions...), " AND "), order, q.Limit))
+	}
+	return strings.Join(parts, " UNION ALL "), args
+}
+
 func conditionsOf(q history.Query, d *history.Day) (conditions []string, args []any) {
 	add := func(format string, arg any) {
 		args = append(args, arg)
 		conditions = append(conditions, fmt.Sprintf(format, len(args)))
 	}
 	if q.Verdict != "" {
-		add("verdict = $%d", history.VerdictKey(q.Verdict).Key)
+		add("verdict = $%d::integer", history.VerdictKey(q.Verdict).Key)
 	}
+	// For each limit of the time there is one of its first bits, which is in the indices.
+	early, late := fmt.Sprintf(" AND at >> %[1]d >= $%%[1]d::integer >> %[1]d", atBits), fmt.Sprintf(" AND at >> %[1]d <= $%%[1]d::integer >> %[1]d", atBits)
 	if d != nil && !q.From.IsZero() && q.From.After(d.Begin()) {
-		add("at >= $%d", milliOf(*d, q.From))
+		add("at >= $%[1]d::integer"+early, milliOf(*d, q.From))
 	}
 	if d != nil && !q.Until.IsZero() && q.Until.Before((*d + 1).Begin()) {
-		add("at < $%d", milliOf(*d, q.Until))
+		add("at < $%[1]d::integer"+late, milliOf(*d, q.Until))
 	}
 	if h := q.After; h != nil {
-		conditions = append(conditions, fmt.Sprintf("(day, at, block, place) < (%d, %d, %d, %d)", h.Block.Day, milliOf(h.Block.Day, h.Time), h.Block.ID, h.Index))
+		day, at := h.Block.Day, milliOf(h.Block.Day, h.Time)
+		n := len(args)
+		args = append(args, int32(day), at, int32(h.Block.ID), int16(h.Index)) //nolint:gosec // they were read from such columns
+		conditions = append(conditions, fmt.Sprintf("(day, at, block, place) < ($%d::integer, $%d::integer, $%d::integer, $%d::smallint)", n+1, n+2, n+3, n+4))
+		if d != nil && *d == day {
+			add("true"+late, at)
+		}
 	}
 	return conditions, args
 }
@@ -201,9 +230,9 @@ func compareHits(a, b history.Hit) int {
 
 // HistoryBlock implements [history.Store].
 func (s *Store) HistoryBlock(ctx context.Context, id history.BlockID) (host string, data []byte, err error) {
-	err = s.do(ctx, "read the history", func(ctx context.Context, tx pgx.Tx) error {
+	err = s.ask(ctx, "read the history", func(ctx context.Context) error {
 		blocks, _ := historyParts(id.Day)
-		err := tx.QueryRow(ctx, "SELECT host, data FROM "+blocks+" WHERE id = $1", id.ID).Scan(&host, &data)
+		err := s.pool.QueryRow(ctx, "SELECT host, data FROM "+blocks+" WHERE id = $1", id.ID).Scan(&host, &data)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

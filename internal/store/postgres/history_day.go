@@ -47,7 +47,18 @@ func (s *Store) provideHistory(ctx context.Context, b history.Batch) error {
 	return nil
 }
 
-// historyPartition makes the partitions of a day. See [partition].
+// The indices of a day have values without their last bits. PostgreSQL keeps rows with the same value in one
+// entry of about 7 octets for each row, and a row with a value of its own takes 28.
+const (
+	// keyBits leave 65,536 values of a key: in a day of a million rows, 15 others are looked at beside the one
+	// that is asked for.
+	keyBits = 16
+	// atBits leave 524 seconds. What is asked for in the order of time is sorted in steps of this length.
+	atBits = 19
+)
+
+// historyPartition makes the partitions of a day. See [partition]. The partitions of earlier versions have
+// indices of whole values. The statements of a search find what they ask for in both.
 func historyPartition(ctx context.Context, tx pgx.Tx, d history.Day) error {
 	blocks, rows := historyParts(d)
 	var there bool
@@ -58,11 +69,13 @@ func historyPartition(ctx context.Context, tx pgx.Tx, d history.Day) error {
 		CREATE TABLE %[1]s (LIKE history_block INCLUDING STORAGE, PRIMARY KEY (id));
 		ALTER TABLE history_block ATTACH PARTITION %[1]s FOR VALUES IN (%[3]d);
 		CREATE TABLE %[2]s (LIKE history);
-		CREATE INDEX ON %[2]s (at);
-		CREATE INDEX ON %[2]s (author, at) WHERE author <> 0;`, blocks, rows, d)
+		CREATE INDEX ON %[2]s ((at >> %[4]d));`, blocks, rows, d, atBits)
 	for column, name := range historyColumns {
-		if column := history.Column(column); column != history.ByAuthor && column != history.ByVerdict {
-			text += fmt.Sprintf("CREATE INDEX ON %[1]s (%[2]s) WHERE %[2]s <> 0;", rows, name)
+		switch history.Column(column) {
+		case history.ByID, history.ByQueue, history.ByClient:
+			text += fmt.Sprintf("CREATE INDEX ON %[1]s ((%[2]s >> %[3]d)) WHERE %[2]s <> 0;", rows, name, keyBits)
+		case history.ByAuthor, history.BySender:
+			text += fmt.Sprintf("CREATE INDEX ON %[1]s (%[2]s, (at >> %[3]d)) WHERE %[2]s <> 0;", rows, name, atBits)
 		}
 	}
 	_, err := tx.Exec(ctx, text+fmt.Sprintf("ALTER TABLE history ATTACH PARTITION %s FOR VALUES IN (%d)", rows, d))

@@ -158,12 +158,18 @@ func (s *Store) Ready(ctx context.Context) error {
 // do calls f in a transaction, again if another transaction stood in the way. The errors of package
 // report are returned as they are.
 func (s *Store) do(ctx context.Context, what string, f func(context.Context, pgx.Tx) error) error {
+	return s.ask(ctx, what, func(ctx context.Context) error { return s.transact(ctx, f) })
+}
+
+// ask is do for a single statement, which needs no transaction of its own. That saves two answers of the
+// server to wait for.
+func (s *Store) ask(ctx context.Context, what string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if err := s.Ready(ctx); err != nil {
 		return err
 	}
-	err := s.transact(ctx, f)
+	err := f(ctx)
 	for try := 1; try < attempts && passing(err); try++ {
 		// Those that met must not meet again, so the wait is random.
 		wait := time.Duration(rand.Int64N(int64(10*time.Millisecond) << try))
@@ -172,7 +178,7 @@ func (s *Store) do(ctx context.Context, what string, f func(context.Context, pgx
 		case <-ctx.Done():
 			return fmt.Errorf("postgres: %s: %w", what, ctx.Err())
 		}
-		err = s.transact(ctx, f)
+		err = f(ctx)
 	}
 	switch {
 	case err == nil:
