@@ -145,7 +145,7 @@ var (
 // daemon. In the middle of the month each daemon is restarted, as it is each day here.
 func fillMonth(t *testing.T, month time.Time, stores []storage.Store) *truth {
 	t.Helper()
-	places, err := geo.Parse(countries.File(statsFile, countries.Options{}))
+	places, err := geo.Parse(countries.File(statsFile, countries.Options{}), func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
