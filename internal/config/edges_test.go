@@ -48,13 +48,18 @@ func TestEdges(t *testing.T) {
 		{"dmarc.organizational_domain", "dmarc: {organizational_domain: '%s'}", string(dmarc.TreeWalk), "tree"},
 		{"dmarc.organizational_domain", "dmarc: {organizational_domain: psl, psl_file: '%s'}", "/x", ""},
 	} {
-		if _, err := Parse("x", []byte(fmt.Sprintf(tt.format, tt.good)+"\n")); err != nil {
-			t.Errorf("%.80s: %v", fmt.Sprintf(tt.format, tt.good), err)
-		}
-		_, err := Parse("x", []byte(fmt.Sprintf(tt.format, tt.bad)+"\n"))
-		if err == nil || !strings.Contains(err.Error(), tt.key+": ") {
-			t.Errorf("%.80s: %v", fmt.Sprintf(tt.format, tt.bad), err)
-		}
+		edge(t, tt.key, tt.format, tt.good, tt.bad)
+	}
+}
+
+// edge checks that the first value of a key is allowed, and that the error of the second names the key.
+func edge(t *testing.T, key, format, good, bad string) {
+	t.Helper()
+	if _, err := Parse("x", []byte(fmt.Sprintf(format, good)+"\n")); err != nil {
+		t.Errorf("%.80s: %v", fmt.Sprintf(format, good), err)
+	}
+	if _, err := Parse("x", []byte(fmt.Sprintf(format, bad)+"\n")); err == nil || !strings.Contains(err.Error(), key+": ") {
+		t.Errorf("%.80s: %v", fmt.Sprintf(format, bad), err)
 	}
 }
 

@@ -82,7 +82,7 @@ func (k *checker) storeURL(s string) {
 		return
 	}
 	if file, ok := strings.CutPrefix(s, sqliteScheme); ok {
-		if !strings.HasPrefix(file, "/") || filepath.Clean(file) != file || strings.ContainsAny(file, "?#%") || strings.HasPrefix(file, "//") {
+		if !strings.HasPrefix(file, "/") || filepath.Clean(file) != file || strings.ContainsAny(file, "?#%") {
 			k.add(path, "behind sqlite: stands the whole path of a file, such as sqlite:/var/lib/sekimori/sekimori.db")
 		}
 		return

@@ -29,12 +29,14 @@ type recorder struct {
 	verdicts  []policy.Verdict // verdicts on messages that were evaluated
 	skipped   []policy.Verdict // verdicts on messages that were not evaluated
 	queueIDs  []string         // queue ids of all messages
+	took      []time.Duration  // the times that all decisions took
 }
 
-func (r *recorder) Decided(d *judge.Decision, _ time.Duration) {
+func (r *recorder) Decided(d *judge.Decision, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.decisions = append(r.decisions, d)
+	r.took = append(r.took, took)
 	r.queueIDs = append(r.queueIDs, d.Envelope.QueueID)
 	if d.Evaluation != nil {
 		r.verdicts = append(r.verdicts, d.Verdict)
@@ -169,7 +171,12 @@ func serveFilter(t *testing.T, f *Filter) (addr string) {
 
 func serveSessions(t *testing.T, sessions func(*milter.Conn) milter.Session) (addr string) {
 	t.Helper()
-	s := milter.New(milter.Options{NewSession: sessions})
+	return serveOn(t, milter.New(milter.Options{NewSession: sessions}))
+}
+
+// serveOn serves on a local port until the test ends.
+func serveOn(t *testing.T, s *milter.Server) (addr string) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

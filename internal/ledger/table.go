@@ -130,7 +130,7 @@ func (r *Row) count(x *Entry) {
 	add(&c.Milder, x.Change == Milder)
 	at := x.Time.Unix()
 	r.First = min(r.First, at)
-	if at >= r.Last || r.Messages == 1 {
+	if at >= r.Last {
 		r.Last, r.Policy = at, x.Policy
 	}
 	if x.Example != "" {

@@ -120,8 +120,6 @@ func (s Source) Merge(o Source) Source {
 	if o.Last > s.Last {
 		s, o = o, s
 	}
-	if ago := int64(s.Last) - int64(o.Last); ago < KeepSources {
-		s.Days = (s.Days | o.Days<<ago) & dayBits
-	}
+	s.Days = (s.Days | o.Days<<(int64(s.Last)-int64(o.Last))) & dayBits
 	return s
 }

@@ -123,6 +123,9 @@ func TestProtocolErrorsAreRationed(t *testing.T) {
 	if n := strings.Count(text, "milter protocol error\""); n != 10 || strings.Count(text, "left out of the log") != 1 || !strings.Contains(text, "count=15") {
 		t.Errorf("%d of %d errors are logged:\n%s", n, errors, text)
 	}
+	if strings.Contains(text, "queue_id") {
+		t.Errorf("a queue id is logged where there is no message:\n%s", text)
+	}
 	if n := strings.Count(strings.Join(w.log(), "\n"), "+protocol_error"); n != errors {
 		t.Errorf("%d of %d errors are counted", n, errors)
 	}

@@ -55,13 +55,10 @@ func Custom(r smtp.Reply) Reply {
 
 // Code returns the SMTP reply code of a Custom reply. For other replies it returns 0.
 func (r Reply) Code() int {
-	if r == "" || r[0] != wire.CodeReply || len(r) < 4 {
+	if len(r) < 4 || r[0] != wire.CodeReply {
 		return 0
 	}
-	code, err := strconv.Atoi(string(r[1:4]))
-	if err != nil {
-		return 0
-	}
+	code, _ := strconv.Atoi(string(r[1:4])) // 0 if this is not a number
 	return code
 }
 

@@ -195,6 +195,9 @@ func TestAcceptBacksOffAndGoesOn(t *testing.T) {
 		if n := strings.Count(w.logs.String(), "cannot accept"); n != 1 {
 			t.Errorf("logged %d times", n)
 		}
+		if n := strings.Count(strings.Join(w.log(), "\n"), "+rejected accept_failed"); n != 12 {
+			t.Errorf("counted %d times", n)
+		}
 		_ = c.Quit()
 		ln.errs <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
 		if err := w.shutdownNow(); err != nil && !errors.Is(err, context.Canceled) {

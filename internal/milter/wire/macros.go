@@ -91,7 +91,7 @@ func (m *Macros) clear(i int) {
 func (m *Macros) EndMessage(next byte) {
 	for i := firstMessageStage; i < len(macroStages); i++ {
 		st := &m.stages[i]
-		if macroStages[i] == next && !st.used && st.after == m.events {
+		if macroStages[i] == next && st.after == m.events {
 			continue
 		}
 		m.clear(i)

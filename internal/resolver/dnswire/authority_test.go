@@ -1,0 +1,93 @@
+package dnswire
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/dns"
+)
+
+// TestAuthority checks how long an answer without records may be cached, by what stands in its authority section, and
+// that no other section counts.
+func TestAuthority(t *testing.T) {
+	const apex = "\x07example\x00"
+	numbers := func(minimum byte) string {
+		return strings.Repeat("\x00\x00\x00\x01", 4) + "\x00\x00\x00" + string([]byte{minimum})
+	}
+	soa := func(owner, data string) string { return string(raw(owner, typeSOA, data)) }
+	names := "\x02ns\x00" + "\x00"
+	good := soa(apex, names+numbers(30))
+	address := string(raw(asked, uint16(dns.TypeA), "\xc0\x00\x02\x01"))
+	ns := string(raw(apex, uint16(dns.TypeNS), "\x02ns\x00"))
+	for _, tt := range []struct {
+		why       string
+		authority []string
+		other     []string // records of the additional section
+		soa, ns   bool
+		ttl       time.Duration
+	}{
+		{"nothing", nil, nil, false, false, 0},
+		{"an SOA", []string{good}, nil, true, false, 30 * time.Second},
+		{"an SOA after another record", []string{ns, good}, nil, true, true, 30 * time.Second},
+		{"an SOA, and more records in the next section", []string{good}, []string{address, address, address}, true, false, 30 * time.Second},
+		{"an SOA in the next section", []string{ns}, []string{good}, false, true, 0},
+		{"only in the next section", nil, []string{good, ns}, false, false, 0},
+		{"the TTL of the record is less", []string{soa(apex, names+numbers(90))}, nil, true, false, time.Minute},
+		{"an SOA of another zone, and then ours", []string{soa("\x05other\x00", names+numbers(9)), good}, nil, true, false, 30 * time.Second},
+		{"two of ours: the first counts", []string{good, soa(apex, names+numbers(9))}, nil, true, false, 30 * time.Second},
+		{"one that cannot be read, and then another", []string{soa(apex, names), soa(apex, names+numbers(9))}, nil, true, false, 0},
+		{"an SOA of a name below", []string{soa("\x01a\x01x\x07example\x00", names+numbers(30))}, nil, true, false, 0},
+		{"an SOA of the root", []string{soa("\x00", names+numbers(30))}, nil, true, false, 30 * time.Second},
+		{"four numbers", []string{soa(apex, names+numbers(30)[4:])}, nil, true, false, 0},
+		{"six numbers", []string{soa(apex, names+"\x00\x00\x00\x01"+numbers(30))}, nil, true, false, 0},
+		{"one name", []string{soa(apex, "\x02ns\x00"+numbers(30))}, nil, true, false, 0},
+		{"no name", []string{soa(apex, numbers(30))}, nil, true, false, 0},
+		{"a name of an unknown kind", []string{soa(apex, "\x41"+names+numbers(30))}, nil, true, false, 0},
+	} {
+		q := mustQuestion(t, "x.example", dns.TypeA)
+		wire := append(slices.Clone(q.Pack(Options{}).Packet), strings.Join(tt.authority, "")+strings.Join(tt.other, "")...)
+		wire[2] |= bitResponse | bitAuthoritative
+		wire[9], wire[11] = byte(len(tt.authority)), byte(len(tt.other))
+		m, err := readMessage(wire)
+		if err != nil {
+			t.Fatalf("%s: %v", tt.why, err)
+		}
+		if soa, ns, ttl := m.negative("x.example"); soa != tt.soa || ns != tt.ns || ttl != tt.ttl {
+			t.Errorf("%s: SOA %t, NS %t, TTL %s; want %t, %t, %s", tt.why, soa, ns, ttl, tt.soa, tt.ns, tt.ttl)
+		}
+	}
+}
+
+// TestSeconds checks how TTLs at the edge of their range are read.
+func TestSeconds(t *testing.T) {
+	for ttl, want := range map[uint32]time.Duration{0: 0, 1: time.Second, 1<<31 - 1: (1<<31 - 1) * time.Second, 1 << 31: 0, 1<<32 - 1: 0} {
+		if got := seconds(ttl); got != want {
+			t.Errorf("%d: %s", ttl, got)
+		}
+	}
+}
+
+// TestTextBound checks that a TXT answer may have as much text as is allowed, and no more.
+func TestTextBound(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeTXT)
+	for _, more := range []int{0, 1} {
+		var records [][]byte
+		for left := dns.MaxTextOctets + more; left > 0; {
+			n := min(left, 255)
+			records = append(records, raw(asked, uint16(dns.TypeTXT), string([]byte{byte(n)})+strings.Repeat("a", n)))
+			left -= n
+		}
+		wire := slices.Clone(q.Pack(Options{}).Packet)
+		wire[2] |= bitResponse
+		wire[6], wire[7] = byte(len(records)>>8), byte(len(records))
+		for _, r := range records {
+			wire = append(wire, r...)
+		}
+		r, fail := q.Decode(wire)
+		if more == 0 && (fail != nil || len(r.Answer.Records) != len(records)) || more == 1 && (fail == nil || fail.Kind != dns.KindTooLarge) {
+			t.Errorf("%d octets more than allowed: %d records, %v", more, len(r.Answer.Records), fail)
+		}
+	}
+}
