@@ -272,7 +272,7 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%s: %s", tt.why, got)
 		}
 	}
-	if got := Place(path+"x", ours); got != error(ours) {
+	if got := Place(path+"x", ours); !errors.Is(got, ours) || got.Error() != ours.Error() {
 		t.Errorf("the file cannot be read: %v", got)
 	}
 }

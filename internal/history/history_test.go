@@ -56,6 +56,7 @@ func TestWants(t *testing.T) {
 		{"trusted, all", All, nil, policy.Verdict{Action: policy.Skip}, false, Always},
 		{"trusted, all, consents", All, nil, policy.Verdict{Action: policy.Skip}, true, Never},
 		{"oversize", Failing, nil, policy.Verdict{Action: policy.TempFail}, false, Always},
+		{"accepted, and not evaluated", Failing, nil, accept, false, Sample},
 		{"oversize, consents", Failing, nil, policy.Verdict{Action: policy.TempFail}, true, Never},
 	} {
 		if got := tt.what.Wants(tt.e, &tt.v, tt.consents); got != tt.want {

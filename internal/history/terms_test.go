@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
+	"sekimori/internal/testkit/declared"
 )
 
 // TestTemporary checks which results are a temporary error that is not only this host's impatience.
@@ -63,7 +64,7 @@ func TestColumnsOfKeys(t *testing.T) {
 		t.Errorf("%d columns", Columns)
 	}
 	for _, k := range []KeyIn{ClientKey(netip.Addr{}), SenderKey(""), VerdictKey("")} {
-		if want := map[Column]bool{ByClient: true, BySender: false, ByVerdict: true}[k.Column]; (k.Key == 0) != want {
+		if want, ok := map[Column]bool{ByClient: true, BySender: false, ByVerdict: true}[k.Column]; !ok || (k.Key == 0) != want {
 			t.Errorf("%+v", k)
 		}
 	}
@@ -111,6 +112,14 @@ func TestBatchBounds(t *testing.T) {
 			t.Errorf("key %d: %+v, %v", key, b, err)
 		}
 	}
+	e := encoder(magic)
+	e.text("x")
+	e.text("host")
+	e.number(1)
+	e.number(0)
+	if b, err := Decode(sealed(e)); err == nil {
+		t.Errorf("a block of no rows, and nothing more: %+v", b)
+	}
 	for n, ok := range map[int64]bool{0: true, -1: false, 1: false} { // blocks, of which there is none
 		e := encoder(magic)
 		e.text("x")
@@ -149,3 +158,30 @@ func TestPackedBounds(t *testing.T) {
 		t.Error("a line without an end is packed in columns")
 	}
 }
+
+// TestNotInColumns has lines that may not be JSON. They are packed as they are.
+func TestNotInColumns(t *testing.T) {
+	for _, line := range []string{`{`, `[`, `}`, `]`, `{"a":1}}`, `"a`, `{"a`, `{"a":"b`, `"a"x`, `{"a":"b"c}`, `["a":1]`, `"a":1`, `[{"a":1]`} {
+		text := line + "\n"
+		if got := toColumns([]byte(text)); string(got) != text {
+			t.Errorf("%q becomes %q", text, got)
+		}
+	}
+	// After an object in an array, the values are again those of the array.
+	lines := `[{"a":1},2,{"a":3},4]` + "\n"
+	if got, want := string(toColumns([]byte(lines))), columnsMark+"1\n"+`[{"a":0},0,{"a":0},0]`+"\n1\n3\n2\n4\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestShortestText unpacks texts that no Packer makes of records.
+func TestShortestText(t *testing.T) {
+	p, u := packer(t)
+	for text, want := range map[string]int{"": 0, "x": 0, "\n": 1, "\n\n": 2} {
+		if got, err := u.Unpack(p.encoder.EncodeAll([]byte(text), nil)); len(got) != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+}
+
+func TestWhats(t *testing.T) { declared.Type(t, "What", Whats) }

@@ -146,4 +146,3 @@ func TestLatestPolicy(t *testing.T) {
 		}
 	}
 }
-

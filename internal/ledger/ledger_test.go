@@ -85,6 +85,9 @@ func TestTable(t *testing.T) {
 	}
 	late := a
 	table.Add(&late, today-1)
+	if n := table.Len(); n != 3+2+2+4+5 { // rows, authors, networks, totals and figures
+		t.Errorf("%d rows are waiting", n)
+	}
 	got := table.Take("g", 7)
 	shop := Counts{Messages: 4, Pass: 3, PassDKIM: 3, PassSPF: 2, Fail: 1, Signed: 3, Rejected: 1, Indirect: 1, Harsher: 1}
 	want := []Row{
@@ -148,7 +151,7 @@ func TestStanding(t *testing.T) {
 			t.Errorf("%+v: %s, %t", x, got, total.Unauthenticated())
 		}
 	}
-	for code, want := range map[string]string{"JP": "JP", "ZZ": "ZZ", "": "ZZ", "jp": "ZZ", "JPN": "ZZ", "J1": "ZZ", "\xff\xfe": "ZZ"} {
+	for code, want := range map[string]string{"JP": "JP", "AZ": "AZ", "ZA": "ZA", "@Z": "ZZ", "A[": "ZZ", "ZZ": "ZZ", "": "ZZ", "jp": "ZZ", "JPN": "ZZ", "J1": "ZZ", "\xff\xfe": "ZZ"} {
 		if got := CountryWord(code); got != want {
 			t.Errorf("%q: %s", code, got)
 		}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -215,11 +216,8 @@ func bestDKIM(all []dkim.Signature) string {
 	order := [...]dkim.Result{dkim.Pass, dkim.TempError, dkim.Policy, dkim.Fail, dkim.PermError, dkim.Neutral}
 	best := len(order)
 	for i := range all {
-		for rank, r := range order[:best] {
-			if all[i].Result == r {
-				best = rank
-				break
-			}
+		if rank := slices.Index(order[:best], all[i].Result); rank >= 0 {
+			best = rank
 		}
 	}
 	if best == len(order) {

@@ -193,3 +193,43 @@ func TestWhichSignersCount(t *testing.T) {
 		}
 	}
 }
+
+// TestObservedChange checks that the change by learned signs is the one that was told.
+func TestObservedChange(t *testing.T) {
+	for _, change := range []Change{Milder, Same, Harsher} {
+		got, ok := Observe(evaluation(), &policy.Verdict{Action: policy.Accept, Applied: policy.Accept}, change, owner)
+		if !ok || got.Change != change {
+			t.Errorf("%d: %d, %t", change, got.Change, ok)
+		}
+	}
+	if recordHash("v=spf1 a -all") == recordHash("v=spf1 mx -all") || recordHash("v=spf1 a -all") != recordHash("v=spf1 a -all") {
+		t.Error("the hash does not tell records apart")
+	}
+}
+
+// TestRowCounts checks which numbers of a row each kind of message adds to.
+func TestRowCounts(t *testing.T) {
+	for _, tt := range []struct {
+		x    Entry
+		want Counts
+	}{
+		{Entry{}, Counts{Messages: 1}},
+		{Entry{Result: Pass}, Counts{Messages: 1, Pass: 1}},
+		{Entry{Result: Pass, DKIM: true}, Counts{Messages: 1, Pass: 1, PassDKIM: 1}},
+		{Entry{Result: Pass, SPF: true}, Counts{Messages: 1, Pass: 1, PassSPF: 1}},
+		{Entry{Result: Fail}, Counts{Messages: 1, Fail: 1}},
+		{Entry{Result: TempError, DKIM: true, SPF: true}, Counts{Messages: 1, TempError: 1}},
+		{Entry{Signed: true}, Counts{Messages: 1, Signed: 1}},
+		{Entry{Applied: policy.Reject}, Counts{Messages: 1, Rejected: 1}},
+		{Entry{Applied: policy.Quarantine}, Counts{Messages: 1, Quarantined: 1}},
+		{Entry{Applied: policy.Tag}, Counts{Messages: 1}},
+		{Entry{Indirect: true}, Counts{Messages: 1, Indirect: 1}},
+		{Entry{Change: Harsher}, Counts{Messages: 1, Harsher: 1}},
+		{Entry{Change: Milder}, Counts{Messages: 1, Milder: 1}},
+	} {
+		var r Row
+		if r.count(&tt.x); r.Counts != tt.want {
+			t.Errorf("%+v: %+v, want %+v", tt.x, r.Counts, tt.want)
+		}
+	}
+}

@@ -101,7 +101,7 @@ func TestFirstRest(t *testing.T) {
 	if err := got.ReadRest(first); err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("%+v, %v; want %+v", got, err, r)
 	}
-	for _, bad := range [][]byte{append([]byte{3}, now[1:]...), append(now, 0), now[:len(now)-1], first[:len(first)-1]} {
+	for _, bad := range [][]byte{append([]byte{3}, now[1:]...), append([]byte{3}, first[1:]...), append(now, 0), now[:len(now)-1], first[:len(first)-1]} {
 		if err := got.ReadRest(bad); err == nil || got.Signers != nil || got.Sending != nil {
 			t.Errorf("%x is read as %+v", bad, got)
 		}

@@ -14,6 +14,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
 )
 
 // orders checks that compare looks at these fields and no others, in this order: at a later one only if all before
@@ -262,3 +263,35 @@ func TestAuthorSketches(t *testing.T) {
 	}
 }
 
+// TestTakenInOrder checks that each list of a Delta is in its order, whatever came first.
+func TestTakenInOrder(t *testing.T) {
+	table := NewTable()
+	for i := range 100 {
+		x := entry(fmt.Sprintf("a%d.d%d.example", i%13, i%11), fmt.Sprintf("d%d.example", i%11), today.Time(), fmt.Sprintf("192.0.%d.1", i))
+		x.Total.Applied, x.Reason = fmt.Sprint(i%7), policy.Reason(fmt.Sprint(i%5))
+		table.Add(&x, today-Day(i%3))
+		table.dropped[today-Day(i)] = 1
+	}
+	d := table.Take("g", 0)
+	for list, sorted := range map[string]bool{
+		"rows":    slices.IsSortedFunc(d.Rows, func(a, b Row) int { return a.Compare(&b) }),
+		"authors": slices.IsSortedFunc(d.Authors, func(a, b Author) int { return a.Compare(&b) }),
+		"sources": slices.IsSortedFunc(d.Sources, func(a, b Source) int { return a.Compare(&b) }),
+		"totals":  slices.IsSortedFunc(d.Totals, func(a, b Total) int { return a.Compare(&b) }),
+		"figures": slices.IsSortedFunc(d.Figures, func(a, b Figure) int { return a.Compare(&b) }),
+		"dropped": slices.IsSortedFunc(d.Dropped, func(a, b Dropped) int { return int(a.Day - b.Day) }),
+	} {
+		if !sorted {
+			t.Errorf("the %s are in no order", list)
+		}
+	}
+}
+
+func TestLists(t *testing.T) {
+	if want := []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject, ""}; !slices.Equal(Policies, want) {
+		t.Errorf("policies %q", Policies)
+	}
+	if h := (&Hit{Reject: 2, Quarantine: 3}); h.Hits() != 5 {
+		t.Errorf("%d hits", h.Hits())
+	}
+}

@@ -47,7 +47,7 @@ type Network struct {
 // that passed by both must outnumber those that passed by SPF alone as well.
 func (u *Usual) AlwaysSigns() bool {
 	alone := u.Pass - u.Signed
-	return u.Days >= LeastDays && u.Pass >= LeastMessages && alone*perUnsigned <= u.Pass && (alone == 0 || alone*perUnsigned <= u.Both+alone)
+	return u.Days >= LeastDays && u.Pass >= LeastMessages && alone*perUnsigned <= u.Pass && alone*perUnsigned <= u.Both+alone
 }
 
 // KnowsNetworks reports whether the domain has few enough networks, seen for long enough, that a network
