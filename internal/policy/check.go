@@ -43,9 +43,9 @@ const (
 // or smaller), the client's name verified by iprev, d= of a passing signature,
 // the newest sealer of a valid ARC chain, or an envelope domain with an SPF
 // pass. A pattern for all names below a public suffix, such as .co.jp, is not
-// evidence, because anybody can register a name there. The other conditions
-// (the Author Domain, its policy, the DMARC result and traits) are not evidence
-// either.
+// evidence, because anybody can register a name there. The Author Domain is
+// evidence if the rule matches only messages that pass DMARC. The other
+// conditions (its policy, the DMARC result and traits) are not evidence.
 func (c Config) CheckRule(r Rule) *RuleError {
 	c = c.withDefaults()
 	w := r.When
@@ -61,7 +61,7 @@ func (c Config) CheckRule(r Rule) *RuleError {
 	if r.Then.Action == Reject && slices.Contains(w.DMARC, dmarc.ResultTempError) {
 		return &RuleError{"then", "rejects because of a temporary error, which is never a reason to reject"}
 	}
-	if r.Then.rank() >= w.harshest(c, r.Then) || w.evidence() {
+	if r.Then.rank() >= w.harshest(c) || w.evidence() {
 		return nil
 	}
 	for _, key := range w.names() {
@@ -106,7 +106,11 @@ type namesKey struct {
 }
 
 func (w *Conditions) names() []namesKey {
-	return []namesKey{{"client_name", w.ClientName}, {"dkim", w.DKIM}, {"arc_sealer", w.ARCSealer}, {"spf", w.SPF}}
+	keys := []namesKey{{"client_name", w.ClientName}, {"dkim", w.DKIM}, {"arc_sealer", w.ARCSealer}, {"spf", w.SPF}}
+	if slices.Equal(w.results(), []dmarc.Result{dmarc.ResultPass}) {
+		keys = append(keys, namesKey{"author", w.Author}) // DMARC proves it
+	}
+	return keys
 }
 
 // tooWide returns the first pattern that matches all names below a public
@@ -168,8 +172,6 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 	case o.Policy != "" && only(dmarc.ResultPass, dmarc.ResultPermError):
 		return &RuleError{"then", fmt.Sprintf("\"%s\" can never match a message that fails, is undecided or has no policy, "+
 			"and it changes no other", o)}
-	case o.Action == Accept && only(dmarc.ResultPass):
-		return &RuleError{"then", "\"accept\" changes nothing: a pass is accepted anyway"}
 	case o.Action == Accept && only(dmarc.ResultPermError):
 		return &RuleError{"then", "\"accept\" never applies to a message without a single author; policy.invalid_from decides"}
 	}
@@ -179,8 +181,8 @@ func (w *Conditions) effect(o Outcome) *RuleError {
 // harshest looks at the messages that the rule matches and whose action the rule
 // can make milder. It returns the rank of the harshest action that such a message
 // can get without the rule.
-func (w *Conditions) harshest(c Config, o Outcome) int {
-	worst := 0
+func (w *Conditions) harshest(c Config) int {
+	worst := rank(Tag) // a pass with a misleading display name, a fail under p=none and what is delivered undecided are tagged
 	putOff := func(a Action, published ...dmarc.Policy) bool {
 		matches := func(p dmarc.Policy) bool { return slices.Contains(w.Published, p) }
 		return a == TempFail && (len(w.Published) == 0 || slices.ContainsFunc(published, matches))
@@ -188,7 +190,7 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 	for _, r := range w.results() {
 		switch r {
 		case dmarc.ResultFail:
-			for _, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyReject} {
+			for _, p := range []dmarc.Policy{dmarc.PolicyQuarantine, dmarc.PolicyReject} {
 				if len(w.Published) == 0 || slices.Contains(w.Published, p) {
 					worst = max(worst, Outcome{Policy: p}.rank())
 				}
@@ -202,11 +204,8 @@ func (w *Conditions) harshest(c Config, o Outcome) int {
 				worst = max(worst, rank(Quarantine))
 			}
 		}
-		// The results pass and permerror do not count. A pass is accepted without
-		// the rule, except that a message with a misleading display name is tagged.
-		// A rule that is milder than policy.invalid_from does not apply to a
-		// message without a single author, and only such a message has the result
-		// permerror.
+		// The result permerror does not count: a rule that is milder than
+		// policy.invalid_from does not apply to a message without a single author.
 	}
 	return worst
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"sekimori/internal/dmarc"
+	"sekimori/internal/msgauth"
+	"sekimori/internal/spf"
 	"sekimori/internal/trait"
 )
 
@@ -51,7 +53,8 @@ func TestCheckRule(t *testing.T) {
 		{why: "or by SPF", w: published(Absent), then: asPolicy(dmarc.PolicyQuarantine), c: Config{SPFFail: Reject}, want: "then: "},
 		{why: "tag what passes", w: results(dmarc.ResultPass), then: tag},
 		{why: "tag what is open", w: results(dmarc.ResultTempError), then: tag, c: Config{TempError: Accept}},
-		{why: "accept what is open", w: results(dmarc.ResultTempError), then: accept, c: Config{TempError: Accept}},
+		{why: "accept what is open and would be tagged", w: results(dmarc.ResultTempError), then: accept, c: Config{TempError: Accept}, want: "then: \"accept\" needs evidence"},
+		{why: "accept what is open of a host", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultTempError}, Client: networks("192.0.2.1/32")}, then: accept},
 		{why: "tag what would be put off", w: results(dmarc.ResultTempError), then: tag, want: "then: \"tag\" needs"},
 		{why: "tag what would be put off for want of a policy", w: results(dmarc.ResultTempError), then: tag,
 			c: Config{TempError: Accept, TempErrorUnknown: TempFail}, want: "then: \"tag\" needs"},
@@ -87,7 +90,14 @@ func TestCheckRule(t *testing.T) {
 		{why: "reject what is open", w: results(dmarc.ResultFail, dmarc.ResultTempError), then: reject, want: "then: rejects because of a temporary error"},
 		{why: "as if reject, what is open: it is put off", w: results(dmarc.ResultFail, dmarc.ResultTempError), then: asPolicy(dmarc.PolicyReject)},
 		{why: "a policy for what passes", w: results(dmarc.ResultPass), then: asPolicy(dmarc.PolicyReject), want: "then: \"{policy: reject}\" can never match"},
-		{why: "accept what passes", w: results(dmarc.ResultPass), then: accept, want: "then: \"accept\" changes nothing"},
+		{why: "accept what passes, whatever its display name", w: results(dmarc.ResultPass), then: accept, want: "then: \"accept\" needs evidence"},
+		{why: "accept what passes or has no author", w: results(dmarc.ResultPass, dmarc.ResultPermError), then: accept, want: "then: \"accept\" needs evidence"},
+		{why: "accept what passes from a host", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultPass}, Client: networks("192.0.2.1/32")}, then: accept},
+		{why: "accept what passes of an author", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultPass}, Author: author}, then: accept},
+		{why: "accept what passes of anybody in Japan", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultPass}, Author: []Pattern{".co.jp"}}, then: accept,
+			want: "author: .co.jp is not evidence"},
+		{why: "accept what passes of an author, or is open", w: Conditions{DMARC: []dmarc.Result{dmarc.ResultPass, dmarc.ResultTempError}, Author: author}, then: accept,
+			c: Config{TempError: Accept}, want: "then: \"accept\" needs evidence"},
 		{why: "accept what has no author", w: results(dmarc.ResultPermError), then: accept, want: "then: \"accept\" never applies"},
 	} {
 		got := ""
@@ -134,6 +144,50 @@ func TestForgedIsNeverMild(t *testing.T) {
 	if sound < 50 || forgeable < 50 {
 		t.Errorf("%d sound, %d refused: nothing was tested", sound, forgeable)
 	}
+}
+
+// TestTaggedStaysTagged tries rules whose conditions a stranger can all fulfil. The rules that CheckRule accepts must not accept a message
+// that is tagged without them.
+func TestTaggedStaysTagged(t *testing.T) {
+	misled := judged(t, ` "ceo@bank.example" <a@evil.example>`)
+	misled.DMARC = dmarc.Evaluation{Result: dmarc.ResultPass, PolicyPublished: dmarc.PolicyReject, Disposition: dmarc.PolicyReject}
+	open, none, absent := undecided(dmarc.PolicyReject, "dkim timeout"), failing(dmarc.PolicyNone), unpublished(spf.None)
+	results := [][]dmarc.Result{nil}
+	for _, r := range DMARCValues {
+		results = append(results, []dmarc.Result{r}, []dmarc.Result{r, dmarc.ResultPermError})
+	}
+	for why, e := range map[string]*msgauth.Evaluation{"a pass with the address of another": misled, "not decided": &open, "p=none": &none, "no policy": &absent} {
+		e.Traits.Add(trait.Bulk)
+		if v := Decide(e, Config{TempError: Accept}); v.Action != Tag {
+			t.Fatalf("%s: %s without a rule", why, v.Action)
+		}
+		sound := 0
+		for _, result := range results {
+			for _, published := range [][]dmarc.Policy{nil, {dmarc.PolicyReject}, {dmarc.PolicyNone}, {Absent}} {
+				for _, traits := range [][]trait.Trait{nil, {trait.Bulk}} {
+					for _, a := range OutcomeActions {
+						c := Config{TempError: Accept, Rules: []Rule{{ID: "r", When: Conditions{DMARC: result, Published: published, Traits: traits}, Then: Outcome{Action: a}}}}
+						if c.CheckRule(c.Rules[0]) != nil {
+							continue
+						}
+						sound++
+						if v := Decide(e, c); rank(v.Action) < rank(Tag) {
+							t.Errorf("%s, a rule for %s: %s", why, c.Rules[0].When, v.Action)
+						}
+					}
+				}
+			}
+		}
+		if sound < 50 {
+			t.Errorf("%s: %d rules were tried", why, sound)
+		}
+	}
+	// The author's domain authenticated, so a rule for a pass may trust it.
+	c := Config{Rules: []Rule{{ID: "r", When: Conditions{DMARC: []dmarc.Result{dmarc.ResultPass}, Author: []Pattern{"evil.example"}}, Then: accept}}}
+	if err := c.CheckRule(c.Rules[0]); err != nil {
+		t.Error(err)
+	}
+	outcome{Accept, ReasonRule}.check(t, "a rule for this author", Decide(misled, c))
 }
 
 func TestParsePattern(t *testing.T) {
