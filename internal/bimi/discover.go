@@ -2,7 +2,7 @@ package bimi
 
 import (
 	"context"
-	"errors"
+	"strings"
 
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
@@ -104,15 +104,8 @@ func (e *Evaluation) lookup(ctx context.Context, r dns.Resolver, domain dns.Name
 		record, err = ParseRecord(rr.Text)
 	}
 	if err != nil {
-		e.end(Fail, ReasonRecord, "record", "the record at "+string(name)+": "+problemOf(err))
+		e.end(Fail, ReasonRecord, "record", "the record at "+string(name)+": "+strings.TrimPrefix(err.Error(), ErrRecord.Error()+": "))
 		return record, false
 	}
 	return record, found
-}
-
-func problemOf(err error) string {
-	if why, ok := errors.AsType[recordError](err); ok {
-		return string(why)
-	}
-	return err.Error()
 }

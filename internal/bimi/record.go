@@ -2,6 +2,7 @@ package bimi
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"sekimori/internal/dns"
@@ -93,16 +94,7 @@ func ParseRecord(txt string) (Record, error) {
 	return r, nil
 }
 
-// recordError is an ErrRecord with its reason.
-type recordError string
-
-func malformed(why string) error { return recordError(why) }
-
-// Error implements error.
-func (e recordError) Error() string { return ErrRecord.Error() + ": " + string(e) }
-
-// Unwrap makes errors.Is find ErrRecord.
-func (e recordError) Unwrap() error { return ErrRecord }
+func malformed(why string) error { return fmt.Errorf("%w: %s", ErrRecord, why) }
 
 // maxURILen is the length of the longest URI that is used, in octets.
 const maxURILen = 2048

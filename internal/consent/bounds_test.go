@@ -299,3 +299,56 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// TestNobodyListens checks that a Directory works without the functions that may be nil, also if a lookup panics.
+func TestNobodyListens(t *testing.T) {
+	s := serve(t, "tcp", says("OK out"))
+	d, err := New(Options{Default: policy.In, File: write(t, "", "listed@b.example\n"), Socketmap: s.target(), Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	for typed, want := range map[string]policy.Class{"<listed@b.example>": policy.Out, "<a@b.example>": policy.Out, "<>": policy.Out} {
+		if got := d.Lookup(t.Context(), typed, ""); got != want {
+			t.Errorf("%s: %s", typed, got)
+		}
+	}
+	if got := (&Directory{ask: &socketmap{}}).Lookup(t.Context(), "<a@b.example>", ""); got != policy.Out { // it has no cache
+		t.Errorf("a panic: %s", got)
+	}
+}
+
+// TestOther checks the class of the recipients that the file lists.
+func TestOther(t *testing.T) {
+	for class, want := range map[policy.Class]policy.Class{policy.In: policy.Out, policy.Out: policy.In} {
+		if got := other(class); got != want {
+			t.Errorf("%s: %s", class, got)
+		}
+	}
+}
+
+// TestReplies checks what each answer of a server means.
+func TestReplies(t *testing.T) {
+	for _, tt := range []struct {
+		reply string
+		class policy.Class
+		found bool
+		says  string // part of the error
+	}{
+		{"OK in", policy.In, true, ""},
+		{"OK  OUT ", policy.Out, true, ""},
+		{"NOTFOUND ", "", false, ""},
+		{"NOTFOUND", "", false, ""},
+		{"notfound ", "", false, `answers "notfound"`},
+		{"OK", "", false, `answers "OK"; write "OK in" or "OK out"`},
+		{"OK inn", "", false, `answers "OK inn"; write`},
+		{"ok in", "", false, `answers "ok in"`},
+		{"TEMP a@b.example is away", "", false, `answers "TEMP *** is away"`},
+		{"PERM " + strings.Repeat("x", 2*quotedLen), "", false, `answers "PERM ` + strings.Repeat("x", quotedLen-len("PERM ")) + "..."},
+	} {
+		class, found, err := parseReply(tt.reply)
+		if class != tt.class || found != tt.found || (err != nil) != (tt.says != "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%q: %s, %t, %v", tt.reply, class, found, err)
+		}
+	}
+}

@@ -92,8 +92,7 @@ func New(o Options) (*Directory, error) {
 		d.ask = newSocketmap(target, o.Timeout, o.Logger)
 	}
 	if err := d.Reload(); err != nil {
-		d.Close()
-		return nil, err
+		return nil, err // no connection is open yet
 	}
 	return d, nil
 }

@@ -31,7 +31,7 @@ func (l *list) has(r recipient) bool {
 		return true
 	}
 	_, ok := l.entries[r.domain]
-	return ok && r.domain != ""
+	return ok
 }
 
 func loadFile(path string) (*list, error) {
@@ -98,9 +98,9 @@ func parseEntry(line string) (string, error) {
 	if isDomain {
 		address = "x" + text // the parser needs a local part; the result leaves it out
 	}
-	p, err := mailaddr.ParsePath(address)
+	p, _ := mailaddr.ParsePath(address) // empty if it fails
 	r, ok := parseAddress(address)
-	if err != nil || !ok || p.Local == "" || p.Domain == "" || text[0] == '<' {
+	if !ok || p.Local == "" || p.Domain == "" || text[0] == '<' {
 		return "", fmt.Errorf("%q %w", printable.Clip(text, quotedLen), errEntry)
 	}
 	if isDomain {

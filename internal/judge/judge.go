@@ -154,7 +154,6 @@ func (c *Connection) self() *label.Identity {
 func (c *Connection) Close() {
 	if c.verifier != nil {
 		c.verifier.Close()
-		c.verifier = nil
 	}
 }
 
@@ -193,11 +192,8 @@ func (j *Judge) Open(ctx context.Context, m Message) *Stored {
 	if m.Session.HELO != "" {
 		s.connection.Helo(m.Session.HELO)
 	}
-	recipients := m.Envelope.Recipients
-	m.Envelope.Recipients = nil
 	s.Case = s.connection.Begin(m.Session, m.Envelope)
-	s.Envelope.Recipients = recipients
-	for _, r := range recipients {
+	for _, r := range m.Envelope.Recipients {
 		s.ask(recipient{typed: r})
 	}
 	s.header = m.Header

@@ -9,6 +9,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr"
 	"sekimori/internal/msgauth"
+	"sekimori/internal/printable"
 )
 
 // ShowMailFrom says how much of the envelope sender our fields show.
@@ -35,25 +36,16 @@ var MailFroms = []ShowMailFrom{MailFromDomain, MailFromAddress}
 // part in From holds UTF-8. MAIL FROM and recipients are tested as a whole, so a domain in
 // UTF-8 counts too, although such a domain could be written in ASCII.
 func internationalized(e *msgauth.Evaluation) bool {
-	if e.Envelope.SMTPUTF8 || beyondASCII(e.Envelope.MailFrom) {
+	if e.Envelope.SMTPUTF8 || !printable.IsASCII(e.Envelope.MailFrom) {
 		return true
 	}
 	for _, to := range e.Envelope.Recipients {
-		if beyondASCII(to) {
+		if !printable.IsASCII(to) {
 			return true
 		}
 	}
 	for i := range e.From.Mailboxes {
-		if beyondASCII(e.From.Mailboxes[i].Local) {
-			return true
-		}
-	}
-	return false
-}
-
-func beyondASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= utf8.RuneSelf {
+		if !printable.IsASCII(e.From.Mailboxes[i].Local) {
 			return true
 		}
 	}
@@ -76,11 +68,11 @@ func domainText(n dns.Name, utf8OK bool) string {
 	return string(n)
 }
 
-// senderText returns the envelope sender in the form that our fields show: its domain or
+// senderText returns the envelope sender, unless it is null, in the form that our fields show: its domain or
 // address literal. With MailFromAddress, the form is the whole address if the local part is
 // plain (see isPlainLocal).
 func senderText(e *msgauth.Evaluation, show ShowMailFrom, utf8OK bool) string {
-	if show != MailFromAddress && e.MailFrom.Domain != "" && !e.MailFrom.NullSender {
+	if show != MailFromAddress && e.MailFrom.Domain != "" {
 		return domainText(e.MailFrom.Domain, utf8OK)
 	}
 	path, err := mailaddr.ParsePath(e.Envelope.MailFrom)
@@ -156,11 +148,11 @@ const maxLocal = 64
 // a dot-atom (RFC 5322 §3.2.3) without "=". If utf8OK is true, it may also hold letters,
 // marks and digits beyond ASCII.
 func isPlainLocal(s string, utf8OK bool) bool {
-	if s == "" || len(s) > maxLocal || !utf8.ValidString(s) {
+	if len(s) > maxLocal {
 		return false
 	}
-	last := '.'
-	for _, r := range s {
+	last := '.'           // so that the local part may not be empty, nor begin with a dot
+	for _, r := range s { // octets that are not UTF-8 become U+FFFD, which is no letter
 		switch {
 		case r == '.' && last == '.':
 			return false

@@ -139,4 +139,17 @@ func TestLongLabelOfUsed(t *testing.T) {
 	}
 }
 
+// TestNoMoreIsLeftOutThanMustBe checks fields of all lengths from which results are left out: none has room for another result.
+func TestNoMoreIsLeftOutThanMustBe(t *testing.T) {
+	const one = len("; dkim=fail header.d=s10.signer.example header.b=00000010") + len("\r\n ") // in the form that is left out last
+	for longer := range 100 {
+		e := signedBy(strings.Repeat("fail ", 60))
+		e.DKIM[0].Domain = dns.Name(strings.Repeat("x", longer) + string(e.DKIM[0].Domain))
+		text := Text(&Settings{}, id, e, policy.Verdict{Action: policy.Accept})
+		if size := len(authres.FieldName) + len(":") + len(text); size > maxLabel || size+one <= maxLabel {
+			t.Errorf("%d octets longer: a field of %d octets", longer, size)
+		}
+	}
+}
+
 func repeat(s string, n int) []string { return strings.Split(strings.Repeat(s+"\n", n-1)+s, "\n") }

@@ -43,7 +43,7 @@ func withStamp(value, stamp string) string {
 	first, _, _ := strings.Cut(value, "\r\n")
 	separator := " "
 	switch mark := encodeStamp(stamp); {
-	case len(first) > maxLine && value != "":
+	case len(first) > maxLine:
 		separator = "\r\n "
 	case mark != strings.TrimSpace(stamp) && strings.HasPrefix(value, "=?"):
 		// Mail clients do not show white space between two encoded words, so the space

@@ -11,16 +11,13 @@ import (
 // a job has nine tenths of [Batch.MaxRows], a store reduces the rows that are new to it, and when the
 // job has all of them, it counts the messages of new rows as lost. The counts of known rows go on.
 func (r Row) Reduced() Row {
-	kept := make([]DKIMResult, 0, len(r.AuthDKIM))
+	var kept []DKIMResult
 	for _, x := range r.AuthDKIM {
 		if x.Result == "pass" || related(x.Domain, r.HeaderFrom) {
 			kept = append(kept, x)
 		}
 	}
 	r.AuthDKIM = kept
-	if len(kept) == 0 {
-		r.AuthDKIM = nil
-	}
 	if !r.SPF {
 		if r.EnvelopeFrom != "" { // the null path stays what it is
 			r.EnvelopeFrom = Unknown

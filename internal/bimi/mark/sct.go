@@ -218,16 +218,11 @@ func withoutSCTs(tbs []byte) ([]byte, error) {
 	for _, p := range parts[:len(parts)-1] {
 		whole = append(whole, p.FullBytes...)
 	}
-	list, err := wrap(asn1.ClassUniversal, asn1.TagSequence, kept)
-	if err != nil {
-		return nil, err
-	}
-	if list, err = wrap(asn1.ClassContextSpecific, extensions, list); err != nil {
-		return nil, err
-	}
-	return wrap(asn1.ClassUniversal, asn1.TagSequence, append(whole, list...))
+	list := wrap(asn1.ClassContextSpecific, extensions, wrap(asn1.ClassUniversal, asn1.TagSequence, kept))
+	return wrap(asn1.ClassUniversal, asn1.TagSequence, append(whole, list...)), nil
 }
 
-func wrap(class, tag int, content []byte) ([]byte, error) {
-	return asn1.Marshal(asn1.RawValue{Class: class, Tag: tag, IsCompound: true, Bytes: content})
+func wrap(class, tag int, content []byte) []byte {
+	der, _ := asn1.Marshal(asn1.RawValue{Class: class, Tag: tag, IsCompound: true, Bytes: content}) // a RawValue is marshalled as it is
+	return der
 }

@@ -155,6 +155,13 @@ func TestSigned(t *testing.T) {
 	if !log.signed(list[0], leaf, ca.Issuer) {
 		t.Error("RSA is not signed")
 	}
+	for _, algorithm := range []byte{0, 1, 3} {
+		s := list[0]
+		s.algorithm[1] = algorithm
+		if (&Log{}).signed(s, leaf, ca.Issuer) {
+			t.Errorf("a log without a key signs by algorithm %d", algorithm)
+		}
+	}
 	s := list[0]
 	s.algorithm[1] = 3
 	if log.signed(s, leaf, ca.Issuer) {

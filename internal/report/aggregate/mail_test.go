@@ -118,3 +118,36 @@ func compress(w io.Writer, text string) error {
 	}
 	return z.Close()
 }
+
+// TestMailText checks the text for persons as a whole, with everything that it may say and without.
+func TestMailText(t *testing.T) {
+	const head = "This is a DMARC aggregate report (RFC 9990). The attached file has it as XML,\ncompressed with gzip.\n\n" +
+		"Domain:      shop.example\nFrom:        2026-11-28 00:00:00 UTC\nTo:          2026-11-28 23:59:59 UTC\nMessages:    12\nRecords:     1\n"
+	const id = "Report-ID:   20261128.k7q2m4x9ab3d.shop.example@dmarc.isp.example\n\n" +
+		"Sent by:     Example ISP (dmarc.isp.example)\nContact:     postmaster@isp.example\n"
+	const tail = "\nYou receive this mail because the DMARC record at\n_dmarc.shop.example\nasks for reports. To stop them, take this address out of its tag rua.\n"
+	for _, tt := range []struct {
+		why    string
+		change func(*Report)
+		want   string
+	}{
+		{"usual", func(*Report) {}, head + id + "More:        https://isp.example/dmarc\n" + tail},
+		{"no further contact", func(r *Report) { r.ContactInfo = "" }, head + id + tail},
+		{"one came late", func(r *Report) { r.Job.Late = 1 },
+			head + "Of these:    1 messages came too late for the report of their own day\n" + id + "More:        https://isp.example/dmarc\n" + tail},
+		{"an error", func(r *Report) { r.Errors = []string{"the record has a fault"} }, head + "Note:        the record has a fault\n" + id + "More:        https://isp.example/dmarc\n" + tail},
+	} {
+		r := usual()
+		tt.change(r)
+		if got := (&Mail{Report: r}).text(); got != tt.want {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.why, got, tt.want)
+		}
+	}
+	r := usual()
+	r.Organization = strings.Repeat("x", 2*maxText)
+	for line := range strings.SplitSeq((&Mail{Report: r}).text(), "\n") {
+		if len(line) > len("Sent by:     ")+maxText {
+			t.Errorf("a line of %d octets", len(line))
+		}
+	}
+}

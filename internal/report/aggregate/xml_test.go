@@ -202,3 +202,126 @@ func TestHostileText(t *testing.T) {
 		}
 	}
 }
+
+// pieces notes the sizes of what is written.
+type pieces []int
+
+func (p *pieces) Write(b []byte) (int, error) {
+	*p = append(*p, len(b))
+	return len(b), nil
+}
+
+// TestXMLIsWrittenInPieces checks when rows are written: as soon as there are flushAt octets, so that the memory
+// does not grow with the number of rows.
+func TestXMLIsWrittenInPieces(t *testing.T) {
+	r := usual()
+	r.Organization, r.ContactInfo, r.Generator = "x", "x", "x"
+	one, two := len(text(t, r, passed())), len(text(t, r, passed(), passed()))
+	row := two - one
+	head := one - row - len("</feedback>\n")
+	// The head gets as many octets as are missing to flushAt behind a number of whole rows.
+	missing := (flushAt - head) % row
+	for _, place := range []*string{&r.Organization, &r.ContactInfo, &r.Generator} {
+		n := min(missing, maxText-1)
+		*place += strings.Repeat("x", n)
+		missing -= n
+	}
+	if missing > 0 {
+		t.Fatalf("%d octets are missing", missing)
+	}
+	for shorter, want := range map[int]int{0: flushAt, 1: flushAt - 1 + row} {
+		r.Organization = r.Organization[shorter:]
+		var p pieces
+		if err := WriteXML(&p, r, func(yield func(report.Row, error) bool) {
+			for range 3 * flushAt / row {
+				if len(p) > 3 || !yield(passed(), nil) {
+					return
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(p) < 3 || p[0] != want {
+			t.Errorf("%d octets shorter: pieces of %v octets, want the first of %d", shorter, p, want)
+		}
+		for _, n := range p {
+			if n >= flushAt+row {
+				t.Errorf("a piece of %d octets", n)
+			}
+		}
+		r.Organization += strings.Repeat("x", shorter)
+	}
+}
+
+// TestASCIINames checks how names are written: plain ones as they are, those of other scripts as A-labels, and none too long.
+func TestASCIINames(t *testing.T) {
+	long := strings.Repeat("x", maxName)
+	for in, want := range map[string]string{
+		"": "", "shop.example": "shop.example", "Shop.Example": "Shop.Example", "a b": "a b", "bücher.example": "xn--bcher-kva.example",
+		"a\x00b": "a?b", "\xff.example": "?.example", "bücher..example": "b?cher..example", long: long,
+	} {
+		if got := asciiName(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	for _, s := range []string{long + "x", long + long, strings.Repeat("ü", maxName)} {
+		if got := asciiName(s); len(got) > maxName || !printable.IsPlain(got) {
+			t.Errorf("%d octets became %d: %q", len(s), len(got), got)
+		}
+	}
+}
+
+// TestPublished checks the policy of a record that lacks tags, and of one with values that mean nothing.
+func TestPublished(t *testing.T) {
+	for _, tt := range []struct {
+		why  string
+		p    report.Policy
+		want [8]string // p, sp, np, adkim, aspf, discovery_method, fo, testing
+	}{
+		{"nothing", report.Policy{}, [8]string{"none", "none", "none", "r", "r", "", "0", "n"}},
+		{"p", report.Policy{P: dmarc.PolicyReject}, [8]string{"reject", "reject", "reject", "r", "r", "", "0", "n"}},
+		{"p and sp", report.Policy{P: dmarc.PolicyReject, SP: dmarc.PolicyNone}, [8]string{"reject", "none", "none", "r", "r", "", "0", "n"}},
+		{"all", report.Policy{P: dmarc.PolicyNone, SP: dmarc.PolicyQuarantine, NP: dmarc.PolicyReject, ADKIM: dmarc.Strict, ASPF: dmarc.Relaxed, Method: dmarc.PSL, FO: "1", Testing: true},
+			[8]string{"none", "quarantine", "reject", "s", "r", "psl", "1", "y"}},
+		{"another mode", report.Policy{ASPF: dmarc.Strict, Method: dmarc.TreeWalk}, [8]string{"none", "none", "none", "r", "s", "treewalk", "0", "n"}},
+		{"no values of RFC 9990", report.Policy{P: "x", SP: "y", NP: "z", ADKIM: "s ", Method: "guess"}, [8]string{"none", "none", "none", "r", "r", "", "0", "n"}},
+	} {
+		r := usual()
+		r.Job.Policy = tt.p
+		p := read(t, text(t, r, passed())).Policy
+		if got := [8]string{p.P, p.SP, p.NP, p.ADKIM, p.ASPF, p.Method, p.FO, p.Testing}; got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.why, got, tt.want)
+		}
+	}
+}
+
+// TestWordsOfTheSchema checks which words the schema allows stand in a row as they are, and what stands there for others.
+func TestWordsOfTheSchema(t *testing.T) {
+	for _, tt := range []struct {
+		word              string
+		disposition, dkim string
+		spf, reason       string
+	}{
+		{"none", "none", "none", "none", "other"},
+		{"pass", "pass", "pass", "pass", "other"},
+		{"quarantine", "quarantine", "neutral", "neutral", "other"},
+		{"reject", "reject", "neutral", "neutral", "other"},
+		{"fail", "none", "fail", "fail", "other"},
+		{"policy", "none", "policy", "policy", "other"},
+		{"neutral", "none", "neutral", "neutral", "other"},
+		{"temperror", "none", "temperror", "temperror", "other"},
+		{"permerror", "none", "permerror", "permerror", "other"},
+		{"softfail", "none", "neutral", "softfail", "other"},
+		{"local_policy", "none", "neutral", "neutral", "local_policy"},
+		{"mailing_list", "none", "neutral", "neutral", "mailing_list"},
+		{"policy_test_mode", "none", "neutral", "neutral", "policy_test_mode"},
+		{"trusted_forwarder", "none", "neutral", "neutral", "trusted_forwarder"},
+		{"other", "none", "neutral", "neutral", "other"},
+		{"Pass", "none", "neutral", "neutral", "other"},
+		{"", "none", "neutral", "neutral", "other"},
+	} {
+		if got := [4]string{disposition(report.Disposition(tt.word)), dkimWord(tt.word), spfWord(tt.word), reasonType(tt.word)}; got != [4]string{tt.disposition, tt.dkim, tt.spf, tt.reason} {
+			t.Errorf("%q: %q", tt.word, got)
+		}
+	}
+}

@@ -70,7 +70,7 @@ func Address(addr string) (string, error) {
 // printable, because some mail programs take U+2028 for the end of a line.
 func isAtoms(s string) bool {
 	for _, r := range s {
-		if r >= utf8.RuneSelf && !printable.IsShown(r) || r < utf8.RuneSelf && !mailaddr.IsAtom(byte(r)) {
+		if !printable.IsShown(r) || r < utf8.RuneSelf && !mailaddr.IsAtom(byte(r)) {
 			return false
 		}
 	}

@@ -23,7 +23,8 @@ type decider struct {
 	listed   map[dns.Name]lookup
 	admitted map[string]bool // the targets of the addresses that may get a report
 	d        Decision
-	ended    bool // a rule about the whole report applied
+	ended    bool  // a rule about the whole report applied
+	failed   error // of Facts.Suppression
 }
 
 // Decide applies the rules to one report. A temporary DNS failure is no error: the report or the
@@ -49,19 +50,12 @@ func Decide(ctx context.Context, r dns.Resolver, s Settings, f Facts, now time.T
 	c.whole(report.WithheldSpam, c.spam)
 	c.whole(report.WithheldNotRequested, func() (RuleState, string) { return c.notRequested(ctx) })
 	c.admitAll()
-	c.each(report.WithheldUnverified, func(d Destination) ([]Destination, error) { return c.verify(ctx, d), nil })
-	c.each(report.WithheldUndeliverable, func(d Destination) ([]Destination, error) { return one(c.deliverable(ctx, d)), nil })
-	c.each(report.WithheldListed, func(d Destination) ([]Destination, error) { return one(c.unlisted(ctx, d)), nil })
-	var failed error
-	c.each(report.WithheldSuppressed, func(d Destination) ([]Destination, error) {
-		d, err := c.unsuppressed(ctx, d)
-		if err != nil && failed == nil {
-			failed = err
-		}
-		return one(d), err
-	})
-	if failed != nil {
-		return c.d, fmt.Errorf("destination: %w", failed)
+	c.each(report.WithheldUnverified, func(d Destination) []Destination { return c.verify(ctx, d) })
+	c.each(report.WithheldUndeliverable, func(d Destination) []Destination { return one(c.deliverable(ctx, d)) })
+	c.each(report.WithheldListed, func(d Destination) []Destination { return one(c.unlisted(ctx, d)) })
+	c.each(report.WithheldSuppressed, func(d Destination) []Destination { return one(c.unsuppressed(ctx, d)) })
+	if c.failed != nil {
+		return c.d, fmt.Errorf("destination: %w", c.failed)
 	}
 	if err := ctx.Err(); err != nil {
 		return c.d, fmt.Errorf("destination: %w", err) // lookups may have failed because of it
@@ -94,8 +88,8 @@ func (c *decider) whole(w report.Word, check func() (RuleState, string)) {
 }
 
 // each checks a rule on every destination that is left. A destination may become several, or none.
-func (c *decider) each(w report.Word, check func(Destination) ([]Destination, error)) {
-	if c.count("") == 0 || c.ended && !c.facts.All {
+func (c *decider) each(w report.Word, check func(Destination) []Destination) {
+	if c.count("") == 0 {
 		return
 	}
 	var all []Destination
@@ -104,11 +98,10 @@ func (c *decider) each(w report.Word, check func(Destination) ([]Destination, er
 			all = append(all, d)
 			continue
 		}
-		checked, err := check(d)
-		if err != nil {
+		all = append(all, check(d)...)
+		if c.failed != nil {
 			return
 		}
-		all = append(all, checked...)
 	}
 	waiting := c.count(report.Waiting)
 	c.d.Destinations = all

@@ -16,10 +16,16 @@ import (
 // later returns the destination after a failed lookup: to be tried later, or not to be used if the
 // failure is permanent.
 func later(d Destination, w report.Word, what string, err error) Destination {
-	d.Word, d.Detail = report.Waiting, fmt.Sprintf("%s could not be looked up: %s", what, kind(err))
+	d = waiting(d, what, err)
 	if permanent(err) {
 		d.Word = w
 	}
+	return d
+}
+
+// waiting returns the destination after a lookup that failed and may succeed later.
+func waiting(d Destination, what string, err error) Destination {
+	d.Word, d.Detail = report.Waiting, fmt.Sprintf("%s could not be looked up: %s", what, kind(err))
 	return d
 }
 
@@ -190,7 +196,7 @@ func (c *decider) unlisted(ctx context.Context, d Destination) Destination {
 			d.Word, d.Detail = report.WithheldListed, fmt.Sprintf("%s is on the block list %s", domain, l.zone)
 			return d
 		case l.err != nil:
-			return later(d, report.WithheldListed, fmt.Sprintf("%s on the block list %s", domain, l.at), l.err)
+			return waiting(d, fmt.Sprintf("%s on the block list %s", domain, l.at), l.err)
 		}
 	}
 	return d
@@ -222,20 +228,21 @@ func isListing(a netip.Addr) bool {
 }
 
 // unsuppressed checks that the operator, a bounce or a refusal did not stop the destination.
-func (c *decider) unsuppressed(ctx context.Context, d Destination) (Destination, error) {
+func (c *decider) unsuppressed(ctx context.Context, d Destination) Destination {
 	for _, target := range []string{report.Target(d.Address), report.DomainTarget(d.Address)} {
 		s, err := c.facts.Suppression(ctx, target)
 		if errors.Is(err, report.ErrUnknown) {
 			continue
 		}
 		if err != nil {
-			return d, err
+			c.failed = err
+			return d
 		}
 		if s.Suppressed(c.now) {
 			d.Word = report.WithheldSuppressed
 			d.Detail = fmt.Sprintf("%s is suppressed until %s by %s: %s", shown(target), s.Until.UTC().Format("2006-01-02 15:04 UTC"), s.By, shown(s.Reason))
-			return d, nil
+			return d
 		}
 	}
-	return d, nil
+	return d
 }

@@ -2,6 +2,7 @@ package destination
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -40,15 +41,15 @@ func parseMailto(uri string, utf8Allowed bool) (address string, host dns.Name, e
 	if i := strings.IndexAny(rest, "?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	text, ok := percentDecoded(rest)
-	if !ok || !utf8.ValidString(text) || text == "" {
+	text, _ := url.PathUnescape(rest) // "" if an escape is malformed; then the local part is missing
+	if !utf8.ValidString(text) {
 		return "", "", errMalformed
 	}
 	if strings.ContainsAny(text, ",;") || strings.Count(text, "@") > 1 {
 		return "", "", errSeveral
 	}
-	local, domain, found := strings.Cut(text, "@")
-	if !found || local == "" || domain == "" {
+	local, domain, _ := strings.Cut(text, "@")
+	if local == "" || domain == "" {
 		return "", "", errMalformed
 	}
 	if err := checkLocal(local); err != nil {
@@ -73,7 +74,7 @@ func parseMailto(uri string, utf8Allowed bool) (address string, host dns.Name, e
 func checkLocal(local string) error {
 	for _, r := range local {
 		switch {
-		case r < utf8.RuneSelf && !mailaddr.IsAtom(byte(r)), r >= utf8.RuneSelf && !printable.IsShown(r):
+		case !printable.IsShown(r), r < utf8.RuneSelf && !mailaddr.IsAtom(byte(r)):
 			return errCharacter
 		case strings.ContainsRune("%!|", r):
 			return errRouting
@@ -101,39 +102,4 @@ func isHost(n dns.Name) bool {
 		}
 	}
 	return true
-}
-
-// percentDecoded returns s with each "%" and its two hexadecimal digits as the octet that they stand
-// for.
-func percentDecoded(s string) (string, bool) {
-	if !strings.Contains(s, "%") {
-		return s, true
-	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			out = append(out, s[i])
-			continue
-		}
-		if i+2 >= len(s) {
-			return "", false
-		}
-		high, low := hexDigit(s[i+1]), hexDigit(s[i+2])
-		if high < 0 || low < 0 {
-			return "", false
-		}
-		out = append(out, byte(high<<4|low))
-		i += 2
-	}
-	return string(out), true
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return int(c|0x20-'a') + 10
-	}
-	return -1
 }

@@ -76,7 +76,7 @@ func days(what string, n int, first report.Day) string {
 func (c *decider) spam() (RuleState, string) {
 	j := c.facts.Job
 	evidence := fmt.Sprintf("%d of the %d messages were marked as spam", j.Spam, j.Messages)
-	if j.Messages > 0 && j.Spam > j.Messages-j.Spam {
+	if j.Spam > j.Messages-j.Spam {
 		return RuleApplies, evidence
 	}
 	return RulePassed, evidence
@@ -126,7 +126,7 @@ func temporary(e *dmarc.DNSError) bool {
 
 // admitAll makes addresses of the URIs.
 func (c *decider) admitAll() {
-	if len(c.d.Destinations) == 0 || c.ended && !c.facts.All {
+	if len(c.d.Destinations) == 0 { // also if an earlier rule decided
 		return
 	}
 	for i, d := range c.d.Destinations {
@@ -187,7 +187,7 @@ func matching(list []string, domain dns.Name, address string) string {
 		switch {
 		case isTree && domain != name(below) && domain.Under(name(below)),
 			isDomain && address != "" && domain == name(of),
-			!isTree && !isDomain && address == "" && domain == name(e),
+			address == "" && domain == name(e), // a name has no empty label, and no at sign
 			address != "" && e == report.Target(address):
 			return entry
 		}

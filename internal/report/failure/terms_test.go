@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/msgauth"
+	"sekimori/internal/policy"
 	"sekimori/internal/spf"
 )
 
@@ -105,6 +107,7 @@ func TestRedactions(t *testing.T) {
 		{"an identity", r.identity("x@bank.example"), x + "@bank.example"},
 		{"a domain alone", r.identity("@bank.example"), "@bank.example"},
 		{"no domain", r.identity("x"), x},
+		{"a name alone", r.identity("bank.example"), r.code("bank.example")},
 		{"a domain that is none", r.identity("x@b c"), r.code("x@b c")},
 		{"another's domain", r.identity("x@evil.example"), x + "@evil.example"},
 		{"a name of the owner", string(r.name("ann.here.example.bank.example")), "ann.here.example.bank.example"},
@@ -169,6 +172,154 @@ func TestWrittenHeader(t *testing.T) {
 			if count[name] != n {
 				t.Errorf("subject %t: %d fields %s, want %d", subject, count[name], name, n)
 			}
+		}
+	}
+}
+
+// TestWhichSignature checks which signature is told: the first that failed, for whatever reason, and aligns.
+func TestWhichSignature(t *testing.T) {
+	for result, want := range map[dkim.Result]bool{dkim.Fail: true, dkim.Neutral: true, dkim.Policy: true, dkim.TempError: true, dkim.PermError: true, dkim.None: true, dkim.Pass: false} {
+		e := forged()
+		e.DKIM = []dkim.Signature{{Result: dkim.Fail, Domain: "other.example", Selector: "o"}, {Result: result, Domain: "shop.example", Selector: "s1"},
+			{Result: dkim.Fail, Domain: "shop.example", Selector: "s2"}}
+		selector := "s2"
+		if want {
+			selector = "s1"
+		}
+		i, ok := Observe(e, refused, nil, false, options)
+		if !ok || i.Signature == nil || i.Signature.Selector != selector {
+			t.Errorf("%s: %+v, want %s", result, i.Signature, selector)
+		}
+		e.DKIM = e.DKIM[:1]
+		if i, _ := Observe(e, refused, nil, false, options); i.Signature != nil {
+			t.Errorf("a signature of another domain: %+v", i.Signature)
+		}
+	}
+}
+
+// TestWhichSPF checks when the SPF record is told: if SPF of an aligned domain did not pass, and there is one.
+func TestWhichSPF(t *testing.T) {
+	for _, tt := range []struct {
+		why  string
+		spf  spf.Check
+		want bool
+	}{
+		{"fail", spf.Check{Result: spf.Fail, Domain: "shop.example", Record: "v=spf1 -all"}, true},
+		{"softfail of a domain below", spf.Check{Result: spf.SoftFail, Domain: "a.shop.example", Record: "v=spf1 ~all"}, true},
+		{"temperror", spf.Check{Result: spf.TempError, Domain: "shop.example", Record: "v=spf1 -all"}, true},
+		{"pass", spf.Check{Result: spf.Pass, Domain: "shop.example", Record: "v=spf1 +all"}, false},
+		{"no record", spf.Check{Result: spf.None, Domain: "shop.example"}, false},
+		{"another domain", spf.Check{Result: spf.Fail, Domain: "other.example", Record: "v=spf1 -all"}, false},
+	} {
+		e := forged()
+		e.MailFrom = tt.spf
+		i, _ := Observe(e, refused, nil, false, options)
+		if (i.SPF != nil) != tt.want || i.SPF != nil && *i.SPF != (SPFRecord{tt.spf.Domain, tt.spf.Record}) {
+			t.Errorf("%s: %+v", tt.why, i.SPF)
+		}
+	}
+}
+
+// TestNotAligned checks which mechanisms are said not to have given an aligned pass.
+func TestNotAligned(t *testing.T) {
+	for _, dkimAligned := range []bool{false, true} {
+		for _, spfAligned := range []bool{false, true} {
+			e := forged()
+			e.DMARC.AlignedDKIM, e.DMARC.AlignedSPF = dkimAligned, spfAligned
+			var want []string
+			if !dkimAligned {
+				want = append(want, "dkim")
+			}
+			if !spfAligned {
+				want = append(want, "spf")
+			}
+			if i, _ := Observe(e, refused, nil, false, options); !slices.Equal(i.NotAligned, want) {
+				t.Errorf("DKIM %t, SPF %t: %q", dkimAligned, spfAligned, i.NotAligned)
+			}
+		}
+	}
+}
+
+// TestDelivery checks the word for each action.
+func TestDelivery(t *testing.T) {
+	for _, a := range policy.Actions {
+		want := map[policy.Action]string{policy.Reject: "reject", policy.Quarantine: "policy"}[a]
+		if want == "" {
+			want = "delivered"
+		}
+		if got := delivery(a); got != want {
+			t.Errorf("%s: %s", a, got)
+		}
+	}
+}
+
+// TestWanted checks which values of fo ask for a report.
+func TestWanted(t *testing.T) {
+	for fo, want := range map[string]bool{"": true, "0": true, "1": true, "d": false, "s": false, "d:s": false, "d:1": true, "s:0": true} {
+		var values []string
+		if fo != "" {
+			values = strings.Split(fo, ":")
+		}
+		if got := wanted(values); got != want {
+			t.Errorf("fo=%s: %t", fo, got)
+		}
+	}
+}
+
+// TestOneRecipientOptedOut checks that nobody's agreement stands for another's.
+func TestOneRecipientOptedOut(t *testing.T) {
+	for out, want := range map[int]bool{0: true, 1: false, 2: false} {
+		v := refused
+		v.Consent = policy.Consent{In: 3, Out: out}
+		if _, ok := Observe(forged(), v, nil, false, options); ok != want {
+			t.Errorf("%d opted out: %t", out, ok)
+		}
+	}
+}
+
+// TestFindsRecipients checks how far a recipient's domain may stand behind the local part, and which recipients are looked for.
+func TestFindsRecipients(t *testing.T) {
+	r := newRedactor([]byte("key"), []string{`<"ann b"@here.example>`, "@here.example", "bob", "<>", "ZOË@here.example"}, "")
+	if want := []recipient{{"ann b", "here.example"}, {"zoË", "here.example"}}; !slices.Equal(r.recipients, want) {
+		t.Errorf("recipients %q", r.recipients)
+	}
+	code := r.code("ann b")
+	for text, found := range map[string]bool{
+		"ann bhere.example": true, "ann b@here.example": true, "ann b@@@@here.example": true, "ann b@@@@@here.example": false, "ann b@here.exampl": false, "ANN B%40Here.Example": true,
+	} {
+		if got := r.scrub(text, false); strings.HasPrefix(got, code) != found {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	if got := (&redactor{recipients: []recipient{{"", "here.example"}}}).scrub("@here.example", true); got != "@here.example" {
+		t.Errorf("an empty local part: %q", got)
+	}
+}
+
+// TestLower checks that only the letters of ASCII change.
+func TestLower(t *testing.T) {
+	if got := lower("@AZ[`az{Ä\u212a"); got != "@az[`az{Ä\u212a" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestSignatureTags checks which tags of a signature are told, and how long all of them may be together.
+func TestSignatureTags(t *testing.T) {
+	r := newRedactor([]byte("key"), nil, "bank.example")
+	tag := func(name string, n int) string { return name + "=" + strings.Repeat("x", n) }
+	for why, tt := range map[string]struct{ in, want string }{
+		"every tag that is told": {"v=1; a=2; b=3; bh=4; c=5; d=6; h=7; l=8; q=9; s=10; t=11; x=12", "v=1; a=2; b=3; bh=4; c=5; d=6; h=7; l=8; q=9; s=10; t=11; x=12"},
+		"others":                 {"z=a; r=y; dara=x; v=1", "v=1"},
+		"an empty value":         {"v=; d=bank.example", "v=; d=bank.example"},
+		"white space":            {"b=a\r\n b\tc", "b=abc"},
+		"a control character":    {"v=1; s=a\x01; d=b", "v=1; d=b"},
+		"as long as a field may be": {strings.Join([]string{tag("b", 900), tag("bh", 900), tag("h", maxField-len("b=; bh=")-1800)}, "; "),
+			strings.Join([]string{tag("b", 900), tag("bh", 900), tag("h", maxField-len("b=; bh=")-1800)}, "; ")},
+		"one octet more": {strings.Join([]string{tag("b", 900), tag("bh", 900), tag("h", maxField-len("b=; bh=")-1799), "s=y"}, "; "),
+			strings.Join([]string{tag("b", 900), tag("bh", 900), "s=y"}, "; ")},
+	} {
+		if got := r.signature(tt.in); got != tt.want {
+			t.Errorf("%s: %q, want %q", why, got, tt.want)
 		}
 	}
 }

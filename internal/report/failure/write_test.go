@@ -252,3 +252,62 @@ json.dump({"type": m.get_content_type(), "report": m.get_param("report-type"), "
 		}
 	}
 }
+
+// TestText checks the text for persons as a whole, with everything that it may say and without.
+func TestText(t *testing.T) {
+	const head = "This is a DMARC failure report (RFC 9991) on a message that names your domain\nas its author and failed DMARC.\n\n" +
+		"Domain:    shop.example\nReceived:  2026-11-28 12:00:00 UTC\n"
+	const tail = "\nSent by:   Example ISP\nContact:   postmaster@isp.example\n" +
+		"\nTo protect the privacy of others, local parts of addresses are codes here, and\nthe body and most of the header are left out.\n" +
+		"\nYou receive this mail because the DMARC record at\n_dmarc.shop.example\nasks for such reports. To stop them, take this address out of its tag ruf.\n"
+	for _, tt := range []struct {
+		why       string
+		source    netip.Addr
+		incidents int
+		want      string
+	}{
+		{"little", netip.Addr{}, 0, head + tail},
+		{"one", netip.MustParseAddr("::ffff:192.0.2.9"), 1, head + "From host: 192.0.2.9\n" + tail},
+		{"two", netip.Addr{}, 2, head + "Messages:  2 since the last report; the parts below are about the newest\n" + tail},
+	} {
+		m := Mail{Incident: Incident{Reported: "shop.example", PolicyDomain: "shop.example", Arrival: noon, Source: tt.source}, Incidents: tt.incidents,
+			Organization: "Example ISP", Contact: "postmaster@isp.example"}
+		if got := m.text(); got != tt.want {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.why, got, tt.want)
+		}
+	}
+	long := Mail{Organization: strings.Repeat("x", 2*maxValue)}
+	for line := range strings.SplitSeq(long.text(), "\n") {
+		if len(line) > len("Sent by:   ")+maxValue {
+			t.Errorf("a line of %d octets", len(line))
+		}
+	}
+}
+
+// TestFieldsAreBounded checks how long a field of a report may be, and that the number of incidents is never 0.
+func TestFieldsAreBounded(t *testing.T) {
+	const words = "x " // so that the field can be folded
+	for size, want := range map[int]int{2*maxField - 2: 2*maxField - 2, 2 * maxField: 2 * maxField, 2*maxField + 2: 2 * maxField} {
+		value := strings.Repeat(words, size/2-1) + "yy"
+		a := parse(t, letter(t, Incident{Reported: "shop.example", Results: value, Header: []message.Field{{Name: "Subject", Value: value}}}))
+		if got := len(a.feedback["Authentication-Results"][0]); got != want {
+			t.Errorf("results of %d octets became %d", size, got)
+		}
+		if got := len(a.about["Subject"][0]); got != want {
+			t.Errorf("a Subject of %d octets became %d", size, got)
+		}
+	}
+	for incidents, want := range map[int]string{0: "1", 1: "1", 2: "2"} {
+		for _, f := range (&Mail{Incidents: incidents}).fields() {
+			if f.Name == "Incidents" && f.Value != want {
+				t.Errorf("%d incidents: %s", incidents, f.Value)
+			}
+		}
+	}
+	if got := word(strings.Repeat("x", maxValue+1)); len(got) != maxValue {
+		t.Errorf("a word of %d octets", len(got))
+	}
+	if got := word("a b\nc"); got != "a?b?c" {
+		t.Errorf("%q", got)
+	}
+}

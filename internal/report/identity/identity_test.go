@@ -181,3 +181,59 @@ func TestAddressesAreBounded(t *testing.T) {
 		t.Errorf("%d addresses were checked", checked)
 	}
 }
+
+// TestFindings checks all findings of a check, in their order: whatever is wrong says what to do, and nothing is told twice.
+func TestFindings(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public) + "\"\n"
+	signs := func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }
+	two := func(o *Options) { o.Addresses = append(o.Addresses, netip.MustParseAddr("192.0.2.26")) }
+	away := "! dmarc.isp.example TXT servfail\n"
+	for _, tt := range []struct {
+		why, zone        string
+		change           func(*Options)
+		want             string
+		aligned, unknown bool
+	}{
+		{"all is well", good + key, signs, "dmarc good, spf good, dkim good, bounces good", true, false},
+		{"the mail server signs", good, func(*Options) {}, "dmarc good, spf good, dkim warning, bounces good", true, false},
+		{"no DMARC record", strings.ReplaceAll(good, "_dmarc", "_other") + key, signs, "dmarc fault, spf good, dkim good, bounces good", false, false},
+		{"asks for reports", strings.ReplaceAll(good, "p=reject", "p=reject; rua=mailto:a@isp.example"), func(*Options) {},
+			"dmarc good, dmarc warning, spf good, dkim warning, bounces good", true, false},
+		{"no SPF record, and two addresses", strings.ReplaceAll(good, "v=spf1", "v=none"), two, "dmarc good, spf fault, dkim warning, bounces good", false, false},
+		{"a bad SPF record, and two addresses", strings.ReplaceAll(good, "ip4:192.0.2.25", "ip9:x"), two, "dmarc good, spf fault, dkim warning, bounces good", false, false},
+		{"SPF passes for none of two addresses", strings.ReplaceAll(good, "192.0.2.25", "192.0.2.1"), two, "dmarc good, spf fault, spf fault, dkim warning, bounces good", false, false},
+		{"SPF passes for the second of two addresses", strings.ReplaceAll(good, "192.0.2.25", "192.0.2.26"), two, "dmarc good, spf fault, spf good, dkim warning, bounces good", false, false},
+		{"no answer for SPF", good + away, func(*Options) {}, "dmarc good, spf fault, dkim warning, bounces good", false, true},
+		{"no answer for SPF of two addresses", good + away, two, "dmarc good, spf fault, spf fault, dkim warning, bounces good", false, true},
+		{"no answer for SPF, and a signature", good + away + key, signs, "dmarc good, spf fault, dkim good, bounces good", true, false},
+		{"no answer for the key", good + "! s1._domainkey.dmarc.isp.example TXT servfail\n", signs, "dmarc good, spf good, dkim fault, bounces good", true, false},
+		{"no answer for the mail server", good + "! dmarc.isp.example MX servfail\n", func(*Options) {}, "dmarc good, spf good, dkim warning, bounces warning", true, false},
+		{"no mail server", strings.ReplaceAll(good, " MX 10 mx", " TXT mx"), func(*Options) {}, "dmarc good, spf good, dkim warning, bounces fault", true, false},
+		{"no address", good, func(o *Options) { o.Addresses = nil }, "dmarc good, spf warning, dkim warning, bounces good", false, false},
+		{"another key", good + strings.ReplaceAll(key, "p=", "p=AAAA"), signs, "dmarc good, spf good, dkim fault, bounces good", true, false},
+		{"no key at all, and the mail server signs", good, func(o *Options) { o.Selector = "s1" }, "dmarc good, spf good, dkim fault, bounces good", true, false},
+		{"a private key that cannot be read", good + key, func(o *Options) { o.Selector, o.Signs = "s1", true }, "dmarc good, spf good, dkim warning, bounces good", true, false},
+	} {
+		z, err := zone.Parse(tt.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Domain: "dmarc.isp.example", Bounce: "dmarc-bounce+", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.25")}}
+		tt.change(&o)
+		r := Check(t.Context(), z, o)
+		var got []string
+		for _, f := range r.Findings {
+			got = append(got, string(f.Subject)+" "+string(f.Grade))
+			if (f.Do == "") != (f.Grade == Good) {
+				t.Errorf("%s: %s says to do %q", tt.why, f.Text, f.Do)
+			}
+		}
+		if list := strings.Join(got, ", "); list != tt.want || r.Aligned != tt.aligned || r.Unknown != tt.unknown {
+			t.Errorf("%s: aligned %t, unknown %t, %s; want %s", tt.why, r.Aligned, r.Unknown, list, tt.want)
+		}
+	}
+}

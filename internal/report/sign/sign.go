@@ -64,8 +64,6 @@ func ParseKey(text []byte) (crypto.Signer, error) {
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case "RSA PRIVATE KEY":
 		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	default:
-		return nil, ErrKey
 	}
 	if err != nil {
 		return nil, ErrKey
