@@ -82,8 +82,8 @@ func isDomainName(s string) bool {
 // part must be a token. RFC 8601 allows other local parts without quotes, such as prvs=x=user, but
 // some programs would misread the equals signs in them.
 func isPlainAddress(s string) bool {
-	local, domain, ok := strings.Cut(s, "@")
-	if !ok || !isDomainName(domain) || !strings.Contains(domain, ".") || !isDotAtom(local) && local != "" {
+	local, domain, _ := strings.Cut(s, "@")
+	if !isDomainName(domain) || !strings.Contains(domain, ".") || !isDotAtom(local) && local != "" {
 		return false
 	}
 	for i := 0; i < len(local); i++ {

@@ -104,7 +104,7 @@ type Record struct {
 // PolicyValid reports whether p is present and none of p, sp and np is invalid
 // (§4.10.1).
 func (r *Record) PolicyValid() bool {
-	return r.P != "" && !r.invalid("p") && !r.invalid("sp") && !r.invalid("np")
+	return r.P != "" && !r.invalid("sp") && !r.invalid("np") // P is empty if p is invalid
 }
 
 // Applies reports whether DMARC must be applied with this record. If the policy
@@ -286,8 +286,8 @@ func dropSize(uri string) string {
 // with only the characters of RFC 3986. "!" is not allowed, because a record
 // must have it encoded (§4.7).
 func isURI(s string) bool {
-	scheme, rest, ok := strings.Cut(s, ":")
-	if !ok || scheme == "" || rest == "" || !isAlpha(scheme[0]) {
+	scheme, rest, _ := strings.Cut(s, ":")
+	if scheme == "" || rest == "" || !isAlpha(scheme[0]) {
 		return false
 	}
 	for i := 1; i < len(scheme); i++ {

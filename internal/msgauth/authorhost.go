@@ -58,7 +58,7 @@ func afterComments(value string) string {
 // lines of their customers after the address or after the kind of line (such as "dsl"). The name of
 // such a line does not count, because the customer is not the provider.
 func isAuthorHost(r iprev.Result, author dns.Name) bool {
-	if r.Status != iprev.Pass || r.Name == "" || author == "" || !r.Name.Under(author) {
+	if r.Status != iprev.Pass || author == "" || !r.Name.Under(author) {
 		return false
 	}
 	below := strings.TrimSuffix(string(r.Name), string(author))
@@ -118,7 +118,7 @@ func decimalOctets(name string, o [4]byte) bool {
 		switch {
 		case number == last && len(run) > 1: // a single digit may also be the number of a host, as in mx1
 			return true
-		case len(run) > 2 && runTogether(run, o):
+		case runTogether(run, o):
 			return true
 		}
 		for i, octet := range o {

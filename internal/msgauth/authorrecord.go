@@ -36,7 +36,7 @@ const maxFormKeys = 3
 // can write a signature that is refused.
 func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bool {
 	scope := e.AuthorScope()
-	if e.MailFrom.Result == spf.PermError && e.MailFrom.Domain != "" && e.MailFrom.Domain.Under(scope) {
+	if e.MailFrom.Result == spf.PermError && e.MailFrom.Domain.Under(scope) {
 		return true
 	}
 	var lookups []*dkim.Lookup
@@ -47,15 +47,12 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 			domain, selector = looseName(m.header[s.Field].Value)
 		}
 		switch {
-		case domain == "" || !domain.Under(scope):
+		case !domain.Under(scope):
 		case refusedForKey[s.Reason]:
 			return true
 		case refusedForForm[s.Reason] && selector != "" && len(lookups) < maxFormKeys:
 			lookups = append(lookups, m.dkim.Message().WantKeyAt(domain, selector))
 		}
-	}
-	if len(lookups) == 0 {
-		return false
 	}
 	m.dkim.Message().Start(ctx, &m.dkimStage)
 	return slices.ContainsFunc(lookups, func(l *dkim.Lookup) bool { return l.Published(ctx) })

@@ -9,6 +9,7 @@ import (
 
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
@@ -90,6 +91,25 @@ func TestAuthorRecordBroken(t *testing.T) {
 		}
 		if e.Has(trait.AuthorRecordBroken) != tt.want {
 			t.Errorf("%s: %t, spf=%s, dkim=%+v", tt.why, e.Has(trait.AuthorRecordBroken), e.MailFrom.Result, e.DKIM)
+		}
+	}
+}
+
+// TestLooseName checks which names are read from a field that is no tag list.
+func TestLooseName(t *testing.T) {
+	for value, want := range map[string][2]dns.Name{
+		"junk; d=A.example; s=S1":              {"a.example", "s1"},
+		" d = a.\r\n example ;\ts = s1.\tx ":   {"a.example", "s1.x"},
+		"d=a.example; s=s1; d=b.example; s=s2": {"a.example", "s1"},
+		"d=(; d=b.example; s=(; s=s2":          {"b.example", "s2"},
+		"d=a.example.; s=s1.":                  {"", ""},
+		"d=a.example; x=s1":                    {"a.example", ""},
+		"s=s1; xd=a.example":                   {"", "s1"},
+		"d; s":                                 {"", ""},
+		"d=; s=":                               {"", ""},
+	} {
+		if domain, selector := looseName(value); domain != want[0] || selector != want[1] {
+			t.Errorf("%q: %q, %q", value, domain, selector)
 		}
 	}
 }

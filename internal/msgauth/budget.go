@@ -19,7 +19,7 @@ type budget struct {
 	over  bool // end was called
 }
 
-// begin sets the deadline. end must be called.
+// begin sets the deadline. end must be called, of this budget or of a budget that is its parent.
 func (b *budget) begin(parent context.Context, d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -120,8 +120,8 @@ func (m *Verification) evaluateDMARC(ctx context.Context, e *Evaluation) dmarc.E
 	}
 	unknown := dmarc.Evaluation{Result: dmarc.ResultTempError, AuthorDomain: m.from.AuthorDomain}
 	discovery, ok := m.discovery.wait(ctx, e)
-	if !ok || discovery == nil {
-		if !ok && !m.discovery.panicked() {
+	if !ok {
+		if !m.discovery.panicked() {
 			unknown.Reason, unknown.DNSError = dmarc.ReasonPolicyError, m.noPolicy()
 		}
 		return unknown

@@ -77,6 +77,16 @@ func TestListKinds(t *testing.T) {
 			spf.Check{Result: spf.Pass, Domain: "b.example", Sender: "postmaster@b.example", NullSender: true}, false},
 		{"delivered to a list", "Delivered-To: mailing list ml@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
 		{"delivered to somebody", "Delivered-To: ml@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), false},
+		{"a program above Delivered-To and To", "X-MLServer: fml\r\nDelivered-To: x@y.example\r\nTo: x@y.example\r\nPrecedence: bulk\r\n",
+			from(spf.None, "x", "b.example"), true},
+		{"a number above a counter that counts nothing", "X-ML-Name: ml\r\nX-Mail-Count: 1\r\nX-Sequence: many\r\n", from(spf.None, "x", "b.example"), true},
+		{"the name in X-List", "X-List: Ml\r\nSubject: [ml:12] hi\r\n", from(spf.None, "x", "b.example"), true},
+		{"the name in a field of addresses", "X-List-Post: ml\r\nSubject: [ml:12] hi\r\n", from(spf.None, "x", "b.example"), false},
+		{"an owner in Errors-To", "Errors-To: ml-owner@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
+		{"an owner in X-Errors-To", "X-Errors-To: ml-owner@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
+		{"an owner in Resent-Sender", "Resent-Sender: ml-owner@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
+		{"an owner in X-Sender", "X-Sender: ml-owner@b.example\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), false},
+		{"Errors-To is the address in To", to + "Errors-To: ml@b.example\r\n", from(spf.Pass, "x", "b.example"), false},
 		{"written to many", "To: Multiple recipients of list ML <ml@b.example>\r\nPrecedence: bulk\r\n", from(spf.None, "x", "b.example"), true},
 	} {
 		h, _ := message.Parse([]byte(tt.header + "\r\n"))
@@ -92,10 +102,11 @@ func TestListKinds(t *testing.T) {
 func TestListStructureIsBounded(t *testing.T) {
 	owner := "List-Owner: <mailto:x@b.example>\r\n"
 	for why, header := range map[string]string{
-		"many addresses": "To: " + strings.Repeat("a@c.example, ", maxListAddresses) + "ml@b.example\r\n",
-		"many fields":    strings.Repeat("Cc: a@c.example\r\n", maxListAddresses) + "Cc: ml@b.example\r\n",
-		"a long field":   "To: " + strings.Repeat("x ", maxAddressText/2) + "ml@b.example\r\n",
-		"many names":     strings.Repeat("X-ML-Name: other\r\n", maxListNames) + "X-ML-Name: ml\r\nSubject: [ml:12]\r\n",
+		"many addresses":         "To: " + strings.Repeat("a@c.example, ", maxListAddresses) + "ml@b.example\r\n",
+		"many fields":            strings.Repeat("Cc: a@c.example\r\n", maxListAddresses) + "Cc: ml@b.example\r\n",
+		"a long field":           "To: " + strings.Repeat("x ", maxAddressText/2) + "ml@b.example\r\n",
+		"many service addresses": strings.Repeat("Errors-To: relay-x@c.example\r\n", maxListNames) + "Sender: relay-ml@c.example\r\nTo: ml@c.example\r\n",
+		"many names":             strings.Repeat("X-ML-Name: other\r\n", maxListNames) + "X-ML-Name: ml\r\nSubject: [ml:12]\r\n",
 	} {
 		h, _ := message.Parse([]byte(header + "\r\n"))
 		if !strings.Contains(header, "X-ML") {
@@ -103,6 +114,75 @@ func TestListStructureIsBounded(t *testing.T) {
 		}
 		if e := (&Evaluation{MailFrom: from(spf.Pass, "x", "b.example")}); isList(h, e) {
 			t.Errorf("%s: more than the bound was read", why)
+		}
+	}
+}
+
+// TestListBounds has as many names and addresses as are read, and a field of exactly the length that is read.
+func TestListBounds(t *testing.T) {
+	const owner = "List-Owner: <mailto:x@b.example>\r\n"
+	for why, header := range map[string]string{
+		"addresses in a field": owner + "To: " + strings.Repeat("a@c.example, ", maxListAddresses-1) + "ml@b.example\r\n",
+		"fields":               owner + strings.Repeat("Cc: a@c.example\r\n", maxListAddresses-2) + "Reply-To: a@c.example\r\nCc: ml@b.example\r\n",
+		"a long field":         owner + "To:" + strings.Repeat(" ", maxAddressText-len("ml@b.example")) + "ml@b.example\r\n",
+		"names":                strings.Repeat("X-ML-Name: other\r\n", maxListNames-1) + "X-ML-Name: ml\r\nSubject: [ml:12]\r\n",
+		"empty names":          strings.Repeat("X-ML-Name: \r\n", maxListNames) + "X-ML-Name: ml\r\nSubject: [ml:12]\r\n",
+		"service addresses":    owner + strings.Repeat("Errors-To: relay-x@c.example\r\n", maxListNames-1) + "Sender: relay-ml@c.example\r\nTo: ml@c.example\r\n",
+	} {
+		h, _ := message.Parse([]byte(header + "\r\n"))
+		if e := (&Evaluation{MailFrom: from(spf.Pass, "x", "b.example")}); !isList(h, e) {
+			t.Errorf("%s: less than the bound was read", why)
+		}
+	}
+}
+
+// TestEnvelopeAddress checks which senders have an address.
+func TestEnvelopeAddress(t *testing.T) {
+	for _, tt := range []struct {
+		check spf.Check
+		want  listAddress
+	}{
+		{spf.Check{Domain: "b.example", Sender: "A@B.example"}, listAddress{"a", "b.example"}},
+		{spf.Check{Domain: "b.example", Sender: "@b.example"}, listAddress{}},
+		{spf.Check{Domain: "b.example", Sender: "b.example"}, listAddress{}},
+		{spf.Check{Sender: "a@b.example"}, listAddress{}},
+		{spf.Check{Domain: "b.example", Sender: "postmaster@b.example", NullSender: true}, listAddress{}},
+	} {
+		if got := envelopeAddress(&tt.check); got != tt.want {
+			t.Errorf("%+v: %+v", tt.check, got)
+		}
+	}
+}
+
+// TestIsRecipient checks which recipients are the address ml@b.example.
+func TestIsRecipient(t *testing.T) {
+	for recipient, want := range map[string]bool{
+		"<ml@b.example>": true, "ml@b.example": true, "<ML@B.Example>": true, "<ml@b.example": true,
+		"": false, "<>": false, "<xx@b.example>": false, "<ml@c.example>": false, "<mlxb.example>": false, "<ml@b.exampl>": false, "<ml@b.example.>": false,
+	} {
+		if got := isRecipient(listAddress{"ml", "b.example"}, []string{"<x@y.example>", recipient}); got != want {
+			t.Errorf("%s: %t", recipient, got)
+		}
+	}
+}
+
+// TestIsCount checks which values are the number of a post.
+func TestIsCount(t *testing.T) {
+	for value, want := range map[string]bool{
+		"0": true, "00012": true, "ml 12": true, "1234567890": true, "12345678901": false, "": false, " ": false, "a ml 12": false, "12 ml": false, "12a": false,
+		strings.Repeat(" ", maxAddressText-1) + "12": true, strings.Repeat(" ", maxAddressText) + "12": false,
+	} {
+		if got := isCount(value); got != want {
+			t.Errorf("%.20q: %t", value, got)
+		}
+	}
+}
+
+// TestHasPrefixFold has texts around the length of the prefix.
+func TestHasPrefixFold(t *testing.T) {
+	for text, want := range map[string]bool{"": false, "a": false, "Ab": true, "aBc": true, "ax": false} {
+		if got := hasPrefixFold(text, "aB"); got != want {
+			t.Errorf("%q: %t", text, got)
 		}
 	}
 }
@@ -186,6 +266,8 @@ func TestAppendAddresses(t *testing.T) {
 		`"x@y.example\`:                    "",
 		`@b.example ml@ ml@@b.example`:     "",
 		`a@b.example c@d.example e@f.test`: "a@b.example c@d.example",
+		`azAZ09.-_@AZ-09.example`:          "azaz09.-_@az-09.example",
+		`x[y@b.example, x:z@b.example`:     "y@b.example z@b.example",
 	} {
 		got := ""
 		for _, a := range appendAddresses(nil, value, 2) {

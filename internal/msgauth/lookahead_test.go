@@ -100,6 +100,21 @@ func TestLookAheadOnce(t *testing.T) {
 	})
 }
 
+// TestLookAheadNoName: what is not a name of the client is not looked up.
+func TestLookAheadNoName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := nameserver.Zone(t, zoneText)
+		c := NewVerifier(away{next: z, trip: time.Second}, Options{LookAhead: true}).Connect(t.Context(), Session{Client: client, ClientName: "[192.0.2.1]"})
+		c.Helo("localhost")
+		synctest.Wait()
+		c.Close()
+		synctest.Wait()
+		if asked := z.Queries(); len(asked) != 0 { // the question for PTR was given up before its answer
+			t.Errorf("asked %q", asked)
+		}
+	})
+}
+
 // TestLookAheadWarm: if all answers that a message needs are in the cache, nothing is looked up
 // ahead, although another name of the tree walk is not in the cache.
 func TestLookAheadWarm(t *testing.T) {

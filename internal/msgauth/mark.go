@@ -39,13 +39,6 @@ type marks struct {
 	budget budget
 }
 
-// endBIMI ends the lookups that nobody waits for any more.
-func (m *Verification) endBIMI() {
-	if m.marks != nil {
-		m.marks.budget.end()
-	}
-}
-
 // finishBIMI waits for the record, and asks for the mark. It returns nil if BIMI is off.
 func (m *Verification) finishBIMI(e *Evaluation) *bimi.Evaluation {
 	if m.marks == nil {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/iprev"
@@ -356,6 +357,30 @@ func TestPanicked(t *testing.T) {
 	} {
 		if got := tt.task.panicked(); got != tt.want {
 			t.Errorf("%s: %t", why, got)
+		}
+	}
+}
+
+// TestDefaults checks what is set in the place of a zero option, and that other options stay.
+func TestDefaults(t *testing.T) {
+	cache := dkim.NewCache()
+	for _, tt := range []struct{ given, want Options }{
+		{Options{}, Options{Budget: DefaultBudget, Grace: DefaultGrace}},
+		{Options{Budget: -1, Grace: -1}, Options{Budget: DefaultBudget, Grace: 0}},
+		{Options{Budget: 1, Grace: 1, DKIM: dkim.Options{Cache: cache}}, Options{Budget: 1, Grace: 1, DKIM: dkim.Options{Cache: cache}}},
+	} {
+		got := NewVerifier(nameserver.Zone(t, ""), tt.given).o
+		if got.Budget != tt.want.Budget || got.Grace != tt.want.Grace || got.DKIM.Cache == nil || got.Now == nil || tt.want.DKIM.Cache != nil && got.DKIM.Cache != cache {
+			t.Errorf("%+v: %+v", tt.given, got)
+		}
+	}
+}
+
+// TestReserve checks the part of the budget that is set aside for alignment.
+func TestReserve(t *testing.T) {
+	for budget, want := range map[time.Duration]time.Duration{time.Second: time.Second / 4, 4 * maxReserve: maxReserve, time.Hour: maxReserve} {
+		if got := NewVerifier(nameserver.Zone(t, ""), Options{Budget: budget}).reserve(); got != want {
+			t.Errorf("%v of %v", got, budget)
 		}
 	}
 }

@@ -140,13 +140,9 @@ func (s *stage) takeSlot(ctx context.Context, name dns.Name) *slots.Slot {
 	return shared.lock.Take(ctx, network, &s.queued, message, all)
 }
 
-// spfAhead returns the Resolver for an SPF check that asks through s.
-func (s *stage) spfAhead() dns.Resolver {
-	if s.c.v.o.SPFAhead > 0 {
-		return dns.NewAhead(s)
-	}
-	return s
-}
+// spfAhead returns the Resolver for an SPF check that asks through s. How many questions the check
+// asks early is in its arguments (see Options.SPFAhead).
+func (s *stage) spfAhead() dns.Resolver { return dns.NewAhead(s) }
 
 // ahead returns the Resolver for the evaluator: s itself, or with Options.LookAhead a [dns.Ahead]
 // in front of s.

@@ -84,6 +84,18 @@ func TestStageTime(t *testing.T) {
 	})
 }
 
+// TestStageAnswerAtTheEnd: an answer counts even if the message's time ends at the same moment.
+func TestStageAnswerAtTheEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := stageOf(nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+		cancel()
+		return dns.Answer{Name: "a.example"}, nil
+	}), 1)
+	if a, err := s.Lookup(ctx, "a.example", dns.TypeA); err != nil || a.Name != "a.example" || s.cost(0).Exceeded != 0 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 func TestStagePassesErrors(t *testing.T) {
 	want := &dns.Error{Kind: dns.KindServFail, Name: "example.com", Type: dns.TypeTXT}
 	s := stageOf(nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { return dns.Answer{}, want }), 1)

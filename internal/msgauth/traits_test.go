@@ -68,6 +68,7 @@ func TestListDomains(t *testing.T) {
 		{"as RFC 2919 writes it", message.Header{{Name: "List-ID", Value: " Gardeners\r\n\t<roses.Lists.example>"}}, []dns.Name{"roses.lists.example"}},
 		{"as RFC 2369 writes it", message.Header{{Name: "List-Post", Value: " <mailto:roses@lists.example?subject=x@y.example>"}}, []dns.Name{"lists.example"}},
 		{"no posting", message.Header{{Name: "List-Post", Value: " NO"}}, nil},
+		{"another field", message.Header{{Name: "From", Value: " <a@lists.example>"}, {Name: "List-Owner", Value: " <mailto:o@lists.example>"}}, nil},
 		{"no brackets", message.Header{{Name: "List-Id", Value: " lists.example"}}, nil},
 		{"not closed", message.Header{{Name: "List-Id", Value: " <lists.example"}}, nil},
 		{"one label", message.Header{{Name: "List-Id", Value: " <localhost>"}}, nil},

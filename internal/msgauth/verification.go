@@ -63,7 +63,7 @@ func (v *Verifier) Connect(ctx context.Context, s Session) *Connection {
 // the HELO name.
 func (c *Connection) expectName(host string) {
 	name, err := dns.ParseHostname(host)
-	if err != nil || c.client.Unknown() || c.iprev.ended() || c.named {
+	if err != nil || c.iprev.ended() || c.named {
 		return
 	}
 	c.named = true // only once, because a client may send HELO a thousand times
@@ -195,7 +195,7 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	// has already asked for.
 	m.arc = arc.NewVerifier(m.dkim.Message(), o)
 	m.arc.Start(&m.headerBudget, &m.arcStage)
-	if m.fromErr == nil && from.AuthorDomain != "" {
+	if m.fromErr == nil {
 		m.dmarcAsks = m.discovery.ahead()
 		m.discovery.start(&m.headerBudget, m.dmarcAsks, func(ctx context.Context, r dns.Resolver) *dmarc.Discovery {
 			return dmarc.Discover(ctx, r, from.AuthorDomain, v.o.DMARC)
@@ -244,10 +244,8 @@ func (m *Verification) Finish(ctx context.Context, envelope Envelope) *Evaluatio
 		From: m.from, FromError: m.fromErr,
 		Time: v.o.Now(), Digest: m.digest,
 	}
+	// The budgets within endBudget end with it.
 	m.identifiers.begin(&m.endBudget, v.o.Budget-v.reserve())
-	defer m.identifiers.end()
-	defer m.shown.end()
-	defer m.endBIMI()
 	keys, alignment := &m.identifiers, &m.endBudget
 	decided := m.awaitPass(&m.identifiers)
 	if decided {

@@ -74,10 +74,10 @@ func (b *wholeBound) release(header int64) {
 func (m *Verification) Whole(e *Evaluation) *Whole {
 	d, v := &e.DMARC, m.c.v
 	left := min(maxWholeTime, time.Until(m.endBudget.deadline))
-	if !m.hurried || left <= 0 || d.Result != dmarc.ResultPass || d.Record == nil || len(d.Record.RUA) == 0 {
+	if !m.hurried || left <= 0 || d.Result != dmarc.ResultPass || len(d.Record.RUA) == 0 {
 		return nil
 	}
-	noSPF := e.MailFrom.Result == spf.TempError && e.MailFrom.Problem == outOfTime
+	noSPF := e.MailFrom.Problem == outOfTime
 	noKey := slices.ContainsFunc(e.DKIM, func(s dkim.Signature) bool { return s.NotWaited })
 	noOrganization := slices.ContainsFunc(d.Alignments, func(a dmarc.Alignment) bool { return a.Error != nil })
 	if !noSPF && !noKey && !noOrganization {

@@ -99,6 +99,8 @@ func TestWhole(t *testing.T) {
 		{name: "iprev and HELO do not matter", from: "<a@example.com>",
 			delays: map[dns.Name]time.Duration{"mx.example.com": never, "1.2.0.192.in-addr.arpa": never}, waited: grace,
 			shown: "spf=pass dkim=pass aligned SPF aligned DKIM"},
+		{name: "SPF has failed for good, and HELO never comes", from: "<a@example.com>", zone: strings.Replace(zoneText, "\nexample.com ", "\n! example.com TXT servfail\nx.example ", 1),
+			delays: map[dns.Name]time.Duration{"mx.example.com": never}, waited: grace, shown: "spf=temperror dkim=pass aligned DKIM"},
 		{name: "the budget ends first", from: "<a@example.com>", delays: map[dns.Name]time.Duration{"example.com": never}, budget: 2 * grace, waited: grace,
 			shown: "spf=temperror dkim=pass aligned DKIM", whole: "spf=temperror dkim=pass aligned DKIM", took: grace * 3 / 4},
 		{name: "the budget has ended", from: "<a@example.com>", delays: map[dns.Name]time.Duration{"example.com": never}, budget: grace, waited: grace,
@@ -150,6 +152,26 @@ func TestWhole(t *testing.T) {
 	}
 }
 
+// TestWholeKeepsAlignment checks that a pass stays a pass. While the message waits after its reply, its author
+// publishes the record of the Organizational Domain as its own, and is then an organization of its own.
+func TestWholeKeepsAlignment(t *testing.T) {
+	zoneText, raw := signedFor(t, "alice@news.example.com")
+	zoneText = strings.Replace(zoneText, "p=reject;", "p=reject; psd=n;", 1)
+	const name = "_dmarc.news.example.com"
+	later := zoneText + strings.Replace(zoneText[strings.Index(zoneText, "_dmarc."):], "_dmarc.example.com", name, 1)
+	synctest.Test(t, func(t *testing.T) {
+		r := changing{first: nameserver.Zone(t, zoneText), then: nameserver.Zone(t, later), name: name, asked: new(atomic.Int64)}
+		v := NewVerifier(late{next: r, delays: map[dns.Name]time.Duration{"example.com": 400 * time.Millisecond}}, Options{Now: stopped()})
+		e, w, _ := hurry(t, v, "<a@example.com>", string(raw))
+		if w == nil {
+			t.Fatalf("nothing runs on: %s", outcome(e))
+		}
+		if got := outcome(w.Wait(t.Context())); got != "spf=pass dkim=pass aligned DKIM" || r.asked.Load() != 2 {
+			t.Errorf("%s, asked %d times", got, r.asked.Load())
+		}
+	})
+}
+
 // TestWholeWaitEnds checks that Wait ends with its context, and that nothing runs on for long without
 // anybody who waits. (synctest fails if a goroutine does not end.)
 func TestWholeWaitEnds(t *testing.T) {
@@ -169,6 +191,45 @@ func TestWholeWaitEnds(t *testing.T) {
 			t.Errorf("%d messages still wait", n)
 		}
 	})
+}
+
+// TestWholeWaitTakesWhatIsThere checks that a Wait whose context has ended still returns results that are there.
+func TestWholeWaitTakesWhatIsThere(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := &Whole{shown: &Evaluation{}, whole: &Evaluation{}, done: make(chan struct{})}
+	close(w.done)
+	for range 100 { // a select between two channels that are ready would choose either
+		if w.Wait(ctx) != w.whole {
+			t.Fatal("the results are there, and Wait returns the Evaluation of the reply")
+		}
+	}
+}
+
+// TestWholeBound has each bound at its limit and beyond it. What is refused takes nothing.
+func TestWholeBound(t *testing.T) {
+	for why, tt := range map[string]struct {
+		messages, headers, more int64
+		want                    bool
+	}{
+		"the last message":        {maxWholes - 1, 0, 0, true},
+		"one message more":        {maxWholes, 0, 0, false},
+		"the last octets":         {1, maxWholeHeaders - 10, 10, true},
+		"one octet more":          {1, maxWholeHeaders - 10, 11, false},
+		"no octets, all taken":    {1, maxWholeHeaders, 0, true},
+		"all messages and octets": {maxWholes, maxWholeHeaders, 1, false},
+	} {
+		var b wholeBound
+		b.messages.Store(tt.messages)
+		b.headers.Store(tt.headers)
+		got := b.take(tt.more)
+		if got {
+			b.release(tt.more)
+		}
+		if got != tt.want || b.messages.Load() != tt.messages || b.headers.Load() != tt.headers {
+			t.Errorf("%s: %t, then %d messages and %d octets", why, got, b.messages.Load(), b.headers.Load())
+		}
+	}
 }
 
 // TestBoundWholes checks that only so many messages, and so many octets of headers, wait after their

@@ -115,16 +115,12 @@ func (e *evaluation) checkHost(domain dns.Name, depth int) (verdict, *halt) {
 		return verdict{}, h
 	}
 	rec, err := ParseRecord(text)
-	if err != nil {
-		h := &halt{result: PermError, reason: ReasonSyntax, problem: string(domain) + ": " + err.Error()}
-		if errors.Is(err, ErrRecordTooLong) {
-			h.reason = ReasonRecordTooLong
-		}
+	if err != nil { // a *SyntaxError, because fetchRecord has refused everything else
 		var syntax *SyntaxError
 		if errors.As(err, &syntax) {
 			e.trace(Step{Domain: domain, Term: syntax.Term, Outcome: OutcomeError, Detail: err.Error(), Depth: depth})
 		}
-		return verdict{}, h
+		return verdict{}, &halt{result: PermError, reason: ReasonSyntax, problem: string(domain) + ": " + err.Error()}
 	}
 	e.ahead.record(rec, domain, e.check.Lookups)
 	for i := range rec.Directives {
