@@ -22,7 +22,8 @@ func TestAlteredBounds(t *testing.T) {
 		}
 	}
 	for value, want := range map[string]bool{"\r\n ": false, "x\r\n\t": false, "\r\n \r\n ": false, "\r\n": true, "\r": true, "\n": true, "\x00": true,
-		"\r\n x\r\n": true, "\r\nx": true, "\r\n \n": true, "\r\r\n ": true, "\n\r\n ": true, "": false} {
+		"\r\n x\r\n": true, "\r\nx": true, "\r\n \n": true, "\r\r\n ": true, "\n\r\n ": true, "": false,
+		"\rx ": true, "\n\n ": true, "\x00\n ": true} {
 		if got := alteredByMTA(message.Field{Name: "A", Value: value}); got != want {
 			t.Errorf("%q: %t", value, got)
 		}

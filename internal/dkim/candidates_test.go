@@ -75,6 +75,8 @@ func TestDroppedFields(t *testing.T) {
 		{"Return-Path under simple", path, signing{h: "from:return-path", c: "simple/simple"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
 		{"Return-Path under Ed25519", path, signing{h: "from:return-path", key: ed}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
 		{"Return-Path twice in h=", path, signing{h: "from:return-path:return-path"}, drop("Return-Path"), "<bounce@example.com>", Pass, ""},
+		{"Return-Path below another name that the message has not", path, signing{h: "x-absent:from:return-path"}, drop("Return-Path"), "<bounce@example.com>",
+			Pass, ""},
 		{"Return-Path without brackets", "Return-Path: bounce@example.com\r\n", signing{h: "from:return-path"}, drop("Return-Path"), "<bounce@example.com>",
 			Pass, ""},
 		{"Return-Path of the null sender", "Return-Path: <>\r\n", signing{h: "from:return-path"}, drop("Return-Path"), "<>", Pass, ""},

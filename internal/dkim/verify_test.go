@@ -188,7 +188,11 @@ func TestDNSFailures(t *testing.T) {
 		zone.ServFail: "dns_servfail", zone.Refused: "dns_refused", zone.Timeout: "dns_timeout",
 	} {
 		z := zone.New().Fail(name, dns.TypeTXT, zone.Fault{Kind: kind})
-		expect(t, string(kind), one(t, mail, z, Options{}), TempError, reason)
+		failed := one(t, mail, z, Options{})
+		expect(t, string(kind), failed, TempError, reason)
+		if failed.NotWaited {
+			t.Errorf("%s: the answer came, and counts as not waited for", kind)
+		}
 		broken := strings.Replace(mail, "Bob,", "Rob,", 1)
 		expect(t, "a changed body fails whatever the key would be", one(t, broken, z, Options{}), Fail, ReasonBodyHash)
 	}

@@ -43,7 +43,7 @@ func (m *Verification) authorRecordBroken(ctx context.Context, e *Evaluation) bo
 	for i := range e.DKIM {
 		s := &e.DKIM[i]
 		domain, selector := s.Domain, dns.Name(s.Selector)
-		if refusedForForm[s.Reason] && (domain == "" || selector == "") {
+		if refusedForForm[s.Reason] && selector == "" { // the selector is read after the domain
 			domain, selector = looseName(m.header[s.Field].Value)
 		}
 		switch {

@@ -11,6 +11,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
+	"sekimori/internal/message"
 	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/signer"
 	"sekimori/internal/trait"
@@ -91,6 +92,39 @@ func TestAuthorRecordBroken(t *testing.T) {
 		}
 		if e.Has(trait.AuthorRecordBroken) != tt.want {
 			t.Errorf("%s: %t, spf=%s, dkim=%+v", tt.why, e.Has(trait.AuthorRecordBroken), e.MailFrom.Result, e.DKIM)
+		}
+	}
+}
+
+// TestWhoseMistake has every reason of a signature that does not pass: with some, the author's mistake is certain;
+// with others, only if the key is published; with the rest, the signature does not show a mistake of the author.
+func TestWhoseMistake(t *testing.T) {
+	const certain, ifPublished, no = "certain", "if published", "no"
+	for _, tt := range []struct {
+		mistake string
+		reasons []dkim.Reason
+	}{
+		{certain, []dkim.Reason{dkim.ReasonKeySyntax, dkim.ReasonKeyType, dkim.ReasonKeyHash, dkim.ReasonKeyService, dkim.ReasonStrictIdentity,
+			dkim.ReasonWeakKey, dkim.ReasonLargeKey, dkim.ReasonBeyondBody}},
+		{ifPublished, []dkim.Reason{dkim.ReasonSyntax, dkim.ReasonMissingTag, dkim.ReasonVersion, dkim.ReasonAlgorithm, dkim.ReasonAlgorithmSHA1,
+			dkim.ReasonCanonicalization, dkim.ReasonQueryMethod, dkim.ReasonDomainMismatch, dkim.ReasonFromNotSigned, dkim.ReasonTooManyHeaders}},
+		{no, []dkim.Reason{"", dkim.ReasonDomain, dkim.ReasonKeyNotFound, dkim.ReasonKeyRevoked, dkim.ReasonBodyHash, dkim.ReasonSignature,
+			dkim.ReasonNotVerifiable, dkim.ReasonDroppedField, dkim.ReasonLeadingSpace, dkim.ReasonFromMissing, dkim.ReasonMultipleFrom,
+			dkim.ReasonTooManySignatures, dkim.ReasonExpired, dkim.ReasonBodyLength, dkim.ReasonWorkLimit, dkim.ReasonInternal, "dns_timeout"}},
+	} {
+		for _, reason := range tt.reasons {
+			for _, selector := range []string{"s1", "unknown"} {
+				c := NewVerifier(brokenZone(t), Options{}).Connect(t.Context(), Session{Client: client})
+				m := c.Begin(Session{}, Envelope{MailFrom: "<x@other.example>"})
+				m.EndOfHeader(message.Header{{Name: "From", Value: " a@bank.example"}})
+				e := &Evaluation{From: m.from, DKIM: []dkim.Signature{{Reason: reason, Domain: "bank.example", Selector: selector}}}
+				want := tt.mistake == certain || tt.mistake == ifPublished && selector == "s1"
+				if got := m.authorRecordBroken(t.Context(), e); got != want {
+					t.Errorf("%q, key %s: %t", reason, selector, got)
+				}
+				m.Close()
+				c.Close()
+			}
 		}
 	}
 }

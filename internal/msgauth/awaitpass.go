@@ -40,8 +40,7 @@ func (m *Verification) awaitPass(ctx context.Context) bool {
 // have arrived. If the verification panics, it panics again in finishDKIM, which records the
 // panic.
 func (m *Verification) verifyArrived(ctx context.Context) bool {
-	var unseen Evaluation
-	all, ok := guard(DKIM, &unseen, func() bool { return m.dkim.Judge(ctx) })
+	all, ok := attempt(func() bool { return m.dkim.Judge(ctx) })
 	return all || !ok
 }
 

@@ -200,6 +200,19 @@ func TestCostOfSPF(t *testing.T) {
 	}
 }
 
+// TestCostOfWaiting checks how long DKIM and ARC waited at the end of a message.
+func TestCostOfWaiting(t *testing.T) {
+	zoneText, raw := signed(t)
+	synctest.Test(t, func(t *testing.T) {
+		const chain = 5 * time.Second
+		z := late{next: nameserver.Zone(t, zoneText), delays: map[dns.Name]time.Duration{keyName: never, sealKey: chain}}
+		cost := evaluate(t, NewVerifier(z, Options{Now: stopped()}), "<a@example.com>", sealed+string(raw)).Cost
+		if dkim, arc := cost[DKIM].Elapsed, cost[ARC].Elapsed; dkim != DefaultGrace || arc != chain-DefaultGrace {
+			t.Errorf("DKIM waited %v, ARC %v", dkim, arc)
+		}
+	})
+}
+
 // TestCostOfRunningTask checks that the time of a task that has not ended goes on, and that its value is not
 // read.
 func TestCostOfRunningTask(t *testing.T) {

@@ -21,6 +21,12 @@ func TestStages(t *testing.T) {
 		}
 		seen[s.mechanism] = true
 	}
+	for i, want := range map[stageIndex]int{spfStage: maxSPFLookups, dkimStage: maxDKIMLookups, dmarcStage: maxDMARCLookups, arcStage: maxARCLookups,
+		iprevStage: maxIPRevLookups, bimiStage: maxBIMILookups} {
+		if got := stages[i].maxLookups; got != want {
+			t.Errorf("stage %d: %d lookups, want %d", i, got, want)
+		}
+	}
 	if len(Mechanisms()) != len(stages) {
 		t.Errorf("%d mechanisms, %d stages", len(Mechanisms()), len(stages))
 	}

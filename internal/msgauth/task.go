@@ -149,6 +149,12 @@ func guard[T any](component Mechanism, e *Evaluation, f func() T) (value T, ok b
 	return f(), true
 }
 
+// attempt runs f in this goroutine. If f panics, ok is false.
+func attempt[T any](f func() T) (value T, ok bool) {
+	defer func() { _ = recover() }()
+	return f(), true
+}
+
 func newPanic(component Mechanism, value any) Panic {
 	return Panic{Component: component, Value: fmt.Sprint(value), Stack: string(debug.Stack())}
 }

@@ -122,7 +122,6 @@ type completion struct {
 // complete returns e with the results that were missing. A panic loses only the result of its stage.
 func (c *completion) complete(ctx context.Context, e *Evaluation, left time.Duration) *Evaluation {
 	whole := *e
-	var unseen Evaluation // takes the panics
 	// Alignment comes last and needs a part of the time.
 	early, cancel := context.WithTimeout(ctx, left-left/4)
 	defer cancel()
@@ -130,22 +129,22 @@ func (c *completion) complete(ctx context.Context, e *Evaluation, left time.Dura
 	if c.dkim != nil {
 		defer c.dkim.Close()
 		keys.setUp(c.from, dkimStage, e.From.AuthorDomain)
-		guard(DKIM, &unseen, func() bool { return c.dkim.Restart(early, &keys) })
+		attempt(func() bool { return c.dkim.Restart(early, &keys) })
 	}
 	if c.mailFrom != nil {
 		sender.setUp(c.from, spfStage, "")
-		check, ok := guard(SPF, &unseen, func() spf.Check { return spf.CheckMailFrom(early, sender.spfAhead(), *c.mailFrom) })
+		check, ok := attempt(func() spf.Check { return spf.CheckMailFrom(early, sender.spfAhead(), *c.mailFrom) })
 		if ok {
 			whole.MailFrom = sender.blame(check)
 		}
 	}
 	if c.dkim != nil {
-		if signatures, ok := guard(DKIM, &unseen, func() []dkim.Signature { return c.dkim.Finish(early) }); ok {
+		if signatures, ok := attempt(func() []dkim.Signature { return c.dkim.Finish(early) }); ok {
 			whole.DKIM = signatures
 		}
 	}
 	alignment.setUp(c.from, dmarcStage, e.From.AuthorDomain)
-	again, ok := guard(DMARC, &unseen, func() dmarc.Evaluation {
+	again, ok := attempt(func() dmarc.Evaluation {
 		asks := alignment.ahead()
 		return dmarc.Discover(ctx, asks, e.From.AuthorDomain, c.from.v.o.DMARC).Evaluate(ctx, asks, identifiers(&whole))
 	})

@@ -103,6 +103,9 @@ func TestWhole(t *testing.T) {
 			delays: map[dns.Name]time.Duration{"mx.example.com": never}, waited: grace, shown: "spf=temperror dkim=pass aligned DKIM"},
 		{name: "the budget ends first", from: "<a@example.com>", delays: map[dns.Name]time.Duration{"example.com": never}, budget: 2 * grace, waited: grace,
 			shown: "spf=temperror dkim=pass aligned DKIM", whole: "spf=temperror dkim=pass aligned DKIM", took: grace * 3 / 4},
+		{name: "the policy comes when the time for SPF is over", from: "<a@example.com>",
+			delays: map[dns.Name]time.Duration{"_dmarc.example.com": 9 * time.Second, "example.com": never}, waited: 9 * time.Second,
+			shown: "spf=temperror dkim=pass aligned DKIM"},
 		{name: "the budget has ended", from: "<a@example.com>", delays: map[dns.Name]time.Duration{"example.com": never}, budget: grace, waited: grace,
 			shown: "spf=temperror dkim=pass aligned DKIM"},
 		{name: "a message that does not pass was waited for", from: "<a@stranger.example>", raw: "From: a@example.com\r\n\r\n",
@@ -170,6 +173,28 @@ func TestWholeKeepsAlignment(t *testing.T) {
 			t.Errorf("%s, asked %d times", got, r.asked.Load())
 		}
 	})
+}
+
+// TestWholeAsksWhatIsMissing checks that what is known is not asked for again.
+func TestWholeAsksWhatIsMissing(t *testing.T) {
+	zoneText, raw := signed(t)
+	for missing, known := range map[dns.Name]dns.Name{keyName: "example.com", "example.com": keyName} {
+		synctest.Test(t, func(t *testing.T) {
+			z := nameserver.Zone(t, zoneText)
+			v := NewVerifier(late{next: z, delays: map[dns.Name]time.Duration{missing: 400 * time.Millisecond}}, Options{Now: stopped()})
+			_, w, _ := hurry(t, v, "<a@example.com>", string(raw))
+			if got := outcome(w.Wait(t.Context())); got != "spf=pass dkim=pass aligned SPF aligned DKIM" {
+				t.Errorf("without %s: %s", missing, got)
+			}
+			asked := map[string]int{}
+			for _, q := range z.Queries() {
+				asked[q]++
+			}
+			if asked[string(known)+" TXT"] != 1 || asked[string(missing)+" TXT"] != 1 { // the first question for what is missing was given up
+				t.Errorf("without %s: asked %v", missing, asked)
+			}
+		})
+	}
 }
 
 // TestWholeWaitEnds checks that Wait ends with its context, and that nothing runs on for long without

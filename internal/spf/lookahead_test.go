@@ -294,3 +294,23 @@ func TestLookAheadWithoutName(t *testing.T) {
 		}
 	}
 }
+
+// inTurn is a resolver that must not be asked early.
+type inTurn struct {
+	dns.Resolver
+	t *testing.T
+}
+
+func (r inTurn) Expect(_ context.Context, name dns.Name, typ dns.Type) bool {
+	r.t.Errorf("%s %s is expected", name, typ)
+	return true
+}
+
+// TestNoLookAhead checks that nothing is asked early if the caller does not want it.
+func TestNoLookAhead(t *testing.T) {
+	for _, n := range []int{-1, 0} {
+		if c := CheckMailFrom(t.Context(), inTurn{nameserver.Zone(t, severalTerms), t}, Args{IP: client, MailFrom: "a@several.example", LookAhead: n}); c.Result != Pass {
+			t.Errorf("%d questions ahead: %s", n, c.Result)
+		}
+	}
+}
