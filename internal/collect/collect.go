@@ -81,6 +81,7 @@ type Collector struct {
 
 	unfinished chan *judge.Decision // messages with a Whole
 	queue      chan observed
+	contents   sync.Pool    // of messages that have been added up
 	octets     atomic.Int64 // of the observations in the queue
 	// closing guards closed and ended. Who sends to a channel holds it shared, so that nothing is sent
 	// after Stop has closed the channel.
@@ -96,12 +97,19 @@ type Collector struct {
 	waiter, adder, written sync.WaitGroup
 }
 
+// content is the memory of what is told of a message.
+type content struct {
+	obs   report.Observation
+	entry ledger.Entry
+}
+
 // observed is an element of the queue: a message, of which obs or entry is set or both, or wrote.
 type observed struct {
-	obs    *report.Observation
-	entry  *ledger.Entry
-	wrote  []dns.Name // domains to which a user of ours wrote
-	octets int64
+	content *content // obs and entry are in it
+	obs     *report.Observation
+	entry   *ledger.Entry
+	wrote   []dns.Name // domains to which a user of ours wrote
+	octets  int64
 }
 
 // New returns a Collector that runs in the background until Stop.
@@ -145,17 +153,21 @@ func (c *Collector) Decided(d *judge.Decision, _ time.Duration) {
 
 // observe takes the observation of a message with this Evaluation, for a report and for the ledger.
 func (c *Collector) observe(d *judge.Decision, e *msgauth.Evaluation) {
-	var o observed
+	m, reused := c.contents.Get().(*content)
+	if !reused {
+		m = new(content)
+	}
+	o := observed{content: m}
 	if obs, ok := report.Observe(e, d.Verdict, report.Options{
 		EnvelopeTo: c.settings.Load().EnvelopeTo, AboutReports: d.AboutReports, Spam: d.Spam,
 	}); ok {
 		if obs.Incomplete {
 			c.counts.Incomplete.Add(1)
 		}
-		o.obs, o.octets = &obs, size(&obs)
+		m.obs, o.obs, o.octets = obs, &m.obs, size(&obs)
 	}
 	if entry, ok := ledger.Observe(e, &d.Verdict, d.Learned, c.owners.Owner); ok {
-		o.entry = &entry
+		m.entry, o.entry = entry, &m.entry
 		o.octets += entryOctets
 	}
 	if o.octets > 0 {

@@ -35,6 +35,10 @@ func (c *Collector) add() {
 				return
 			}
 			c.take(t, o)
+			if o.content != nil {
+				*o.content = content{} // the table has the strings and lists
+				c.contents.Put(o.content)
+			}
 			if len(c.queue) == 0 {
 				time.Sleep(gatherTime)
 			}
