@@ -147,6 +147,26 @@ func TestHardLimitEndsWithTheServer(t *testing.T) {
 	})
 }
 
+// TestHardLimitDoesNotSpin checks that a Serve which waits because too many connections are being refused ends at
+// once when Shutdown begins, although they have time left.
+func TestHardLimitDoesNotSpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
+		ln := newPipeListener()
+		w.serve(ln)
+		for range 257 {
+			nc := ln.dial()
+			defer nc.Close()
+		}
+		synctest.Wait()
+		begin := time.Now()
+		go func() { _ = w.server.Shutdown(context.Background()) }()
+		if err := <-w.served; !errors.Is(err, milter.ErrServerClosed) || time.Since(begin) != 0 {
+			t.Errorf("%v after %s", err, time.Since(begin))
+		}
+	})
+}
+
 // TestSet checks that connections which come after a change of the limits have the new limits,
 // and that existing connections keep theirs.
 func TestSet(t *testing.T) {

@@ -184,3 +184,22 @@ func TestMacrosOfWhichMessage(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeBuffersAreNotKept checks that a buffer which had to grow beyond the largest size is not used again.
+func TestLargeBuffersAreNotKept(t *testing.T) {
+	var b Buffers
+	last := len(bufferSizes) - 1
+	large := b.grow(bufferSizes[last])
+	if len(large.b) != 2*bufferSizes[last] {
+		t.Fatalf("%d octets", len(large.b))
+	}
+	b.put(large)
+	if got := b.get(last); got == large || cap(got.b) != bufferSizes[last] {
+		t.Errorf("a buffer of %d octets is used again", cap(got.b))
+	}
+	for i, size := range bufferSizes {
+		if got := b.grow(size - 1); len(got.b) != size || got.size != i {
+			t.Errorf("more than %d octets: %d", size-1, len(got.b))
+		}
+	}
+}
