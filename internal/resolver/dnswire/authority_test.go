@@ -1,6 +1,7 @@
 package dnswire
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,54 @@ func TestTextBound(t *testing.T) {
 		r, fail := q.Decode(wire)
 		if more == 0 && (fail != nil || len(r.Answer.Records) != len(records)) || more == 1 && (fail == nil || fail.Kind != dns.KindTooLarge) {
 			t.Errorf("%d octets more than allowed: %d records, %v", more, len(r.Answer.Records), fail)
+		}
+	}
+}
+
+// TestNameBehindPointer checks what a pointer may lead to: what stands there is checked as what stands before it.
+func TestNameBehindPointer(t *testing.T) {
+	for _, tt := range []struct {
+		why, wire string
+		want      dns.Name
+		err       error
+	}{
+		{"a name", "\xc0\x02\x02ab\x00", "ab", nil}, {"the root", "\xc0\x02\x00", "", nil},
+		{"a label of an unknown kind", "\xc0\x02\x41a\x00", "", errLabel}, {"a label that is cut", "\xc0\x02\x05ab", "", errCut}, {"a label without an end", "\xc0\x02\x02ab", "", errCut},
+		{"nothing", "\xc0\x02", "", errCut}, {"half a pointer", "\xc0\x02\xc0", "", errCut}, {"itself", "\xc0\x00", "", errPointers},
+	} {
+		name, _, ok, err := readName([]byte(tt.wire), 0, "")
+		if name != tt.want || !errors.Is(err, tt.err) || ok != (tt.err == nil) {
+			t.Errorf("%s: %q, %t, %v", tt.why, name, ok, err)
+		}
+	}
+}
+
+// TestMoreQuestionsCounted checks that a message may end before a question that its header counts: the answer of which
+// the rest is missing has no records.
+func TestMoreQuestionsCounted(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	wire := slices.Clone(q.Pack(Options{}).Packet)
+	wire[2] |= bitResponse
+	for _, count := range []byte{1, 2, 9} {
+		wire[5] = count
+		if m, err := readMessage(wire); err != nil || m.answer != len(wire) {
+			t.Errorf("%d questions: %v, answers from %d", count, err, m.answer)
+		}
+	}
+	if _, err := readMessage(wire[:HeaderLen]); err != nil {
+		t.Errorf("a header alone: %v", err)
+	}
+}
+
+// TestFold checks that the letters of ASCII, and no other octets, lose their case.
+func TestFold(t *testing.T) {
+	for c := range 256 {
+		want := byte(c)
+		if i := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZ", byte(c)); i >= 0 {
+			want = "abcdefghijklmnopqrstuvwxyz"[i]
+		}
+		if got := fold(byte(c)); got != want {
+			t.Errorf("%#x: %#x", c, got)
 		}
 	}
 }
