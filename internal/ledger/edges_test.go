@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,5 +145,29 @@ func TestLatestPolicy(t *testing.T) {
 		if r.Policy != want || r.First != begin+min(0, int64(after.Seconds())) || r.Last != begin+max(0, int64(after.Seconds())) {
 			t.Errorf("%s after the first: policy %q, from %d to %d", after, r.Policy, r.First-begin, r.Last-begin)
 		}
+	}
+}
+
+// TestMix compares with the first outputs of SplitMix64 for the seed 0. Sketches are stored, so the hash must not change.
+func TestMix(t *testing.T) {
+	const step = 0x9e3779b97f4a7c15
+	for n, want := range []uint64{0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f} {
+		if got := mix(uint64(n) * step); got != want {
+			t.Errorf("output %d: %#x, want %#x", n, got, want)
+		}
+	}
+	r := Row{Sending: []Sending{{Pass: 1}}} // without a network
+	if err := r.ReadRest(r.AppendRest(nil)); err == nil {
+		t.Error("a rest without a network is read")
+	}
+}
+
+// TestRecordOfOneDay looks for the record of the only day before.
+func TestRecordOfOneDay(t *testing.T) {
+	network := netip.MustParsePrefix("192.0.2.0/24")
+	before := []Row{{Day: today - 1, Sending: []Sending{{Network: network, Pass: 100, Record: 1}}}}
+	got := lostAddresses(before, &Row{Sending: []Sending{{Network: network, Missed: 100, Record: 2}}}, 1)
+	if len(got) != 1 || !strings.Contains(got[0].evidence, "changed since 2026-11-28") {
+		t.Errorf("%+v", got)
 	}
 }

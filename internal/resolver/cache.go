@@ -255,7 +255,7 @@ func (c *Cache) join(k key) (*flight, *entry) {
 		close(f.done)
 		return f, nil
 	}
-	if e.standsIn(now) && e.err == nil {
+	if e.standsIn(now) { // a failure never does: it is gone when it expires
 		f.stale = e
 	}
 	c.launch(k, f)

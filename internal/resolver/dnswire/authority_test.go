@@ -86,6 +86,7 @@ func TestTextBound(t *testing.T) {
 		for _, r := range records {
 			wire = append(wire, r...)
 		}
+		wire[3] = byte(more * rcodeNameError) // too much text is not only a contradiction
 		r, fail := q.Decode(wire)
 		if more == 0 && (fail != nil || len(r.Answer.Records) != len(records)) || more == 1 && (fail == nil || fail.Kind != dns.KindTooLarge) {
 			t.Errorf("%d octets more than allowed: %d records, %v", more, len(r.Answer.Records), fail)
@@ -108,6 +109,20 @@ func TestNameBehindPointer(t *testing.T) {
 		if name != tt.want || !errors.Is(err, tt.err) || ok != (tt.err == nil) {
 			t.Errorf("%s: %q, %t, %v", tt.why, name, ok, err)
 		}
+	}
+}
+
+// TestLabelKinds checks that a label of an unknown kind is not passed over as a long one.
+func TestLabelKinds(t *testing.T) {
+	for length, want := range map[int]error{63: nil, 64: errLabel, 65: errLabel, 0xbf: errLabel} {
+		wire := string([]byte{byte(length)}) + strings.Repeat("a", length) + "\x00"
+		if off, err := skipName([]byte(wire), 0); !errors.Is(err, want) || err == nil && off != len(wire) {
+			t.Errorf("%d octets: %d, %v", length, off, err)
+		}
+	}
+	m := message{wire: []byte("\xc0\x02\x41")}
+	if _, _, err := m.nameData(rr{data: 0, end: 3}, 0); !errors.Is(err, errLabel) {
+		t.Errorf("%v", err)
 	}
 }
 

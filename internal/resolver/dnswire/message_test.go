@@ -48,6 +48,8 @@ func TestDecodeRaw(t *testing.T) {
 		{"a label of an unknown kind", typePTR, [][]byte{raw(asked, typePTR, "\x41a\x00")}, "malformed"},
 		{"a name of 257 octets", typePTR, [][]byte{raw(asked, typePTR, long+"\x00")}, "malformed"},
 		{"an owner with a dot in a label is another owner", typeA, [][]byte{raw("\x09x.example\x00", typeA, "\xc0\x00\x02\x01")}, "NOERROR x.example 0s"},
+		{"an owner that points to itself", typeA, [][]byte{raw("\xc0\x1b", typeA, "\xc0\x00\x02\x01")}, "malformed"},
+		{"an owner that points to itself, after the answer", typeA, [][]byte{raw(asked, typeA, "\xc0\x00\x02\x01"), raw("\xc0\x2b", typeA, "\xc0\x00\x02\x01")}, "malformed"},
 		{"an alias without a target", typeA, [][]byte{raw(asked, typeCNAME, "")}, "malformed"},
 		{"an alias cut in its target", typeA, [][]byte{raw(asked, typeCNAME, "\x05ab")}, "malformed"},
 		{"an extended rcode (BADVERS, RFC 6891 §9)", typeA, [][]byte{{0, 0, typeOPT, 4, 0xd0, 1, 0, 0, 0, 0, 0}}, "servfail"},
