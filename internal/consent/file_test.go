@@ -51,6 +51,7 @@ func TestFile(t *testing.T) {
 		{"", "", policy.Out, "nothing: failed"},
 		{"<ta\x00ro@example.jp>", "", policy.Out, "NUL: failed"},
 		{"<a b@example.jp>", "", policy.Out, "a space without quotes: failed"},
+		{"<a\tb@example.jp>", "", policy.Out, "a tab: failed"},
 		{"<hanako+\x01@example.jp>", "hanako+\x01@example.jp", policy.In, "a control octet, which Postfix delivers"},
 		{"<\"hanako+\x7f\"@example.jp>", "hanako+\x7f@example.jp", policy.In, "DEL in quotes, which Postfix delivers"},
 		{"<hanako+\x01@example.jp>", "hanako+\x01", policy.In, "a control octet in Sendmail's form"},
@@ -67,7 +68,7 @@ func TestFile(t *testing.T) {
 			t.Errorf("%q %q: %s, %t; want %s: %s", tt.typed, tt.rewritten, got, ok, tt.want, tt.why)
 		}
 	}
-	if seen.counts["address failed"] != 7 || seen.counts["file out"] == 0 || seen.counts["default in"] == 0 {
+	if seen.counts["address failed"] != 8 || seen.counts["file out"] == 0 || seen.counts["default in"] == 0 {
 		t.Errorf("counted %v", seen.counts)
 	}
 }

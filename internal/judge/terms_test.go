@@ -276,3 +276,15 @@ func TestHeaderStart(t *testing.T) {
 		t.Errorf("%+v", d.Edits)
 	}
 }
+
+// TestWithoutHELO checks that no HELO name is looked at if the stored message tells none.
+func TestWithoutHELO(t *testing.T) {
+	for helo, want := range map[string]bool{"": false, "h.example": true} {
+		r := row{client: "192.0.2.1"}
+		m := r.message()
+		m.Session.HELO = helo
+		if d := r.judge(t).Open(t.Context(), m).Finish(t.Context()); (d.Evaluation.HELO.Problem != "no HELO") != want {
+			t.Errorf("HELO %q: %+v", helo, d.Evaluation.HELO)
+		}
+	}
+}

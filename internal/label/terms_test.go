@@ -228,6 +228,16 @@ func TestLongSubject(t *testing.T) {
 	}
 }
 
+// TestNoNameIsNotOurs checks that a result that names nobody does not count as ours, although some of our names are not set.
+func TestNoNameIsNotOurs(t *testing.T) {
+	ours := (&Names{AuthServID: "mx.example.jp"}).Identity("").Ours
+	for _, value := range []string{" ; none", ";", " ", ` ""; none`} {
+		if ours.Claimed(value) {
+			t.Errorf("%q is ours", value)
+		}
+	}
+}
+
 // TestShortNames checks that a result in the first label of our name counts as forged too.
 func TestShortNames(t *testing.T) {
 	ours := (&Names{AuthServID: "mx.example.jp", HostName: "host.example.jp", Aliases: []string{"old.example.jp", "bare"}}).Identity("mta.example.jp").Ours
@@ -306,7 +316,7 @@ func TestUnknownClient(t *testing.T) {
 // TestHELO checks which HELO names are shown.
 func TestHELO(t *testing.T) {
 	for helo, want := range map[string]string{
-		"h.example": "h.example", "localhost": "localhost", "192.0.2.1": "", "a.1": "", "a.1b": "a.1b", "a.1/": "", "a.:": "", "[192.0.2.1]": "[192.0.2.1]",
+		"h.example": "h.example", "localhost": "localhost", "192.0.2.1": "", "a.1": "", "a.0": "", "a.9": "", "a.1b": "a.1b", "a.1/": "", "a.:": "", "[192.0.2.1]": "[192.0.2.1]",
 		"[IPv6:2001:DB8::1]": "[IPv6:2001:db8::1]", "[2001:db8::1]": "", "[192.0.2.1": "", "[": "", "": "",
 	} {
 		if got := heloText(helo, false); got != want {

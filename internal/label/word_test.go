@@ -52,6 +52,8 @@ func TestWord(t *testing.T) {
 	fail := func(p dmarc.Policy) *msgauth.Evaluation { return judged(dmarc.ResultFail, p) }
 	none := judged(dmarc.ResultNone, "")
 	noAuthor := &msgauth.Evaluation{FromError: &author.Error{Kind: author.KindMissing}}
+	failsWithoutAuthor := fail(dmarc.PolicyReject)
+	failsWithoutAuthor.FromError = noAuthor.FromError
 	seen := map[string]bool{}
 	for _, tt := range []struct {
 		reason string
@@ -96,6 +98,7 @@ func TestWord(t *testing.T) {
 		{"a From without a domain", &msgauth.Evaluation{DMARC: dmarc.Evaluation{Result: dmarc.ResultPermError}}, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
 		{"authors of several domains", &msgauth.Evaluation{From: author.From{AuthorDomain: "bank.example"}, FromError: &author.Error{Kind: author.KindMissing}},
 			policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
+		{"a fail, although From is invalid", failsWithoutAuthor, policy.Verdict{Action: policy.Tag, Enforced: true}, "invalid-from"},
 		{"no author, in monitor mode", noAuthor, policy.Verdict{Action: policy.Reject}, "invalid-from"},
 		{"no author, opted out", noAuthor, policy.Verdict{Action: policy.Tag, Would: policy.Reject, Enforced: true}, "invalid-from"},
 	} {

@@ -51,6 +51,8 @@ func TestTakes(t *testing.T) {
 		{Batch{MaxJobs: 4, MaxOwned: 3}, 2, 0, true, false}, {Batch{MaxJobs: 4, MaxOwned: 3}, 2, 1, false, true},
 		{Batch{}, 1 << 40, 1 << 40, true, false}, {Batch{MaxJobs: 2}, 1, 1, true, false}, {Batch{MaxJobs: 2}, 2, 2, false, false},
 		{Batch{MaxOwned: 2}, 100, 1, true, false}, {Batch{MaxOwned: 2}, 100, 2, false, true},
+		{Batch{MaxOwned: 1}, 0, 0, true, false}, {Batch{MaxOwned: 1}, 0, 1, false, true},
+		{Batch{MaxJobs: 1}, 0, 0, true, false}, {Batch{MaxJobs: 1}, 1, 0, false, false}, {Batch{MaxJobs: 1, MaxOwned: 9}, 0, 1, false, true},
 	} {
 		if ok, owner := tt.b.Takes(tt.jobs, tt.owned); ok != tt.ok || owner != tt.owner {
 			t.Errorf("%d and %d of %d and %d: %v, %v", tt.jobs, tt.owned, tt.b.MaxJobs, tt.b.MaxOwned, ok, owner)

@@ -120,8 +120,8 @@ func (h *Header) Append(dst []byte) ([]byte, error) {
 // IsMessageID reports whether id consists of two dot-atoms in ASCII with an at sign between them, as
 // a Report-ID does.
 func IsMessageID(id string) bool {
-	left, right, found := strings.Cut(id, "@")
-	return found && len(id) <= maxMessageID && printable.IsASCII(id) && isDotAtom(left) && isDotAtom(right)
+	left, right, _ := strings.Cut(id, "@")
+	return len(id) <= maxMessageID && printable.IsASCII(id) && isDotAtom(left) && isDotAtom(right)
 }
 
 // Date returns a time in the format of RFC 5322 §3.3, in UTC.

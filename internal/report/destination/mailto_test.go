@@ -35,6 +35,7 @@ func TestParseMailto(t *testing.T) {
 
 		{"https", "https://shop.example/dmarc", false, "", errScheme},
 		{"no scheme", "rua@shop.example", false, "", errScheme},
+		{"the scheme's name alone", "mailto", false, "", errScheme},
 		{"space in the scheme", "mailto :rua@shop.example", false, "", errScheme},
 		{"nothing", "mailto:", false, "", errMalformed},
 		{"only a parameter", "mailto:?to=a@b.example", false, "", errMalformed},

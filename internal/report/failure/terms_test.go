@@ -124,6 +124,7 @@ func TestRedactions(t *testing.T) {
 		{"a subject that hides a word", r.subject(" =?utf-8?q?=3D=3Futf-8=3Fq=3Fann=3F=3D?="), ""},
 		{"a signature", r.signature("v=1; d=bank.example; i=x@bank.example; z=To:ann@here.example; q=dns/txt"), "v=1; d=bank.example; i=" + x + "@bank.example; q=dns/txt"},
 		{"a signature with a mistake", r.signature("v=1; ; =x; d=bank.example"), "v=1; d=bank.example"},
+		{"a signature with a tag without a value", r.signature("v=1; b; d=bank.example"), "v=1; d=bank.example"},
 		{"the longest tag", r.signature("b=" + strings.Repeat("x", maxValue)), "b=" + strings.Repeat("x", maxValue)},
 		{"a longer tag", r.signature("v=1; b=" + strings.Repeat("x", maxValue+1)), "v=1"},
 	} {
@@ -132,7 +133,7 @@ func TestRedactions(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]bool{
-		"ann": true, " ann ": true, "-ann-": true, "ann0": false, "0ann": false, "annz": false, "aann": false, "ann\xc3\xbc": false, "ann/": true, "ann:": true, "ann`": true, "ann{": true,
+		"ann": true, " ann ": true, "-ann-": true, "ann0": false, "0ann": false, "annz": false, "aann": false, "\u00c0ann": false, "ann\x80": false, "ann\xc3\xbc": false, "ann/": true, "ann:": true, "ann`": true, "ann{": true,
 	} {
 		start := strings.Index(text, "ann")
 		if got := isWord(text, start, start+3); got != want {
