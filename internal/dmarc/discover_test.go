@@ -181,3 +181,24 @@ func TestFindings(t *testing.T) {
 		}
 	}
 }
+
+// TestPurposes checks what the trace says each question was asked for.
+func TestPurposes(t *testing.T) {
+	for _, c := range []struct {
+		author, id dns.Name
+		want       []string
+	}{
+		{"a.b.example.com", "x.y.example.com", []string{"_dmarc.a.b.example.com author", "_dmarc.b.example.com policy", "_dmarc.example.com policy",
+			"_dmarc.com policy", "_dmarc.x.y.example.com identifier", "_dmarc.y.example.com identifier", "a.b.example.com existence"}},
+		{"example.com", "mail.example.com", []string{"_dmarc.example.com author", "_dmarc.com organizational", "_dmarc.mail.example.com identifier"}},
+	} {
+		e := evaluate(t, evalCase{author: c.author, zone: `_dmarc.example.com TXT "v=DMARC1; p=none; np=reject"`, ids: []Identifier{{SPF, c.id, StatePass, ""}}})
+		var got []string
+		for _, s := range e.Trace {
+			got = append(got, string(s.Name)+" "+string(s.Purpose))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.author, got, c.want)
+		}
+	}
+}

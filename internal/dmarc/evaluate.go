@@ -209,8 +209,7 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 	failed := d.needOrganization(ctx, r)
 	org := d.OrganizationalDomain
 	switch {
-	case failed == nil && !id.Domain.Under(org):
-		return a
+	case failed == nil && !id.Domain.Under(org): // not aligned, whatever its Organizational Domain is
 	case d.Method == PSL:
 		a.OrganizationalDomain = d.bySuffix(id.Domain)
 	case id.Domain == org: // the author's tree walk has asked for all names of this domain's tree walk

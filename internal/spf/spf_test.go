@@ -372,3 +372,16 @@ a.example.com TXT "v=spf1 ip4:192.0.2.1"
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestSkippable checks which failed lookups ptr and %{p} skip: those that only say something of the name that was
+// asked for, and no limit of the whole check (RFC 7208 §5.5).
+func TestSkippable(t *testing.T) {
+	for reason, want := range map[Reason]bool{
+		ReasonDNS: true, ReasonDNSLoop: true, ReasonDNSTooLarge: true,
+		ReasonDNSBudget: false, ReasonTimeLimit: false, ReasonQueryLimit: false, ReasonLookupLimit: false, ReasonVoidLimit: false, ReasonSyntax: false, "": false,
+	} {
+		if got := (&halt{reason: reason}).skippable(); got != want {
+			t.Errorf("%s: %t", reason, got)
+		}
+	}
+}
