@@ -184,6 +184,7 @@ func TestBadInput(t *testing.T) {
 		{"no rate", "report: {aggregate: {rate: 0}}\n", `1:28: report.aggregate.rate: 0 is not between 1 and 1000`},
 		{"no rows", "report: {aggregate: {max_rows: 0}}\n", `1:32: report.aggregate.max_rows: 0 is not between`},
 		{"no destination", "report: {aggregate: {max_destinations: 0}}\n", `1:40: report.aggregate.max_destinations: 0 is not between`},
+		{"21 destinations", "report: {aggregate: {max_destinations: 21}}\n", `1:40: report.aggregate.max_destinations: 21 is not between 1 and 20`},
 		{"never to what", "report: {aggregate: {never: ['a b@c.example']}}\n", `1:30: report.aggregate.never[0]: "a b@c.example" is not a domain or address`},
 		{"never twice", "report: {aggregate: {never: [a.example, A.example]}}\n", `1:41: report.aggregate.never[1]: "a.example" is listed twice`},
 		{"a sign without a name", "report: {aggregate: {spam_sign: [': YES']}}\n", `1:34: report.aggregate.spam_sign[0]: ": YES" is not a header field`},

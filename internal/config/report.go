@@ -59,7 +59,7 @@ type Aggregate struct {
 	Interval        Duration    `yaml:"interval"`         // length of a report's window; a divisor of 24 h
 	Spread          Duration    `yaml:"spread"`           // over which the sending of a window's reports is spread
 	Rate            int         `yaml:"rate"`             // report mails a second, in total
-	RatePerHost     int         `yaml:"rate_per_host"`    // report mails a second to one destination host
+	RatePerHost     int         `yaml:"rate_per_host"`    // report mails a second to the destinations below one registered domain
 	MaxRows         int         `yaml:"max_rows"`         // of one report
 	MaxDestinations int         `yaml:"max_destinations"` // of one report
 	EnvelopeTo      bool        `yaml:"envelope_to"`      // whether rows have the domain of the recipients
@@ -149,11 +149,11 @@ const (
 	maxReportText      = 255        // octets of organization, contact and contact_info; they stand in every report
 	maxBounceLocal     = 20         // "+" and the token follow it, and a local part has 64 octets
 	maxReportRows      = 10_000_000 // a report of more rows would not fit into a mail
-	maxReportAddresses = 50
+	maxReportAddresses = 20         // of one report; each costs a mail, and twelve questions
 	maxReportRate      = 1000
 	maxReportList      = 10_000 // entries of always, never and domains, which are searched for every report
 	maxSpamSigns       = 20     // each is compared with every header field
-	maxDNSBLs          = 10     // each costs two questions for a report
+	maxDNSBLs          = 8      // each costs a question for the domain and one for each destination
 	maxFailures        = 1_000_000
 	leastInterval      = time.Hour
 )

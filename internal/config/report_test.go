@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"sekimori/internal/report/destination"
 )
 
 // TestTooLongLists checks the limits on lists and texts of the section report.
@@ -35,6 +37,10 @@ func TestTooLongLists(t *testing.T) {
 		if _, err := Parse("x", []byte("report: {"+key+": "+strings.Repeat("x", maxReportText+1)+"}")); err == nil {
 			t.Errorf("a long %s is accepted", key)
 		}
+	}
+	// What is accepted here is also used.
+	if maxReportAddresses != destination.MaxDestinations || maxDNSBLs != destination.MaxZones {
+		t.Error("package destination has other limits")
 	}
 	for rows, ok := range map[int]bool{maxReportRows: true, maxReportRows + 1: false} {
 		if _, err := Parse("x", fmt.Appendf(nil, "report: {aggregate: {max_rows: %d}}", rows)); (err == nil) != ok {

@@ -71,7 +71,8 @@ type Options struct {
 	// Owner names this process in claims. It must be unique: another process with the same name would
 	// hold the same leases.
 	Owner string
-	// Rate is the number of mails a second, in total, and RatePerHost to the destinations of one domain.
+	// Rate is the number of mails a second, in total, and RatePerHost to the destinations below one
+	// registered domain.
 	// 0 means the default.
 	Rate, RatePerHost float64
 	Keep              time.Duration // how long a job is kept after it is done; 0 means DefaultKeep

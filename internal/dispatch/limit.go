@@ -42,9 +42,11 @@ const (
 	maxHosts = 10000
 )
 
-// hosts limits the mails to the destinations of each domain: one at a time, spaced evenly. A job that
-// would have to wait longer than maxPatience is put off instead, so that it does not hold up the jobs
-// for other domains.
+// hosts limits the mails to the destinations of each owner (see [report.Owner]): one at a time, spaced evenly.
+// An owner can make as many hosts below his domain as he likes, and their MX records can name the servers of
+// somebody else. The records themselves are not asked: the MTA asks again, and may get another answer. A job
+// that would have to wait longer than maxPatience is put off instead, so that it does not hold up the jobs for
+// others.
 type hosts struct {
 	gap time.Duration
 	mu  sync.Mutex
@@ -57,9 +59,9 @@ type host struct {
 	horizon time.Time // until when jobs were put off
 }
 
-// take takes the turn of a domain. With ok, the mail may be sent after wait, and release must be
+// take takes the turn of an owner. With ok, the mail may be sent after wait, and release must be
 // called. Otherwise the job is to be put off until "again". own says that the caller has taken the
-// domain before and did not release it.
+// turn before and did not release it.
 func (h *hosts) take(name dns.Name, now time.Time, own bool) (wait time.Duration, again time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -101,7 +103,7 @@ func (h *hosts) release(name dns.Name, last time.Time) {
 	}
 }
 
-// prune makes room: it forgets domains whose time has passed, and if all are in use, the horizons.
+// prune makes room: it forgets owners whose time has passed, and if all are in use, the horizons.
 func (h *hosts) prune(now time.Time) {
 	if len(h.all) < maxHosts {
 		return

@@ -21,7 +21,8 @@ import (
 // turn is a destination whose turn has come.
 type turn struct {
 	destination.Destination
-	at time.Time // when the mail may be sent
+	owner dns.Name  // whose turn it is
+	at    time.Time // when the mail may be sent
 }
 
 // ready returns the destinations that get the report now, and takes their turns. release gives the
@@ -34,15 +35,16 @@ func (r *run) ready() (ready []turn, release func()) {
 		if x.Word != "" || r.decision.Word != "" || final(v.Word) || v.NextTry.After(now) || r.stop.Err() != nil {
 			continue
 		}
-		wait, again, ok := r.hosts.take(x.Host, now, taken[x.Host])
+		owner := report.Owner(x.Host)
+		wait, again, ok := r.hosts.take(owner, now, taken[owner])
 		if !ok {
 			if r.turnAt.IsZero() || again.Before(r.turnAt) {
 				r.turnAt = again
 			}
 			continue
 		}
-		taken[x.Host] = true
-		ready = append(ready, turn{x, now.Add(wait)})
+		taken[owner] = true
+		ready = append(ready, turn{x, owner, now.Add(wait)})
 	}
 	return ready, func() {
 		for name := range taken {
@@ -66,12 +68,12 @@ func (r *run) send(ready []turn) error {
 	}
 	defer f.Close()
 	for _, t := range ready {
-		wait := later(t.at, r.last[t.Host].Add(r.hosts.gap)).Sub(r.now())
+		wait := later(t.at, r.last[t.owner].Add(r.hosts.gap)).Sub(r.now())
 		sleep(r.stop, min(wait, maxPatience+r.hosts.gap)) // longer only if the clock was set back
 		if !r.total.wait(r.stop, r.now()) {
 			return nil
 		}
-		r.last[t.Host] = r.now()
+		r.last[t.owner] = r.now()
 		if err := r.submit(t, f, secret); err != nil {
 			return err
 		}

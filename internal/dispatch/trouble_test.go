@@ -272,6 +272,54 @@ func TestRate(t *testing.T) {
 	})
 }
 
+// TestOneOwner has destinations on many hosts below one registered domain. A stranger can make them, and let
+// their MX records name the servers of a victim. All together they get one mail at a time and one a second. The
+// others do not wait for them.
+func TestOneOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text, domains := "", []string{}
+		for i := range 60 {
+			for _, domain := range []string{fmt.Sprintf("n%d.stranger.example", i), fmt.Sprintf("d%d.example", i)} {
+				text += strings.ReplaceAll(domainZone(domain, "mailto:rua@"+domain), " mx."+domain, " mx.victim.example")
+				domains = append(domains, domain)
+			}
+		}
+		w := newWorld(t, text)
+		var now, most atomic.Int64 // mails to the stranger's hosts at a time
+		w.mta.answer = func(ctx context.Context, to string) (submit.Result, error) {
+			if strings.HasSuffix(to, ".stranger.example") {
+				most.Store(max(most.Load(), now.Add(1)))
+				sleep(ctx, 300*time.Millisecond)
+				now.Add(-1)
+			}
+			return submit.Result{}, nil
+		}
+		w.add(yesterday(), domains...)
+		w.run(time.Hour, w.dispatcher("a"))
+		var first, last time.Time
+		stranger, others, long := 0, 0, time.Duration(0)
+		for i, m := range w.mta.tried() {
+			if i == 0 {
+				first = m.at
+			}
+			if !strings.HasSuffix(m.to, ".stranger.example") {
+				others, long = others+1, m.at.Sub(first)
+				continue
+			}
+			if stranger > 0 && m.at.Sub(last) < time.Second-100*time.Millisecond {
+				t.Errorf("%v after another mail to the stranger's hosts", m.at.Sub(last))
+			}
+			stranger, last = stranger+1, m.at
+		}
+		if stranger != 60 || most.Load() != 1 {
+			t.Errorf("%d mails to the stranger's hosts, %d at a time", stranger, most.Load())
+		}
+		if others != 60 || long > 20*time.Second {
+			t.Errorf("%d mails to others in %v", others, long)
+		}
+	})
+}
+
 // TestMTADown checks that an MTA that is down does not cost every job a try.
 func TestMTADown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -36,7 +36,7 @@ type run struct {
 	decision      destination.Decision
 	// turnAt is when the first destination that was put off has its turn; zero if none was.
 	turnAt time.Time
-	last   map[dns.Name]time.Time // when the last mail was sent to the destinations of each domain
+	last   map[dns.Name]time.Time // when the last mail was sent to the destinations of each owner
 }
 
 var errLeaseLost = fmt.Errorf("dispatch: %w", report.ErrLost)

@@ -187,6 +187,7 @@ func TestReportBounces(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	reader.inbox().wait(t, "rua@shop.test")
+	checkTransport(t, s, operator)
 
 	// A bounce of another host comes in by SMTP, with the null sender.
 	text, err := os.ReadFile("../bounce/testdata/exim.eml")
@@ -228,5 +229,30 @@ func TestReportBounces(t *testing.T) {
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		t.Error("the socket is gone")
+	}
+}
+
+// checkTransport checks that reports, and only they, go by the transport of deploy/docs/reports.md, which bounds the
+// connections to servers that strangers name.
+func checkTransport(t *testing.T, s *submit.Submitter, operator *own) {
+	t.Helper()
+	for _, c := range []struct{ from, to, service string }{
+		{"dmarc-bounce+1-abcdefgh@" + reportDomain, "by-reports@shop.test", "postfix/reports/smtp["},
+		{"user@isp.test", "by-others@shop.test", "postfix/smtp["},
+	} {
+		if r, err := s.Submit(t.Context(), submit.Envelope{From: c.from, To: c.to}, reportMail); err != nil || r.Kind != submit.Sent {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		eventually(t, "the delivery to "+c.to, func() bool {
+			for line := range strings.Lines(operator.log(t)) {
+				if strings.Contains(line, "to=<"+c.to+">") && strings.Contains(line, "status=sent") {
+					if !strings.Contains(line, c.service) {
+						t.Errorf("%s, and not by %s", line, c.service)
+					}
+					return true
+				}
+			}
+			return false
+		})
 	}
 }

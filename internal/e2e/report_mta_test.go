@@ -160,7 +160,7 @@ func startReader(t *testing.T) *own {
 }
 
 // operatorCF makes a Postfix the operator's, together with the lines of deploy/docs/reports.md: reports come in, bounces go
-// to the daemon, and all other mail goes to the reader.
+// to the daemon, and all other mail goes to the reader, reports by a transport of their own.
 const operatorCF = `
 relayhost = [READERHOST]:READERPORT
 smtpd_relay_restrictions = check_recipient_access inline:{{stuck@shop.test = sleep 5}}, permit_mynetworks, reject_unauth_destination
@@ -171,8 +171,9 @@ func startOperator(t *testing.T, reader *own) (p *own, encrypted, login, bounces
 	t.Helper()
 	encrypted, login = loopback.Address(t), loopback.Address(t)
 	host, port, _ := net.SplitHostPort(reader.smtp)
-	main := strings.NewReplacer("READERHOST", host, "READERPORT", port).Replace(operatorCF) + documentedLines(t, "recipient_delimiter = +")
-	p = startOwn(t, "mx.isp.test", main, encrypted+" inet n - n - - smtpd -o smtpd_tls_security_level=may\n"+
+	main := strings.NewReplacer("READERHOST", host, "READERPORT", port).Replace(operatorCF) + documentedLines(t, "recipient_delimiter = +") +
+		documentedLines(t, "sender_dependent_default_transport_maps = ")
+	p = startOwn(t, "mx.isp.test", main, documentedLines(t, "reports unix ")+encrypted+" inet n - n - - smtpd -o smtpd_tls_security_level=may\n"+
 		login+" inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes -o smtpd_sasl_type=dovecot -o smtpd_sasl_path=DIR/auth"+
 		" -o smtpd_relay_restrictions=permit_sasl_authenticated,reject\n")
 	ln, err := serveAuth(filepath.Join(p.dir, "auth"))

@@ -41,14 +41,17 @@ type Policy struct {
 	Invalid string // names of the record's invalid tags, separated by ", "; not part of the identity
 }
 
-// Owner returns the domain by which the jobs of one owner are counted: the registered domain, or the
+// Owner returns the domain by which the jobs of one owner are counted.
+func (p Policy) Owner() dns.Name { return Owner(p.Domain) }
+
+// Owner returns the domain that stands for all names of one owner: the registered domain, or the
 // public suffix of a hosting service. It does not ask DNS, because a tag psd=n in a wildcard's record
 // would make every name an Organizational Domain.
-func (p Policy) Owner() dns.Name {
-	if owner := suffix.Owner(p.Domain); owner != "" {
+func Owner(n dns.Name) dns.Name {
+	if owner := suffix.Owner(n); owner != "" {
 		return owner
 	}
-	return p.Domain
+	return n
 }
 
 // Reason says why the disposition is not the published policy (§3.1.1.6). The comment comes from a
