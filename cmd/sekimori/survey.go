@@ -107,6 +107,7 @@ func (f *surveyFlags) run(cmd *cobra.Command, path string) error {
 	if len(list.Domains) == 0 {
 		return failed(errors.New("the list has no domain"))
 	}
+	cfg.DNS.Cache.Size = min(cfg.DNS.Cache.Size, survey.MaxCache)
 	network, err := app.NewResolver(cfg, nil, nil)
 	if err != nil {
 		return failed(err)

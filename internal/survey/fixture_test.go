@@ -166,6 +166,11 @@ func newFixture(n int) *fixture {
 	return f
 }
 
+// reliable returns the domains whose servers always answer.
+func (f *fixture) reliable() []string {
+	return slices.DeleteFunc(slices.Clone(f.list), func(name string) bool { return f.truth[name].unsure || f.once[name] != "" })
+}
+
 // headerLen is the length of a DNS message's header.
 const headerLen = 12
 

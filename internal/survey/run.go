@@ -15,6 +15,11 @@ import (
 	"sekimori/internal/domaincheck"
 )
 
+// MaxCache is how many octets of DNS answers a survey should keep: those about the domains that are looked at
+// now, and those that many domains share, such as the record of a provider. The other answers are not asked for
+// again, so a larger cache would only grow with the list.
+const MaxCache = 16 << 20
+
 const (
 	// maxDomains is the largest number of domains of a survey. A survey of a million takes a day at the
 	// usual rate; the names take 100 MB of memory.

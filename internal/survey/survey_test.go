@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -31,10 +30,17 @@ import (
 	"sekimori/internal/testkit/nameserver"
 )
 
-// network returns the daemon's resolver, which asks the server of the fixture.
+// network returns the daemon's resolver with the cache of a survey, which asks the server of the fixture.
 func network(tb testing.TB, addr string) *resolver.Resolver {
 	tb.Helper()
+	return networkOf(tb, addr, MaxCache)
+}
+
+// networkOf is network with a cache of so many octets.
+func networkOf(tb testing.TB, addr string, cache config.Size) *resolver.Resolver {
+	tb.Helper()
 	cfg := config.Default()
+	cfg.DNS.Cache.Size = cache
 	cfg.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort(addr)}}
 	cfg.DNS.Timeout = config.Duration(400 * time.Millisecond)
 	cfg.DNS.Cache.FailureTTL = config.Duration(50 * time.Millisecond)
@@ -172,6 +178,30 @@ _dmarc.b.jp TXT "v=DMARC1; p=reject; sp=quarantine"
 	c := r.All.Counts
 	if err != nil || c[DMARC] != 0 || c["dmarc_parent"] != 1 || c["enforcing"] != 1 || c["p_reject"] != 0 || c["rua"] != 0 || len(r.Faults) != 0 {
 		t.Errorf("%v, error %v", r, err)
+	}
+}
+
+// TestCache checks that a survey does not need the answers about the domains that are done: a cache that holds a
+// fraction of them makes the same result of the same questions.
+func TestCache(t *testing.T) {
+	f := newFixture(2000)
+	f.list = f.reliable() // of servers that fail, some are asked again
+	addr := f.serve(t).Addr()
+	var results []*Result
+	for _, size := range []config.Size{64 << 20, 256 << 10} {
+		r, err := Run(t.Context(), list(t, f.list), options(networkOf(t, addr, size)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d octets: %d questions about %d domains", size, r.Asked, len(f.list))
+		results = append(results, r)
+	}
+	if all, some := results[0].Asked, results[1].Asked; float64(some) > 1.02*float64(all) {
+		t.Errorf("%d questions, %d with a large cache", some, all)
+	}
+	results[0].Asked, results[1].Asked = 0, 0
+	if !reflect.DeepEqual(results[0], results[1]) {
+		t.Errorf("%v\nwant\n%v", results[1], results[0])
 	}
 }
 
@@ -334,6 +364,9 @@ func TestKilled(t *testing.T) {
 	}
 	o := options(network(t, os.Getenv("SURVEY_DNS")))
 	o.Rate = 1000
+	if os.Getenv("SURVEY_FAST") != "" {
+		o.Rate = 1e6
+	}
 	if o.State, err = OpenState(path); err != nil {
 		t.Fatal(err)
 	}
@@ -505,72 +538,5 @@ func TestHandbook(t *testing.T) {
 		}
 	case was != table:
 		t.Error("the table of measures is out of date; run go test ./internal/survey -run Handbook -update")
-	}
-}
-
-// BenchmarkSurvey measures 10,000 domains without a limit of the rate. It reports the questions a domain
-// and the memory that is in use at the end.
-func BenchmarkSurvey(b *testing.B) {
-	f := newFixture(10_000)
-	for name, s := range f.truth { // servers that never answer would be all that is measured
-		if s.unsure || f.once[name] != "" {
-			f.list = slices.DeleteFunc(f.list, func(n string) bool { return n == name })
-		}
-	}
-	addr := f.serve(b).Addr()
-	l := list(b, f.list)
-	b.ResetTimer()
-	for b.Loop() {
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		r, err := Run(b.Context(), l, options(network(b, addr)))
-		if err != nil {
-			b.Fatal(err)
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(r.Asked)/float64(len(l.Domains)), "questions/domain")
-		b.ReportMetric((float64(after.HeapAlloc)-float64(before.HeapAlloc))/(1<<20), "MiB")
-	}
-}
-
-// BenchmarkRate makes the survey that memory.md §5 has a figure for: 10,000 domains, some with servers in
-// trouble, at 200 questions a second. It reports how long that takes, and the memory in use after each
-// fifth. With -short it is 500 domains at 2,000 questions a second.
-func BenchmarkRate(b *testing.B) {
-	domains, rate := 10_000, 200.0
-	if testing.Short() {
-		domains, rate = 500, 2000
-	}
-	f := newFixture(domains)
-	o := options(network(b, f.serve(b).Addr()))
-	o.Rate, o.Pause = rate, time.Second
-	l := list(b, f.list)
-	heap := func() float64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return float64(m.HeapAlloc) / (1 << 20)
-	}
-	for b.Loop() {
-		before := heap() // the zone and its server are in this process
-		var used []float64
-		o.Progress = func(done, total int, _ int64) {
-			if done%(domains/5) == 0 {
-				used = append(used, heap()-before)
-			}
-		}
-		began := time.Now()
-		r, err := Run(b.Context(), l, o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(time.Since(began).Seconds(), "s")
-		b.ReportMetric(float64(r.Asked)/time.Since(began).Seconds(), "questions/s")
-		b.ReportMetric(float64(r.Asked)/float64(domains), "questions/domain")
-		b.ReportMetric(used[0], "MiB-first-fifth")
-		b.ReportMetric(used[len(used)-1], "MiB-end")
-		b.Logf("MiB in use after each fifth: %.1f", used)
 	}
 }
