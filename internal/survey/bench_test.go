@@ -32,10 +32,10 @@ func BenchmarkMemory(b *testing.B) {
 	addr, in := f.serve(b).Addr(), strings.Join(f.reliable(), "\n")
 	for b.Loop() {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
-		cmd.Env = append(os.Environ(), "SURVEY_STATE="+filepath.Join(b.TempDir(), "state"), "SURVEY_DNS="+addr, "SURVEY_FAST=1")
+		cmd.Env = append(os.Environ(), "SURVEY_STATE="+filepath.Join(b.TempDir(), "state"), "SURVEY_DNS="+addr, "SURVEY_WHOLE=1")
 		cmd.Stdin = strings.NewReader(in)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v\n%.1000s", err, out)
+			b.Fatalf("%v\n%s", err, out[max(0, len(out)-1000):])
 		}
 		usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 		if !ok {

@@ -103,7 +103,7 @@
 //	config.maxCTLogs = 50 files: about ten logs take mark certificates
 //	config.maxClockSkew = 24h0m0s time: with a larger one, x= would mean nothing
 //	config.maxConsentTimeout = 5s time: Sendmail waits 10 s for the answer to RCPT
-//	config.maxDNSBLs = 10 zones: each costs two questions for a report
+//	config.maxDNSBLs = 8 zones: each costs a question for the domain of a report and one for each destination
 //	config.maxFailureTTL = 5m0s time: RFC 9520 §3.2
 //	config.maxFailures = 1000000 failure reports a day: more would be a mistake
 //	config.maxGroup = 63 octets: ledger.group stands in every row
@@ -111,7 +111,7 @@
 //	config.maxMarkWait = 2s time: a message holds a connection of the MTA while it waits
 //	config.maxMessageBudget = 4m0s time: no MTA waits longer for the end of a message
 //	config.maxRecent = 100000 decisions: recent.maxBytes bounds the memory that they take
-//	config.maxReportAddresses = 50 destinations of a report: an author domain chooses how many it names
+//	config.maxReportAddresses = 20 destinations of a report: an author domain chooses how many it names
 //	config.maxReportList = 10000 entries: the list is searched for every report
 //	config.maxReportRate = 1000 mails a second: an MTA takes no more
 //	config.maxReportRows = 10000000 rows of a report: more would not fit into a mail
@@ -384,6 +384,7 @@
 //	spf.maxKeep = 65536 parts: RFC 7208 §7.3 asks for 127
 //	spf.maxMacroValue = 1024 octets: the client chooses the value
 //	spf.maxMacros = 128 macros of a term: the client chooses the text that each copies
+//	survey.MaxCache = 16777216 octets of DNS answers: a survey asks for most answers only once
 //	survey.maxDomains = 1000000 domains of a list: a day at the usual rate; the names take 100 MB
 //	survey.maxExamples = 5 examples of a fault: the file of the survey has all
 //	survey.maxInvalid = 10 lines without a domain: that the result names
