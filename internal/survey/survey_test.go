@@ -375,6 +375,8 @@ func TestKilled(t *testing.T) {
 	if _, err = Run(t.Context(), l, o); err != nil || !whole {
 		t.Fatal("it was not killed", err)
 	}
+	status, _ := os.ReadFile("/proc/self/status")
+	fmt.Printf("%s\n", status)
 }
 
 // TestStateFile checks what is refused, and that such a file stays as it is.
