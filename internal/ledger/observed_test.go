@@ -202,7 +202,7 @@ func TestObservedChange(t *testing.T) {
 			t.Errorf("%d: %d, %t", change, got.Change, ok)
 		}
 	}
-	if recordHash("v=spf1 a -all") == recordHash("v=spf1 mx -all") || recordHash("v=spf1 a -all") != recordHash("v=spf1 a -all") {
+	if recordHash("v=spf1 a -all") == recordHash("v=spf1 mx -all") || recordHash("a") != 0xe40c292c { // FNV-1a of the reference
 		t.Error("the hash does not tell records apart")
 	}
 }
