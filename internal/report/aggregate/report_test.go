@@ -24,6 +24,9 @@ func TestNewReportID(t *testing.T) {
 		{"capitals and signs are no unique part", "K7-q2/M4", "shop.example", "isp.example", "20261128.k7q2m4.shop.example@isp.example"},
 		{"a long domain loses its first labels", "k7q2m4x9ab3d", long, "isp.example",
 			"20261128.k7q2m4x9ab3d.a23456789.a23456789.a23456789.example@isp.example"},
+		{"as long as fits", "k7q2m4x9ab3d", dns.Name(strings.Repeat("x", 34) + ".example"), "isp.example",
+			"20261128.k7q2m4x9ab3d." + strings.Repeat("x", 34) + ".example@isp.example"},
+		{"one octet more", "k7q2m4x9ab3d", dns.Name(strings.Repeat("x", 35) + ".example"), "isp.example", "20261128.k7q2m4x9ab3d.example@isp.example"},
 		{"a label that is too long is left out", "k7q2m4x9ab3d", dns.Name(strings.Repeat("x", 60) + ".example"), "isp.example",
 			"20261128.k7q2m4x9ab3d.example@isp.example"},
 		{"line ends", "a\r\nb", "shop\r\nbcc: x", "isp.example\r\n", "20261128.ab.shop--bcc--x@isp.example--"},
@@ -56,5 +59,17 @@ func TestFileNameAndSubject(t *testing.T) {
 	r.Job.Policy.Domain, r.ReportID = "a/../\"b\r\n", "somebody-else's"
 	if got, want := FileName(r), "unknown!a-.--b--!1795824000!1795910399!somebodyelses.xml.gz"; got != want {
 		t.Errorf("file name %s, want %s", got, want)
+	}
+}
+
+// TestHostname checks which characters stay in an id and in a file name.
+func TestHostname(t *testing.T) {
+	for in, want := range map[dns.Name]dns.Name{"az-09_.az": "az-09_.az", "`{/:@[": "------", "AZ": "--", "": "unknown", "..": "unknown", "a...b.": "a.b"} {
+		if got := hostname(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	if got := alphanumeric("`az{/09:@AZ["); got != "az09az" {
+		t.Errorf("the unique part: %q", got)
 	}
 }

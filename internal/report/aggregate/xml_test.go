@@ -143,10 +143,38 @@ func TestWriteXMLStops(t *testing.T) {
 	if !errors.Is(err, full) || endless >= 10000 {
 		t.Errorf("with a full disk: %v after %d rows", err, endless)
 	}
+	if err := WriteXML(failing{full}, r, rows(passed())); !errors.Is(err, full) {
+		t.Errorf("with a full disk at the end: %v", err)
+	}
+	if err := WriteGzip(&bytes.Buffer{}, r, rows()); !errors.Is(err, ErrNoRows) {
+		t.Errorf("compressed, without rows: %v", err)
+	}
+	if err := WriteGzip(failing{full}, r, rows(passed())); !errors.Is(err, full) {
+		t.Errorf("compressed, with a full disk: %v", err)
+	}
+	m := &Mail{Report: r, From: "noreply@isp.example", To: "rua@shop.example"}
+	for at := range 4 { // the header, the file and the end are written one after the other
+		if err := WriteMail(&failsAt{full, at}, m, strings.NewReader("x")); (err != nil) != (at < 3) || err != nil && !errors.Is(err, full) {
+			t.Errorf("a mail whose write %d fails: %v", at+1, err)
+		}
+	}
 	r.ReportID = ""
 	if err := WriteXML(&bytes.Buffer{}, r, rows(passed())); !errors.Is(err, ErrNoID) {
 		t.Errorf("without an id: %v", err)
 	}
+}
+
+// failsAt is a writer of which only one write fails.
+type failsAt struct {
+	err  error
+	left int // writes before that
+}
+
+func (f *failsAt) Write(b []byte) (int, error) {
+	if f.left--; f.left == -1 {
+		return 0, f.err
+	}
+	return len(b), nil
 }
 
 type failing struct{ err error }
