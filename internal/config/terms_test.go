@@ -36,7 +36,7 @@ func TestTerms(t *testing.T) {
 		{"report.aggregate.spread", "report: {aggregate: {spread: %s}}", "24h", []string{"24h1ms", "-1ms"}},
 		{"report.aggregate.rate", "report: {aggregate: {rate: %s}}", "1000", []string{"1001", "0"}},
 		{"report.aggregate.rate_per_host", "report: {aggregate: {rate_per_host: %s}}", "1000", []string{"1001", "0"}},
-		{"report.aggregate.max_destinations", "report: {aggregate: {max_destinations: %s}}", "50", []string{"51", "0"}},
+		{"report.aggregate.max_destinations", "report: {aggregate: {max_destinations: %s}}", "20", []string{"21", "0"}},
 		{"report.aggregate.spam_sign[0]", `report: {aggregate: {spam_sign: ["%s"]}}`, "!~: a b~", []string{"X Spam", "", ": x", `X\x7f`, "X: \u00e9", `X: a\x1fb`}},
 		{"report.failure.per_domain", "report: {failure: {per_domain: %s}}", "1000000", []string{"1000001", "0"}},
 		{"report.failure.total", "report: {failure: {total: %s}}", "1000000", []string{"1000001", "0"}},
