@@ -81,7 +81,7 @@ type Collector struct {
 
 	unfinished chan *judge.Decision // messages with a Whole
 	queue      chan observed
-	contents   sync.Pool    // of messages that have been added up
+	contents   sync.Pool    // each *content that is free
 	octets     atomic.Int64 // of the observations in the queue
 	// closing guards closed and ended. Who sends to a channel holds it shared, so that nothing is sent
 	// after Stop has closed the channel.
@@ -97,7 +97,7 @@ type Collector struct {
 	waiter, adder, written sync.WaitGroup
 }
 
-// content is the memory of what is told of a message.
+// content has room for what is told of a message. It is used again for other messages.
 type content struct {
 	obs   report.Observation
 	entry ledger.Entry
@@ -105,7 +105,7 @@ type content struct {
 
 // observed is an element of the queue: a message, of which obs or entry is set or both, or wrote.
 type observed struct {
-	content *content // obs and entry are in it
+	content *content // where obs and entry point to
 	obs     *report.Observation
 	entry   *ledger.Entry
 	wrote   []dns.Name // domains to which a user of ours wrote
@@ -172,6 +172,8 @@ func (c *Collector) observe(d *judge.Decision, e *msgauth.Evaluation) {
 	}
 	if o.octets > 0 {
 		c.put(o)
+	} else {
+		c.contents.Put(m)
 	}
 }
 

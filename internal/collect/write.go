@@ -11,9 +11,9 @@ import (
 // sayLost is the shortest time between two log records about lost rows.
 const sayLost = time.Minute
 
-// gatherTime is how long the queue is left alone once it is empty. A goroutine that waits for the next
-// message is woken by it, and at the rates of real mail that costs more than adding the message up.
-const gatherTime = 50 * time.Millisecond
+// GatherTime is how long a collector leaves its queue alone once it is empty. Without it, each message would
+// wake a goroutine, and at the rates of real mail that costs more than adding the message up.
+const GatherTime = 50 * time.Millisecond
 
 // add adds up what is in the queue, until the queue is closed. It hands a batch to the writer when it
 // is time. As long as the writer is busy, rows stay in the table.
@@ -36,11 +36,11 @@ func (c *Collector) add() {
 			}
 			c.take(t, o)
 			if o.content != nil {
-				*o.content = content{} // the table has the strings and lists
+				*o.content = content{} // so that it keeps no strings and lists in memory
 				c.contents.Put(o.content)
 			}
 			if len(c.queue) == 0 {
-				time.Sleep(gatherTime)
+				time.Sleep(GatherTime)
 			}
 			if !t.full() {
 				continue

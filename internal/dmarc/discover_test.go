@@ -165,7 +165,7 @@ func TestFindings(t *testing.T) {
 	}{
 		{"no such name", "other.example A 192.0.2.1", FoundNXDomain, ""},
 		{"a name without records", "a." + name + " A 192.0.2.1", FoundNothing, ""},
-		{"a text that is no record", name + ` TXT "v=spf1 -all"`, FoundNothing, ""},
+		{"a text that is not a record", name + ` TXT "v=spf1 -all"`, FoundNothing, ""},
 		{"a record", name + ` TXT "v=DMARC1; p=none"`, FoundRecord, ""},
 		{"two records", name + ` TXT "v=DMARC1; p=none"` + "\n" + name + ` TXT "v=DMARC1; p=reject"`, FoundMultiple, ""},
 		{"a tag twice", name + ` TXT "v=DMARC1; p=none; p=none"`, FoundMalformed, ""},

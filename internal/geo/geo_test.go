@@ -78,7 +78,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestOneFamily: what a file of IPv4 says of an IPv6 address is no damage.
+// TestOneFamily: what a file of IPv4 says of an IPv6 address does not mean damage.
 func TestOneFamily(t *testing.T) {
 	if err := damage(errors.New("you attempted to look up an IPv6 address in an IPv4-only database")); err != nil {
 		t.Error(err)

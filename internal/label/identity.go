@@ -152,7 +152,7 @@ func isPlainLocal(s string, utf8OK bool) bool {
 		return false
 	}
 	last := '.'           // so that the local part may not be empty, nor begin with a dot
-	for _, r := range s { // octets that are not UTF-8 become U+FFFD, which is no letter
+	for _, r := range s { // octets that are not UTF-8 become U+FFFD, which is not a letter
 		switch {
 		case r == '.' && last == '.':
 			return false

@@ -140,7 +140,7 @@ func TestSums(t *testing.T) {
 }
 
 // TestSignatureOfWhom checks whose signature counts as one of the author: that of the registered domain or any
-// domain below it, and if there is no registered domain, that of a name above or below the author.
+// domain below it, and without a registered domain, that of a name above or below the author.
 func TestSignatureOfWhom(t *testing.T) {
 	for _, tt := range []struct {
 		author, signer dns.Name

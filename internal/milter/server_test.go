@@ -126,18 +126,24 @@ func TestHardLimit(t *testing.T) {
 	}
 }
 
+// crowded returns a world whose Serve waits, because too many connections are being refused.
+func crowded(t *testing.T) *world {
+	w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
+	ln := newPipeListener()
+	w.serve(ln)
+	for range 257 {
+		nc := ln.dial()
+		t.Cleanup(func() { _ = nc.Close() })
+	}
+	synctest.Wait()
+	return w
+}
+
 // TestHardLimitEndsWithTheServer checks that Shutdown also ends a Serve that waits because too
 // many connections are being refused.
 func TestHardLimitEndsWithTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
-		ln := newPipeListener()
-		w.serve(ln)
-		for range 257 {
-			nc := ln.dial()
-			defer nc.Close()
-		}
-		synctest.Wait()
+		w := crowded(t)
 		if err := w.shutdownNow(); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
@@ -151,14 +157,7 @@ func TestHardLimitEndsWithTheServer(t *testing.T) {
 // once when Shutdown begins, although they have time left.
 func TestHardLimitDoesNotSpin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, given{Limits: milter.Limits{MaxSessions: 1}})
-		ln := newPipeListener()
-		w.serve(ln)
-		for range 257 {
-			nc := ln.dial()
-			defer nc.Close()
-		}
-		synctest.Wait()
+		w := crowded(t)
 		begin := time.Now()
 		go func() { _ = w.server.Shutdown(context.Background()) }()
 		if err := <-w.served; !errors.Is(err, milter.ErrServerClosed) || time.Since(begin) != 0 {

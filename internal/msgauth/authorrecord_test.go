@@ -129,7 +129,7 @@ func TestWhoseMistake(t *testing.T) {
 	}
 }
 
-// TestLooseName checks which names are read from a field that is no tag list.
+// TestLooseName checks which names are read from a field that is not a tag list.
 func TestLooseName(t *testing.T) {
 	for value, want := range map[string][2]dns.Name{
 		"junk; d=A.example; s=S1":              {"a.example", "s1"},

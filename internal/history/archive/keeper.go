@@ -32,9 +32,6 @@ const (
 	flushRecords = 2048
 	// sayLost is the shortest time between two log records about lost decisions.
 	sayLost = time.Minute
-	// gatherTime is how long the queue is left alone once it is empty, so that not each decision wakes
-	// the goroutine that gathers.
-	gatherTime = 50 * time.Millisecond
 )
 
 // Settings are what a reload of the configuration can change.
@@ -206,7 +203,7 @@ func (k *Keeper) gather() {
 			}
 			all = append(all, sealed)
 			if len(k.queue) == 0 {
-				time.Sleep(gatherTime)
+				time.Sleep(collect.GatherTime)
 			}
 		case <-k.idle:
 		case <-tick.C:
