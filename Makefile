@@ -9,7 +9,7 @@ FUZZ           ?= ./...
 BENCHTIME      ?= 1s
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
-.PHONY: help build run test e2e faults conformance conformance-load vet lint vuln fuzz mutate mutate-ci bench milterload bench-peers dist soak soak-store clean
+.PHONY: help build run test e2e faults conformance conformance-load vet lint vuln fuzz mutate mutate-ci delays bench milterload bench-peers dist soak soak-store clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,10 @@ mutate: ## changes of the code that no test of the package notices; PKG='spf dki
 MUTATE_CI      ?= policy judge consent bimi report report/compose
 mutate-ci: ## the mutants that CI runs; fails if one survives that known.txt does not explain
 	$(GO) run ./internal/testkit/mutate --known internal/testkit/mutate/known.txt --seed 4 --n 8 --ops verdict --strict $(MUTATE_CI)
+
+DELAY          ?= 5ms
+delays: ## the tests of PKG (all) with goroutines that begin up to DELAY (5ms) late: which of them count on quick ones; MUTATE='--at spf/x.go:3 --run TestX'
+	$(GO) run ./internal/testkit/mutate --delay $(DELAY) $(MUTATE) $(if $(findstring --at,$(MUTATE)),,$(PKG))
 
 bench: ## benchmarks with allocations, to compare by benchstat
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) $(BENCHFLAGS) ./...

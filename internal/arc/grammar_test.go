@@ -2,6 +2,7 @@ package arc
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,21 +27,71 @@ var instanceField = func() *regexp.Regexp {
 	return regexp.MustCompile(`(?s)^` + cfws + `i` + cfws + `=` + cfws + `([0-9]*)` + cfws + `;(.*)$`)
 }()
 
+func checkInstance(t *testing.T, value string) {
+	t.Helper()
+	want, payload := 0, ""
+	if m := instanceField.FindStringSubmatch(value); m != nil {
+		payload = m[2]
+		if n, err := strconv.Atoi(m[1]); err == nil && len(m[1]) <= 2 && n <= 50 {
+			want = n
+		}
+	}
+	if got, rest := resultsInstance(value); got != want || rest != payload {
+		t.Errorf("%q: %d %q, want %d %q", value, got, rest, want, payload)
+	}
+}
+
+// FuzzPayload compares resultsInstance with the grammar, and remoteIP with a second reader, on values made of pieces.
+func FuzzPayload(f *testing.F) {
+	pieces := []string{
+		"i", "=", "1", ";", "(", ")", `\`, " ", "\r\n\t", "x", "5", "0", `"`, "smtp.remote-ip", "SMTP.Remote-IP", "192.0.2.1", "2001:db8::1", "IPv6:", "::ffff:192.0.2.1", "%eth0", "mx", "reason=",
+	}
+	for _, s := range []string{" (a (x) \\)) i (x)=\r\n\t 50 ;x", `i=1;mx;x=x reason="x \"" smtp.remote-ip=(x)"IPv6:2001:db8::1";x`} {
+		f.Add(octets.Program(s, pieces...))
+	}
+	f.Fuzz(func(t *testing.T, program []byte) {
+		value := octets.Chosen(program, pieces...)
+		if strings.Count(value, "(") > 4 {
+			return // deeper than the expressions know comments
+		}
+		checkInstance(t, value)
+		checkRemoteIP(t, value)
+	})
+}
+
+// payloadToken is a comment, a quoted string, a separator or a word of a payload. What is not closed goes on to the end.
+var payloadToken = func() *regexp.Regexp {
+	comment := `\((?:[^()\\]|\\.|\\$)*(?:\)|$)`
+	for range 4 {
+		comment = `\((?:[^()\\]|\\.|\\$|` + comment + `)*(?:\)|$)`
+	}
+	return regexp.MustCompile(`(?s)` + comment + `|"(?:[^"\\]|\\.|\\$)*(?:"|$)|[;=]|[^ \t\r\n;=("]+`)
+}()
+
+// checkRemoteIP compares remoteIP with a reader that knows the property by its tokens.
+func checkRemoteIP(t *testing.T, payload string) {
+	t.Helper()
+	tokens := slices.DeleteFunc(payloadToken.FindAllString(payload, -1), func(s string) bool { return s[0] == '(' })
+	tokens = append(tokens, "", "", "")
+	var want netip.Addr
+	for i := range len(tokens) - 2 {
+		if strings.EqualFold(tokens[i], "smtp.remote-ip") && tokens[i+1] == "=" {
+			addr, _ := netip.ParseAddr(strings.TrimPrefix(strings.Trim(tokens[i+2], `"`), "IPv6:"))
+			want = addr.WithZone("").Unmap()
+			break
+		}
+	}
+	if got := remoteIP(payload); got != want {
+		t.Errorf("%q: %s, want %s", payload, got, want)
+	}
+}
+
 // TestInstanceGrammar compares resultsInstance with the grammar: every short sequence of pieces, and a
 // sample cut after each octet.
 func TestInstanceGrammar(t *testing.T) {
 	check := func(value string) {
 		t.Helper()
-		want, payload := 0, ""
-		if m := instanceField.FindStringSubmatch(value); m != nil {
-			payload = m[2]
-			if n, err := strconv.Atoi(m[1]); err == nil && len(m[1]) <= 2 && n <= 50 {
-				want = n
-			}
-		}
-		if got, rest := resultsInstance(value); got != want || rest != payload {
-			t.Errorf("%q: %d %q, want %d %q", value, got, rest, want, payload)
-		}
+		checkInstance(t, value)
 	}
 	for word := range octets.Words(5, "i", "=", "1", ";", "(", ")", `\`, " ", "\r\n\t", "x") {
 		check(word)

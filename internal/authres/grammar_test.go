@@ -58,7 +58,7 @@ func checkGrammar(t *testing.T, value string) {
 // pieces are what a field is made of.
 var pieces = []string{
 	"a", "1", "-", ".", "@", "=", ";", "/", `"`, `\`, "(", ")", " ", "\r\n ", "\r\n", "none",
-	"2", "é", "?", ":", "\x00", "\t", "\xff", "mx.example.jp", "dkim", "pass", "header.d=", " header.i=@a.example", " header.s=s1", " header.b=\"x y\"", " policy.x=y", "reason=", `"q"`, "(c)", "0", ",", "<", "=?", "?=", "xn--",
+	"2", "é", "?", ":", "\x00", "\t", "\xff", "mx.example.jp", "dkim", "pass", "header.d=", " header.i=@a.example", " header.s=s1", " header.b=\"x y\"", " policy.x=y", "reason=", " reason=x", `"q"`, "(c)", "0", ",", "<", "=?", "?=", "xn--",
 }
 
 // TestGrammar compares Parse with the grammar: each short sequence of pieces, at each place of a field.
@@ -281,33 +281,53 @@ func (r reader) id(value string) string {
 	return b.String()
 }
 
-// TestClaimedByReaders checks that no reader sees our id where Claimed does not, and that Claimed sees no
-// id in a field that has another one, whatever is around them.
+// readers are the programs that Claimed must not be outwitted by.
+var readers = []reader{
+	{}, {quotes: true}, {comments: true}, {quotes: true, comments: true, nested: true},
+	{quotes: true, escapes: true}, {comments: true, nested: true, escapes: true}, {quotes: true, comments: true, nested: true, escapes: true},
+}
+
+const readersID = "mx.o"
+
+// checkReaders checks that no reader sees our id where Claimed does not, and that Claimed sees no id in the
+// same field of another host. It returns what Claimed says.
+func checkReaders(t *testing.T, value string) bool {
+	t.Helper()
+	ids := NewIDs(readersID)
+	got := ids.Claimed(value)
+	for _, r := range readers {
+		if r.id(value) == readersID && !got {
+			t.Errorf("%q: %+v sees our id", value, r)
+		}
+	}
+	if other := strings.ReplaceAll(value, readersID, "mx.other"); ids.Claimed(other) {
+		t.Errorf("%q is claimed", other)
+	}
+	return got
+}
+
+var marks = []string{"(", ")", `"`, `\`, ";", " "}
+
+// TestClaimedByReaders has the id within every short sequence of marks.
 func TestClaimedByReaders(t *testing.T) {
-	const id = "mx.o"
-	ids := NewIDs(id)
-	marks := []string{"(", ")", `"`, `\`, ";", " "}
-	readers := []reader{{}, {quotes: true}, {comments: true}, {quotes: true, comments: true, nested: true},
-		{quotes: true, escapes: true}, {comments: true, nested: true, escapes: true}, {quotes: true, comments: true, nested: true, escapes: true}}
 	claimed := 0
-	for before := range octets.Words(3, append(marks, "x")...) {
+	for before := range octets.Words(3, append([]string{"x"}, marks...)...) {
 		for after := range octets.Words(2, marks...) {
-			value := before + id + after
-			got := ids.Claimed(value)
-			for _, r := range readers {
-				if r.id(value) == id && !got {
-					t.Errorf("%q: %+v sees our id", value, r)
-				}
-			}
-			if got {
+			if checkReaders(t, before+readersID+after) {
 				claimed++
-			}
-			if other := strings.Replace(value, id, "mx.other", 1); ids.Claimed(other) {
-				t.Errorf("%q is claimed", other)
 			}
 		}
 	}
 	if claimed == 0 {
 		t.Error("nothing was claimed")
 	}
+}
+
+// FuzzReaders has the id within marks that the fuzzer chooses.
+func FuzzReaders(f *testing.F) {
+	pieces := append([]string{readersID, "x"}, marks...)
+	for _, s := range []string{"mx.o;x", "((x)x)mx.o;", `"mx.o\"";`, `(\)mx.o) "(";mx.o`} {
+		f.Add(octets.Program(s, pieces...))
+	}
+	f.Fuzz(func(t *testing.T, program []byte) { checkReaders(t, octets.Chosen(program, pieces...)) })
 }

@@ -3,6 +3,7 @@ package dkim
 import (
 	"crypto/sha256"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,73 @@ func TestHeaderSelection(t *testing.T) {
 		BSpan: syntax.Span{Start: 9, End: 11}}, Field: 1}, form{})
 	if got != sha256.Sum256([]byte("DKIM-Signature: other\r\n"+self)) {
 		t.Error("a field above the signature is not found")
+	}
+}
+
+// chooseSlowly returns the fields that a signature covers: for each name the lowest field that was not taken yet and
+// that is not the signature itself. -2 stands for a Return-Path that the message does not have, once at most.
+func chooseSlowly(h message.Header, self int, names []string) (out []int32) {
+	taken := map[int]bool{self: true}
+	path := false
+	for _, name := range names {
+		has := false
+		for i := len(h) - 1; i >= 0; i-- {
+			same := strings.EqualFold(strings.TrimRight(h[i].Name, " \t"), name)
+			has = has || same
+			if same && !taken[i] {
+				taken[i] = true
+				out = append(out, int32(i))
+				break
+			}
+		}
+		if !has && !path && strings.EqualFold(name, "return-path") {
+			path = true
+			out = append(out, absentPath)
+		}
+	}
+	return out
+}
+
+// FuzzChoose compares which fields are covered with a second implementation. The first half of program are the
+// fields of the header, one of which is the signature, and the second half is h=.
+func FuzzChoose(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 3, 1, 2, 2, 0, 0, 1}, uint8(3))
+	f.Add([]byte{4, 4, 4, 4, 4, 4}, uint8(1))
+	f.Add([]byte{0, 0, 5, 5, 5, 0}, uint8(0))
+	f.Fuzz(checkChoice)
+}
+
+func checkChoice(t *testing.T, program []byte, at uint8) {
+	t.Helper()
+	names := []string{"From", "from", "To", "to \t", "DKIM-Signature", "dkim-signature", "Return-Path", "return-path", "X"}
+	var h message.Header
+	var signed []string
+	for i, c := range program[:min(len(program), 40)] {
+		if name := names[int(c)%len(names)]; i < len(program)/2 {
+			h = append(h, message.Field{Name: name, Value: " x"})
+		} else {
+			signed = append(signed, strings.TrimSpace(name))
+		}
+	}
+	if len(h) == 0 {
+		return
+	}
+	self := int(at) % len(h)
+	got := (*Cache)(nil).index(h).choose(&Pending{Params: syntax.Params{Headers: signed}, Field: self})
+	if want := chooseSlowly(h, self, signed); !slices.Equal(got, want) {
+		t.Errorf("field %d of %v signs %q: %v, want %v", self, h, signed, got, want)
+	}
+}
+
+// TestChoices has every short header and h= of two names.
+func TestChoices(t *testing.T) {
+	for header := range octets.Words(3, "\x01", "\x04", "\x05", "\x06") {
+		for signed := range octets.Words(3, "\x00", "\x04", "\x07") {
+			if len(header) == len(signed) || len(header) == len(signed)-1 {
+				checkChoice(t, []byte(header+signed), 0)
+				checkChoice(t, []byte(header+signed), 1)
+			}
+		}
 	}
 }
 

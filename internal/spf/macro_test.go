@@ -1,13 +1,21 @@
 package spf
 
 import (
+	"cmp"
 	"context"
+	"encoding/hex"
+	"fmt"
 	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/octets"
 )
 
 // newEvaluation returns an evaluation with the sender, the domain and the HELO
@@ -72,6 +80,91 @@ func TestExpand(t *testing.T) {
 		got, _, problem, h := newEvaluation(t, tc.ip).expand(m, "email.example.com")
 		if got != tc.want || problem != "" || h != nil {
 			t.Errorf("%s is %q, want %q (%s)", tc.macros, got, tc.want, problem)
+		}
+	}
+}
+
+// macro is a part of a macro-string (RFC 7208 §7.1).
+var macro = regexp.MustCompile(`(?s)%\{([A-Za-z])([0-9]*)([rR]?)([-.+,/_=]*)\}|%%|%_|%-|[^%]`)
+
+// expandSlowly is a second implementation of the expansion, by one regular expression.
+func expandSlowly(macros string, e *evaluation, domain string) string {
+	return macro.ReplaceAllStringFunc(macros, func(s string) string {
+		m := macro.FindStringSubmatch(s)
+		if m[1] == "" {
+			return cmp.Or(map[string]string{"%%": "%", "%_": " ", "%-": "%20"}[s], s)
+		}
+		client, family := e.ip.String(), "in-addr"
+		if e.ip.Is6() {
+			octets := e.ip.As16()
+			client, family = strings.Join(strings.Split(strings.ToUpper(hex.EncodeToString(octets[:])), ""), "."), "ip6"
+		}
+		v := map[string]string{
+			"s": e.local + "@" + string(e.origin), "l": e.local, "o": string(e.origin), "d": domain, "i": client, "p": unknown, "v": family,
+			"h": e.args.HELO, "c": e.ip.String(), "r": unknown, "t": fmt.Sprint(e.args.Now.Unix()),
+		}[strings.ToLower(m[1])]
+		if m[2]+m[3]+m[4] != "" {
+			delimiters := cmp.Or(m[4], ".")
+			parts := strings.Split(strings.Map(func(r rune) rune {
+				if strings.ContainsRune(delimiters, r) {
+					return 0
+				}
+				return r
+			}, v), "\x00")
+			if m[3] != "" {
+				slices.Reverse(parts)
+			}
+			if n, err := strconv.Atoi(m[2]); err == nil && n < len(parts) {
+				parts = parts[len(parts)-n:]
+			}
+			v = strings.Join(parts, ".")
+		}
+		if m[1] < "a" {
+			v = strings.ReplaceAll(url.QueryEscape(v), "+", "%20")
+		}
+		return v
+	})
+}
+
+// macroPieces are what macro-strings and local parts are made of.
+var macroPieces = []string{
+	"%{", "}", "s", "l", "o", "d", "i", "p", "v", "h", "c", "r", "t", "S", "L", "D", "I", "H", "1", "2", "3", "0", "r}", "-", ".", "+", ",", "/", "_", "=", "%%", "%_", "%-", "x", "~", "a.b", "%{l", "%{d", "%{ir",
+}
+
+// FuzzMacros compares the expansion of macro-strings that are made of pieces with a second implementation.
+func FuzzMacros(f *testing.F) {
+	for _, s := range []string{"%{ir}.%{v}.%{l1r-}.x.%{d2}", "%{L2-+}%%%_%-%{c}", "%{h}%{D3r}%{p}%{r}%{t}%{o2}"} {
+		f.Add(octets.Program(s, macroPieces...), octets.Program("a.b+c-x=l/_,~%_", macroPieces...), false)
+	}
+	f.Fuzz(func(t *testing.T, program, local []byte, v6 bool) {
+		checkExpansion(t, octets.Chosen(program, macroPieces...), octets.Chosen(local, macroPieces...), v6)
+	})
+}
+
+func checkExpansion(t *testing.T, macros, local string, v6 bool) {
+	t.Helper()
+	m, reason := parseMacros(macros, inExplanation)
+	if reason != "" {
+		return
+	}
+	e := newEvaluation(t, map[bool]string{false: "192.0.2.3", true: "2001:db8::cb01"}[v6])
+	e.local = local
+	got, _, problem, h := e.expand(m, "email.example.com")
+	if problem != "" || h != nil {
+		t.Fatalf("%s: %s, %v", macros, problem, h)
+	}
+	if want := expandSlowly(macros, e, "email.example.com"); got != want {
+		t.Errorf("%s of %q is %q, want %q", macros, local, got, want)
+	}
+}
+
+// TestExpansions compares each macro with each transformer with a second implementation.
+func TestExpansions(t *testing.T) {
+	for _, letter := range "slodiphvcrtSLODIPHVCRT" {
+		for transformers := range octets.Words(3, "1", "2", "7", "r", "R", "-", ".", "+", "/", "_") {
+			for _, v6 := range []bool{false, true} {
+				checkExpansion(t, "x%{"+string(letter)+transformers+"}%%%_%-", "strong-bad.a+b_c=d/~é", v6)
+			}
 		}
 	}
 }

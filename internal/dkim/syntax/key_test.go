@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"math/big"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -100,6 +102,68 @@ func TestEvenModulus(t *testing.T) {
 	}
 }
 
+// readKey reads a key record as a person does, without a look at p= and at mistakes.
+func readKey(txt string) (k Key, version string, p string) {
+	const space = " \t\r\n"
+	k = Key{Type: keyRSA, sha256: true, email: true}
+	for i, tag := range slices.DeleteFunc(strings.Split(txt, ";"), func(s string) bool { return strings.Trim(s, space) == "" }) {
+		name, value, _ := strings.Cut(tag, "=")
+		value = strings.Trim(value, space)
+		has := func(word string) bool {
+			for _, item := range strings.Split(strings.ToLower(value), ":") {
+				if strings.Trim(item, space) == word {
+					return true
+				}
+			}
+			return false
+		}
+		switch strings.Trim(name, space) {
+		case "v":
+			version = fmt.Sprintf("%d %s", i, value)
+		case "k":
+			k.Type = strings.ToLower(value)
+		case "h":
+			k.sha256 = has("sha256")
+		case "s":
+			k.email = has("email") || has("*")
+		case "t":
+			k.Testing, k.Strict = has("y"), has("s")
+		case "p":
+			p = value
+		}
+	}
+	k.revoked = p == ""
+	return k, version, p
+}
+
+// checkKey compares a record that ParseKey accepts with what a person reads.
+func checkKey(t *testing.T, txt string) {
+	t.Helper()
+	got, err := ParseKey(txt)
+	if err != nil {
+		return
+	}
+	want, version, p := readKey(txt)
+	if version != "" && version != "0 DKIM1" {
+		t.Errorf("%q is a key with the version %s", txt, version)
+	}
+	known := want.Type == keyRSA || want.Type == keyEd25519
+	if (got.Bits > 0) != (p != "" && known) || (got.Public != nil) != (got.Bits > 0) {
+		t.Errorf("%q: a key of %d bits for p=%s", txt, got.Bits, p)
+	}
+	for _, use := range []Params{{Algorithm: RSASHA256}, {Algorithm: Ed25519SHA256, Domain: "a.example", IdentityDomain: "x.a.example"}} {
+		fits := want.email && !want.revoked && want.sha256 && want.Type == map[string]string{RSASHA256: keyRSA, Ed25519SHA256: keyEd25519}[use.Algorithm] &&
+			(use.IdentityDomain == "" || !want.Strict)
+		if err := got.Check(&use); (err == nil) != fits {
+			t.Errorf("%q for %s: %v", txt, use.Algorithm, err)
+		}
+	}
+	got.Bits, got.Public, got.SmallOrder = 0, nil, false
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%q: %+v, want %+v", txt, got, want)
+	}
+}
+
 func FuzzParseKey(f *testing.F) {
 	for _, s := range []string{
 		"v=DKIM1; p=", "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "v=spf1 -all", ";;",
@@ -109,6 +173,7 @@ func FuzzParseKey(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, txt string) {
+		checkKey(t, txt)
 		key, err := ParseKey(txt)
 		if err != nil {
 			if err.Fault != FaultKeySyntax && err.Fault != FaultNotKey {

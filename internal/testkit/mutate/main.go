@@ -19,7 +19,13 @@
 // follows "; in:" or "; under:". #2 is the second of the same text in FUNC. Write a line only if you can say why
 // no input can tell the two apart.
 //
-// The exit status is 2 if a package could not be judged, and with --strict 1 if a mutant survived that is not known.
+// With --delay, every goroutine of the package and of those that it imports from its module begins later, by a random time that
+// the seed chooses. The unchanged tests run --runs times, and the tool lists which of them fail: they count on goroutines that are quick.
+// A test that something does not happen ("asked nothing") may pass only because it looks too early. So remove its guard by --at (or
+// many lines by --n), with --delay and --run: a mutant counts as killed if each of the runs notices it.
+//
+// The exit status is 2 if a package could not be judged, and with --strict 1 if a mutant survived that is not known,
+// or with --delay if an unchanged test failed.
 package main
 
 import (
@@ -39,16 +45,20 @@ import (
 )
 
 var (
-	rootFlag  = flag.String("root", "", "the module's root (default: that of the folder stood in)")
-	number    = flag.Int("n", 70, "mutants a package")
-	seed      = flag.Int64("seed", 1, "another seed chooses other mutants")
-	opsFlag   = flag.String("ops", "all", "all, or verdict: only what can change a decision")
-	jobs      = flag.Int("jobs", 2, "mutants at a time")
-	jsonFile  = flag.String("json", "", "write every mutant and its outcome to this file")
-	knownFile = flag.String("known", "", "file of mutants that change nothing")
-	atFlag    = flag.String("at", "", "FILE:LINE[,FILE:LINE...]: every mutant of these lines, instead of a choice")
-	strict    = flag.Bool("strict", false, "exit with status 1 if a mutant survives that is not known")
-	listOnly  = flag.Bool("list", false, "print every possible mutant and run none")
+	rootFlag   = flag.String("root", "", "the module's root (default: that of the folder stood in)")
+	number     = flag.Int("n", 70, "mutants a package")
+	seed       = flag.Int64("seed", 1, "another seed chooses other mutants")
+	opsFlag    = flag.String("ops", "all", "all, or verdict: only what can change a decision")
+	jobs       = flag.Int("jobs", 2, "mutants at a time")
+	jsonFile   = flag.String("json", "", "write every mutant and its outcome to this file")
+	knownFile  = flag.String("known", "", "file of mutants that change nothing")
+	atFlag     = flag.String("at", "", "FILE:LINE[,FILE:LINE...]: every mutant of these lines, instead of a choice")
+	strict     = flag.Bool("strict", false, "exit with status 1 if a mutant survives that is not known")
+	listOnly   = flag.Bool("list", false, "print every possible mutant and run none")
+	runFlag    = flag.String("run", "", "only the tests whose names match, as go test -run has it")
+	delay      = flag.Duration("delay", 0, "goroutines begin up to this much later; without --at and --n, only the unchanged tests run")
+	runs       = flag.Int("runs", 5, "with --delay, how often; a mutant counts as killed if each run notices it")
+	outputFile = flag.String("output", "", "with --delay, write the output of the last failed run to this file")
 )
 
 type place struct {
@@ -83,7 +93,7 @@ func main() {
 	}
 	stop()
 	_ = os.RemoveAll(scratch)
-	if errors.Is(err, errSurvived) {
+	if errors.Is(err, errSurvived) || errors.Is(err, errDelayed) {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
@@ -108,6 +118,9 @@ func run(ctx context.Context, scratch string) error {
 		only = verdictOps
 	default:
 		return fmt.Errorf("--ops is all or verdict, not %q", *opsFlag)
+	}
+	if *delay < 0 || *runs < 1 {
+		return errors.New("--delay must not be negative, --runs at least 1")
 	}
 	if *number < 1 || *number >= idSpace || *jobs < 1 {
 		return fmt.Errorf("--n must be 1 to %d, --jobs at least 1", idSpace-1)
@@ -134,19 +147,21 @@ func run(ctx context.Context, scratch string) error {
 	if err != nil {
 		return err
 	}
-	wanted, exports, err := list(root, patterns)
+	wanted, own, exports, err := list(root, patterns)
 	if err != nil {
 		return err
 	}
 	var reports []*Report
-	var failed []string
+	var failed, late []string
 	for i, l := range wanted {
 		if ctx.Err() != nil {
 			break
 		}
 		r := &Report{Package: strings.TrimPrefix(strings.TrimPrefix(l.ImportPath, l.Module.Path), "/"), Score: -1, List: []*Mutant{}}
 		reports = append(reports, r)
-		if err := r.fill(ctx, root, filepath.Join(scratch, strconv.Itoa(i)), l, exports, only, at, known); err != nil {
+		if err := r.fill(ctx, root, filepath.Join(scratch, strconv.Itoa(i)), l, own, exports, only, at, known); errors.Is(err, errDelayed) {
+			late = append(late, r.Package)
+		} else if err != nil {
 			r.Error = err.Error()
 			failed = append(failed, r.Package)
 		}
@@ -164,6 +179,9 @@ func run(ctx context.Context, scratch string) error {
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("not judged: %s", strings.Join(failed, ", "))
+	}
+	if len(late) > 0 {
+		return fmt.Errorf("%w: %s", errDelayed, strings.Join(late, ", "))
 	}
 	if *strict && slices.ContainsFunc(reports, func(r *Report) bool { return r.Survived > 0 }) {
 		return errSurvived

@@ -88,6 +88,7 @@ func TestMutate(t *testing.T) {
 	t.Run("survivors", func(t *testing.T) { testSurvivors(t, bin) })
 	t.Run("known", func(t *testing.T) { testKnown(t, bin) })
 	t.Run("not judged", func(t *testing.T) { testNotJudged(t, bin) })
+	t.Run("delays", func(t *testing.T) { testDelays(t, bin) })
 	t.Run("chance", func(t *testing.T) { testChance(t, bin) })
 }
 

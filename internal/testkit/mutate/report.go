@@ -26,7 +26,7 @@ type Report struct {
 	List     []*Mutant `json:"list"`
 }
 
-func (r *Report) fill(ctx context.Context, root, dir string, l listed, exports map[string]string, only map[string]bool, at []place, ks []known) error {
+func (r *Report) fill(ctx context.Context, root, dir string, l listed, own []listed, exports map[string]string, only map[string]bool, at []place, ks []known) error {
 	s, err := load(root, l, exports)
 	if err != nil {
 		return err
@@ -46,9 +46,23 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, exports m
 		return err
 	}
 	t := &tester{dir: dir, pkgDir: l.Dir, bin: filepath.Join(dir, "own.test")}
+	if *delay > 0 {
+		if t.late, err = delayed(l, own); err != nil {
+			return err
+		}
+		for _, d := range t.late {
+			t.places += len(d)
+		}
+	}
 	chosen, err := t.build(ctx, s, only, at)
 	if err != nil {
 		return err
+	}
+	if *delay > 0 && !withMutants() {
+		if len(l.TestGoFiles)+len(l.XTestGoFiles) == 0 {
+			return nil
+		}
+		return r.unsteady(ctx, t)
 	}
 	r.Mutants = len(chosen)
 	for _, c := range chosen {
@@ -105,7 +119,11 @@ func (r *Report) print() {
 		}
 		switch m.Outcome {
 		case "survived":
-			fmt.Printf("%s:%d  %s  (reached)\n", m.File, m.Line, m.text())
+			how := "reached"
+			if *delay > 0 {
+				how = fmt.Sprintf("noticed in %d of %d runs", m.Noticed, *runs)
+			}
+			fmt.Printf("%s:%d  %s  (%s)\n", m.File, m.Line, m.text(), how)
 		case "unreached":
 			fmt.Printf("%s:%d  %s  (never reached)\n", m.File, m.Line, m.text())
 		}
@@ -115,9 +133,9 @@ func (r *Report) print() {
 		fmt.Printf("%s: not judged: %s\n", r.Package, r.Error)
 	case *listOnly:
 		fmt.Printf("%s: %d possible\n", r.Package, len(r.List))
-	case r.Score < 0:
+	case r.Score < 0 && *delay == 0:
 		fmt.Printf("%s: no mutants\n", r.Package)
-	default:
+	case r.Score >= 0:
 		limit, unread, known := "", "", ""
 		if r.Limit > 0 {
 			limit = fmt.Sprintf(" (%d by the limit)", r.Limit)

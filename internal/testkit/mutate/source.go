@@ -14,10 +14,12 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -37,7 +39,8 @@ type Mutant struct {
 	End     int    `json:"end"`
 	Outcome string `json:"outcome"` // killed, limit (killed by time or memory), survived, unreached
 	Known   string `json:"known,omitempty"`
-	By      string `json:"by,omitempty"` // the first test that failed
+	By      string `json:"by,omitempty"`      // the first test that failed
+	Noticed int    `json:"noticed,omitempty"` // with delays, in how many runs
 }
 
 // text is what is printed, and what a line of the known file may name.
@@ -73,10 +76,14 @@ type listed struct {
 	GoFiles, CgoFiles         []string
 	TestGoFiles, XTestGoFiles []string
 	DepOnly                   bool
-	Module                    *struct{ Path, Dir, GoVersion string }
+	Module                    *struct {
+		Path, Dir, GoVersion string
+		Main                 bool
+	}
 }
 
-func list(root string, patterns []string) (wanted []listed, exports map[string]string, err error) {
+// list returns the packages of the patterns, and of the module that they belong to all those that they import.
+func list(root string, patterns []string) (wanted, own []listed, exports map[string]string, err error) {
 	args := append([]string{"list", "-export", "-deps", "-json=Dir,ImportPath,Export,GoFiles,CgoFiles,TestGoFiles,XTestGoFiles,DepOnly,Module"}, patterns...)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
@@ -84,19 +91,25 @@ func list(root string, patterns []string) (wanted []listed, exports map[string]s
 	cmd.Stderr = &stderr
 	b, err := cmd.Output()
 	if err != nil {
-		return nil, nil, fmt.Errorf("go list: %w\n%s", err, stderr.String())
+		return nil, nil, nil, fmt.Errorf("go list: %w\n%s", err, stderr.String())
 	}
 	exports = map[string]string{}
 	for dec := json.NewDecoder(bytes.NewReader(b)); ; {
 		var l listed
 		if err := dec.Decode(&l); err == io.EOF {
-			return wanted, exports, nil
+			return wanted, own, exports, nil
 		} else if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		exports[l.ImportPath] = l.Export
-		if !l.DepOnly && l.Module != nil {
+		if l.Module == nil {
+			continue
+		}
+		if !l.DepOnly {
 			wanted = append(wanted, l)
+		}
+		if l.Module.Main {
+			own = append(own, l)
 		}
 	}
 }
@@ -218,16 +231,10 @@ func (s *source) choose(seed int64, n int, only map[string]bool, at []place, dro
 		chosen = append(chosen, c)
 	}
 	sort.SliceStable(chosen, func(i, j int) bool {
-		a, b := chosen[i], chosen[j]
-		switch {
-		case a.File != b.File:
+		if a, b := chosen[i], chosen[j]; a.File != b.File {
 			return a.File < b.File
-		case a.Start != b.Start:
-			return a.Start < b.Start
-		case a.End != b.End:
-			return a.End > b.End
 		}
-		return a.depth < b.depth
+		return before(chosen[i], chosen[j])
 	})
 	for i, c := range chosen {
 		c.ID = i + 1
@@ -235,33 +242,59 @@ func (s *source) choose(seed int64, n int, only map[string]bool, at []place, dro
 	return chosen
 }
 
+// before orders the candidates of a file: an outer one comes before those within it.
+func before(a, b *candidate) bool {
+	switch {
+	case a.Start != b.Start:
+		return a.Start < b.Start
+	case a.End != b.End:
+		return a.End > b.End
+	}
+	return a.depth < b.depth
+}
+
 func (c *candidate) key() string {
 	return fmt.Sprintf("%s:%d:%d:%s:%s", c.File, c.Start, c.End, c.Op, c.Change)
 }
 
 // write puts the changed files and the switch package into dir and returns the overlay for the go command.
-func (s *source) write(dir string, chosen []*candidate) (overlay string, written map[string]string, err error) {
-	module := s.pkg.Module.Path
+// late has the delays by file, also of other packages.
+func (s *source) write(dir string, chosen []*candidate, late map[string][]*candidate) (overlay string, written map[string]string, err error) {
 	replace, written := map[string]string{}, map[string]string{}
-	byFile := map[string][]*candidate{}
-	for _, c := range chosen {
-		byFile[c.File] = append(byFile[c.File], c)
+	byFile := maps.Clone(late)
+	if byFile == nil {
+		byFile = map[string][]*candidate{}
 	}
-	for i, full := range s.names {
-		rel, _ := filepath.Rel(s.root, full)
-		rel = filepath.ToSlash(rel)
-		cs := byFile[rel]
+	for _, c := range chosen {
+		full := filepath.Join(s.root, filepath.FromSlash(c.File))
+		byFile[full] = append(slices.Clip(byFile[full]), c)
+	}
+	for i, full := range slices.Sorted(maps.Keys(byFile)) {
+		cs := byFile[full]
 		if len(cs) == 0 {
 			continue
 		}
-		text := s.texts[full]
-		head := s.fset.Position(s.files[i].Name.End()).Offset
-		out := string(text[:head]) + "; import zmut \"" + module + "/internal/zmut\"" + emitRange(text, cs, head, len(text))
+		sort.SliceStable(cs, func(i, j int) bool { return before(cs[i], cs[j]) })
+		text, err := os.ReadFile(full)
+		if err != nil {
+			return "", nil, err
+		}
+		fset := token.NewFileSet()
+		clause, err := parser.ParseFile(fset, full, text, parser.PackageClauseOnly)
+		if err != nil {
+			return "", nil, err
+		}
+		head := fset.Position(clause.Name.End()).Offset
+		out := string(text[:head]) + "; import zmut \"" + s.pkg.Module.Path + "/internal/zmut\"" + emitRange(text, cs, head, len(text))
 		to := filepath.Join(dir, fmt.Sprintf("f%d_%s", i, filepath.Base(full)))
 		if err := os.WriteFile(to, []byte(out), 0o600); err != nil {
 			return "", nil, err
 		}
-		replace[full], written[rel] = to, to
+		rel, err := filepath.Rel(s.root, full)
+		if err != nil {
+			return "", nil, err
+		}
+		replace[full], written[filepath.ToSlash(rel)] = to, to
 	}
 	z := filepath.Join(dir, "zmut.go")
 	if err := os.WriteFile(z, []byte(zmutSource), 0o600); err != nil {

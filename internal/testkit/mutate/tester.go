@@ -31,6 +31,8 @@ const (
 type tester struct {
 	dir, pkgDir, bin string
 	took             time.Duration
+	late             map[string][]*candidate // delays by file
+	places           int                     // of delays
 }
 
 var (
@@ -42,11 +44,14 @@ var (
 func (t *tester) build(ctx context.Context, s *source, only map[string]bool, at []place) ([]*candidate, error) {
 	dropped := map[string]bool{}
 	for {
-		chosen := s.choose(*seed, *number, only, at, dropped)
-		if len(chosen) == 0 || len(chosen) >= idSpace {
+		var chosen []*candidate
+		if t.late == nil || withMutants() {
+			chosen = s.choose(*seed, *number, only, at, dropped)
+		}
+		if (len(chosen) == 0 && t.late == nil) || len(chosen) >= idSpace {
 			return nil, nil
 		}
-		overlay, written, err := s.write(t.dir, chosen)
+		overlay, written, err := s.write(t.dir, chosen, t.late)
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +97,7 @@ func (t *tester) base(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	for range baseRuns {
-		o := t.once(ctx, 0, cov, baseLimit)
+		o := t.once(ctx, 0, cov, baseLimit, *seed)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -112,9 +117,11 @@ func (t *tester) judge(ctx context.Context, ms []*Mutant, reached []byte) {
 			runtime.LockOSThread() // a test process dies with the thread that began it
 			for m := range queue {
 				limit := limitFactor*t.took + limitExtra
-				o := t.once(ctx, m.ID, "", limit)
-				if o.what == "survived" { // again, because a test with random input or timing may miss it once
-					o = t.once(ctx, m.ID, "", limit)
+				o := t.once(ctx, m.ID, "", limit, *seed)
+				if t.late != nil {
+					o = t.always(ctx, m, o, limit)
+				} else if o.what == "survived" { // again, because a test with random input or timing may miss it once
+					o = t.once(ctx, m.ID, "", limit, *seed)
 				}
 				m.Outcome, m.By = o.what, o.why
 			}
@@ -134,21 +141,42 @@ func (t *tester) judge(ctx context.Context, ms []*Mutant, reached []byte) {
 	wg.Wait()
 }
 
+// always runs the tests *runs times in all, each time with other delays. The mutant is killed only if each run notices it.
+func (t *tester) always(ctx context.Context, m *Mutant, o outcome, limit time.Duration) outcome {
+	missed := outcome{}
+	for i := range *runs {
+		if i > 0 {
+			o = t.once(ctx, m.ID, "", limit, *seed+int64(i))
+		}
+		if o.what == "survived" {
+			missed = o
+		} else {
+			m.Noticed++
+		}
+	}
+	if missed.what != "" {
+		return missed
+	}
+	return o
+}
+
 type outcome struct {
 	what, why string
+	output    string
 	took      time.Duration
 }
 
-// once runs the tests with one mutant switched on, in a process group of its own.
-func (t *tester) once(ctx context.Context, id int, cov string, limit time.Duration) outcome {
+// once runs the tests with one mutant switched on, in a process group of its own. seed chooses the delays.
+func (t *tester) once(ctx context.Context, id int, cov string, limit time.Duration, seed int64) outcome {
 	tmp, err := os.MkdirTemp(filepath.Join(t.dir, "tmp"), "")
 	if err != nil {
 		return outcome{what: "error", why: err.Error()}
 	}
 	defer os.RemoveAll(tmp)
-	cmd := exec.Command(t.bin, "-test.failfast", "-test.timeout", (limit + 5*time.Second).String())
+	cmd := exec.Command(t.bin, "-test.failfast="+strconv.FormatBool(id > 0), "-test.run", *runFlag, "-test.timeout", (limit + 5*time.Second).String())
 	cmd.Dir = t.pkgDir
 	cmd.Env = append(os.Environ(), "PWD="+t.pkgDir, "TMPDIR="+tmp, "ZMUT="+strconv.Itoa(id), "ZMUT_COV="+cov)
+	cmd.Env = append(cmd.Env, delaySettings(seed)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
 	out := &head{}
@@ -173,6 +201,7 @@ func (t *tester) once(ctx context.Context, id int, cov string, limit time.Durati
 			case err != nil && !errors.Is(err, exec.ErrWaitDelay):
 				o.what, o.why = "killed", out.firstFailure()
 			}
+			o.output = out.String()
 			return o
 		case <-tick.C:
 			switch {
@@ -217,11 +246,15 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (h *head) firstFailure() string {
+func (h *head) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return string(h.b)
+}
+
+func (h *head) firstFailure() string {
 	last := ""
-	for _, line := range strings.Split(string(h.b), "\n") {
+	for _, line := range strings.Split(h.String(), "\n") {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "--- FAIL") || strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error") {
 			return clip(line)
