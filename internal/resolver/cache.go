@@ -131,12 +131,8 @@ type storeClock struct{ now atomic.Int64 }
 
 func (t *storeClock) NowNano() int64 { return t.now.Load() }
 
-// advance moves the clock forward to now. It never moves the clock back.
-func (t *storeClock) advance(now time.Duration) {
-	for old := t.now.Load(); int64(now) > old && !t.now.CompareAndSwap(old, int64(now)); {
-		old = t.now.Load()
-	}
-}
+// advance moves the clock forward to now. It never moves the clock back. The caller holds epoch.mu.
+func (t *storeClock) advance(now time.Duration) { t.now.Store(max(t.now.Load(), int64(now))) }
 
 func (*storeClock) Tick(time.Duration) <-chan time.Time { return nil }
 
@@ -292,7 +288,6 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 			if f.stale.standsIn(c.now()) {
 				return c.serveStale(f.stale)
 			}
-			staleTimer = nil
 		case <-ctx.Done():
 			failed := dns.OutOfTime(c, ctx.Err(), k.name, k.typ)
 			if failed.Kind == dns.KindTimeout && f.stale.standsIn(c.now()) {
@@ -314,7 +309,7 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 		if err == nil {
 			answer.TTL = e.expires - now // waiting lookups get the TTL with which the cache stores the answer
 		}
-		if e.keepable(now) && (err == nil || dns.Permanent(err) || !c.answered(k, f, now)) {
+		if e.keepable(now) && (err == nil || !c.answered(k, f, now)) {
 			c.keep(k, f, e, now)
 		}
 	}

@@ -120,5 +120,8 @@ func TestEntryUse(t *testing.T) {
 		if d.read() != (n >= hotReads) {
 			t.Errorf("read %d times: hot is %t", n, n < hotReads)
 		}
+		if got := int(d.reads.Load()); got != min(n, hotReads) {
+			t.Errorf("read %d times: counted %d", n, got)
+		}
 	}
 }

@@ -66,6 +66,18 @@ func TestLargeAnswersFlushNothing(t *testing.T) {
 	}
 }
 
+// TestSizesOfStores: the two stores together have the size of the cache, and each has room for something.
+func TestSizesOfStores(t *testing.T) {
+	for size, want := range map[int64][2]uint64{1: {1, 1}, largePart - 1: {largePart - 1, 1}, largePart: {largePart - 1, 1}, 100 * largePart: {100 * (largePart - 1), 100}} {
+		cfg := cacheDefaults()
+		cfg.Size = size
+		c := cached(t, cfg, zone.New())
+		if got := [2]uint64{c.store.GetMaximum(), c.large.GetMaximum()}; got != want {
+			t.Errorf("%d octets: %d, want %d", size, got, want)
+		}
+	}
+}
+
 // TestLargeAndSmall: an answer whose size changes is in only one of the two stores.
 func TestLargeAndSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -42,9 +42,10 @@ func (c *Cache) prefetch(k key, e *entry) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.prefetches >= maxPrefetches || c.flights[k] != nil || e.prefetched.Swap(true) {
+	if c.closed || c.prefetches >= maxPrefetches || c.flights[k] != nil {
 		return
 	}
+	e.prefetched.Store(true)
 	c.prefetches++
 	c.cfg.Metrics.prefetched(e.kind())
 	c.launch(k, &flight{done: make(chan struct{}), stale: e, prefetch: true})

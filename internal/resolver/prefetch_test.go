@@ -202,11 +202,44 @@ func TestPrefetchesAreBounded(t *testing.T) {
 		if c.prefetches != 0 || len(c.flights) != 0 {
 			t.Errorf("%d prefetches and %d flights after Close", c.prefetches, len(c.flights))
 		}
-		readAll(1)
-		if got := len(z.Queries()); got != n {
-			t.Error("a prefetch after Close")
-		}
 	})
+}
+
+// TestNoPrefetch has the states of a cache in which a hot answer is not renewed before its TTL ends.
+func TestNoPrefetch(t *testing.T) {
+	for _, tt := range []struct {
+		why     string
+		prepare func(c *Cache)
+		asked   int
+	}{
+		{"nothing is in the way", func(*Cache) {}, 2},
+		{"a query is under way", func(c *Cache) { c.flights[key{"a.example.com", dns.TypeA}] = &flight{} }, 1},
+		{"a query for another type is under way", func(c *Cache) { c.flights[key{"a.example.com", dns.TypeTXT}] = &flight{} }, 2},
+		{"one prefetch less than the most", func(c *Cache) { c.prefetches = maxPrefetches - 1 }, 2},
+		{"the most prefetches are under way", func(c *Cache) { c.prefetches = maxPrefetches }, 1},
+		{"the cache is closed", func(c *Cache) { c.Close() }, 1},
+		{"it was renewed a moment ago", func(c *Cache) {
+			k := key{"a.example.com", dns.TypeA}
+			e := c.load(k)
+			for range 2 {
+				c.prefetch(k, e)
+				synctest.Wait()
+			}
+		}, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, z, m := prefetching(t, cacheDefaults())
+			tt.prepare(c)
+			time.Sleep(55 * time.Second)
+			if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com 5s 192.0.2.1 cached" {
+				t.Errorf("%s: got %s", tt.why, got)
+			}
+			synctest.Wait()
+			if n := m.Values(t)["cache_prefetch positive"]; len(z.Queries()) != tt.asked || int(n) != tt.asked-1 {
+				t.Errorf("%s: asked %d times, %v of them before the TTL ended; want %d", tt.why, len(z.Queries()), n, tt.asked)
+			}
+		})
+	}
 }
 
 func TestPrefetchFrom(t *testing.T) {

@@ -110,3 +110,54 @@ func TestPurgeGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// TestPurgeWaits: Purge returns when the queries that it ended have ended, and does not wait for one for which a
+// lookup waits. That one ends when its last lookup leaves.
+func TestPurgeWaits(t *testing.T) {
+	for _, tt := range []struct {
+		why                string
+		patience           time.Duration // of the lookup, which begins a second before Purge
+		takes, ended, open time.Duration // of Purge; when the query has ended at last, after Purge; until when it has not
+	}{
+		{"no lookup waits", time.Millisecond, lingers, 0, 0},
+		{"a lookup waits", 3 * time.Second, 0, 2*time.Second + lingers, 2*time.Second + lingers - 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			next := &lingering{}
+			c := cached(t, cacheDefaults(), next)
+			go address(t, c, tt.patience)
+			time.Sleep(time.Second)
+			begin := time.Now()
+			c.Purge()
+			if took := time.Since(begin); took != tt.takes {
+				t.Errorf("%s: Purge took %s", tt.why, took)
+			}
+			if tt.open > 0 {
+				if time.Sleep(tt.open); next.open.Load() != 1 {
+					t.Errorf("%s: the query ended while the lookup waited", tt.why)
+				}
+			}
+			time.Sleep(tt.ended - tt.open)
+			if synctest.Wait(); next.open.Load() != 0 {
+				t.Errorf("%s: the query is still under way", tt.why)
+			}
+		})
+	}
+}
+
+// lingers is how long a query of lingering goes on after its end.
+const lingers = time.Second
+
+// lingering is a Resolver that never answers, and needs a moment to end a query.
+type lingering struct {
+	dns.LookupOnly
+	open atomic.Int32
+}
+
+func (l *lingering) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	l.open.Add(1)
+	defer l.open.Add(-1)
+	<-ctx.Done()
+	time.Sleep(lingers)
+	return dns.Answer{}, dns.OutOfTime(l, ctx.Err(), name, typ)
+}

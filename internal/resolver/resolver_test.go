@@ -89,6 +89,14 @@ func TestResolverErrors(t *testing.T) {
 	if _, err := New(Config{Cache: cacheDefaults()}, m); err == nil {
 		t.Error("series registered twice")
 	}
+	r, err := NewWithMetrics(Config{Cache: cacheDefaults(), Client: ClientConfig{Servers: []string{"192.0.2.1"}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if with, err := r.With(cfg.Client); with != nil || err == nil || !strings.Contains(err.Error(), "not an address") {
+		t.Errorf("%v, error %v", with, err)
+	}
 }
 
 // TestServersFromResolvConf: the function ServersFromResolvConf of this package gives the same

@@ -67,10 +67,13 @@ func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
 		reason string
 		known  bool // the cache has an answer whose TTL is over
 		close  bool // the old Cache is closed before its query ends
+		loop   bool // the failure of the old servers is permanent
 	}{
 		{reason: "nothing was known"},
 		{reason: "a stale answer was known", known: true},
 		{reason: "the old one is closed", known: true, close: true},
+		{reason: "the old servers see a loop", loop: true},
+		{reason: "the old servers see a loop, and a stale answer was known", known: true, loop: true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			before, after := nameserver.Zone(t, cacheZone), nameserver.Zone(t, cacheZone)
@@ -79,7 +82,12 @@ func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
 				_, _ = old.Lookup(t.Context(), "a.example.com", dns.TypeA)
 				time.Sleep(2 * time.Minute)
 			}
-			before.Fail("a.example.com", dns.TypeA, zone.Fault{Delay: 5 * time.Second, Kind: zone.ServFail})
+			fault := zone.Fault{Delay: 5 * time.Second, Kind: zone.ServFail}
+			if tt.loop {
+				fault.Kind = ""
+				before.Remove("a.example.com").Add("a.example.com", dns.TypeCNAME, dns.Record{Host: "a.example.com"})
+			}
+			before.Fail("a.example.com", dns.TypeA, fault)
 			go func() { _, _ = old.Lookup(context.Background(), "a.example.com", dns.TypeA) }()
 			synctest.Wait()
 			renewed := old.with(after)

@@ -49,6 +49,40 @@ func TestStreamNotOpened(t *testing.T) {
 	}
 }
 
+// TestStreamTakesNoQuery: if a connection takes no query, nobody waits for an answer on it.
+func TestStreamTakesNoQuery(t *testing.T) {
+	for _, server := range []string{"192.0.2.1", "tls://192.0.2.1"} {
+		synctest.Test(t, func(t *testing.T) {
+			truncated, _ := nameserver.Script(func(_, _ string, query []byte, conn net.Conn) {
+				b := nameserver.Respond(t, query, 0, "")
+				b[2] |= nameserver.BitTruncated
+				_, _ = conn.Write(b)
+			}).Dialer()
+			c, err := NewClient(ClientConfig{Servers: []string{server}, rounds: 1, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if network != "tcp" {
+					return truncated(ctx, network, addr)
+				}
+				near, far := net.Pipe()
+				t.Cleanup(func() { _ = far.Close() })
+				return deaf{near}, nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			begin := time.Now()
+			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" || time.Since(begin) != 0 {
+				t.Errorf("%s: got %s after %s", server, got, time.Since(begin))
+			}
+		})
+	}
+}
+
+// deaf is a connection that takes nothing and on which nothing comes.
+type deaf struct{ net.Conn }
+
+func (deaf) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
 // TestSampledServers: the server that is asked first is not measured by a second question, and no server is measured
 // if no socket is free for it.
 func TestSampledServers(t *testing.T) {

@@ -1,0 +1,80 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"sekimori/internal/dns"
+	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/nameserver"
+)
+
+// TestCacheSurvivesPanic: a panic of the resolver behind the cache becomes a failure, whether anybody is told of
+// it or not. It happens in a goroutine of the cache, where it would end the process.
+func TestCacheSurvivesPanic(t *testing.T) {
+	var told any
+	for _, onPanic := range []func(any){nil, func(p any) { told = p }} {
+		cfg := cacheDefaults()
+		cfg.OnPanic = onPanic
+		c := cached(t, cfg, nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) { panic("boom") }))
+		_, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
+		if nameserver.Show(dns.Answer{}, err) != "malformed" || !errors.Is(err, errPanic) || (told == "boom") != (onPanic != nil) {
+			t.Errorf("got %v, told %v", err, told)
+		}
+	}
+}
+
+// meanwhile is a context that does something when a lookup looks whether its time is over.
+type meanwhile struct {
+	context.Context
+	do func()
+}
+
+func (m meanwhile) Err() error {
+	m.do()
+	return m.Context.Err()
+}
+
+// TestAnswerComesMeanwhile: a lookup that found nothing and then finds an answer of another lookup asks nobody.
+func TestAnswerComesMeanwhile(t *testing.T) {
+	z := nameserver.Zone(t, cacheZone)
+	c := cached(t, cacheDefaults(), z)
+	ctx := meanwhile{t.Context(), func() { _, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA) }}
+	a, err := c.Lookup(ctx, "a.example.com", dns.TypeA)
+	if err != nil || !a.Cached || len(a.Records) != 1 || len(z.Queries()) != 1 {
+		t.Errorf("%+v, %v, asked %d times", a, err, len(z.Queries()))
+	}
+}
+
+// TestCacheConcurrentUse looks up many names in many goroutines, with evictions, purges and
+// failures. It is meant for the race detector.
+func TestCacheConcurrentUse(t *testing.T) {
+	z := zone.New()
+	for i := range 50 {
+		z.Add(dns.Name(fmt.Sprintf("n%d.example", i)), dns.TypeTXT, dns.Record{Text: strings.Repeat("x", 500)})
+	}
+	z.Fail("n7.example", dns.TypeTXT, zone.Fault{Kind: zone.ServFail})
+	cfg := cacheDefaults()
+	cfg.Size = 20 << 10
+	c := cached(t, cfg, z)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 300 {
+				n := (i*7 + g) % 60
+				a, err := c.Lookup(t.Context(), dns.Name(fmt.Sprintf("n%d.example", n)), dns.TypeTXT)
+				if (err != nil) != (n == 7) || (err == nil && (n >= 50) != (a.Status == dns.NXDomain)) {
+					t.Errorf("n%d: %+v, %v", n, a, err)
+				}
+				if i%100 == 99 {
+					c.Purge()
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
