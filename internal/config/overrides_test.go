@@ -151,18 +151,30 @@ func TestRuleFiles(t *testing.T) {
 }
 
 // TestProblemsOfSeveralFiles checks that the error has the problems of all
-// files of rules.
+// files of rules, each once.
 func TestProblemsOfSeveralFiles(t *testing.T) {
-	const bad = "- {id: %, when: {author: [b.example]}, then: accept}\n"
-	one, two := write(t, "one.yaml", strings.Replace(bad, "%", "a", 1)), write(t, "two.yaml", strings.Replace(bad, "%", "b", 1))
+	const good, bad = "- {id: %, when: {client: [192.0.2.1]}, then: accept}\n", "- {id: %, when: {author: [b.example]}, then: accept}\n"
+	rules := func(text string, ids ...string) string {
+		for _, id := range ids {
+			text = strings.Replace(text, "%", id, 1)
+		}
+		return text
+	}
+	one := write(t, "one.yaml", rules(good+good+bad, "a", "b", "c"))
+	two := write(t, "two.yaml", rules(bad+good+bad, "d", "e", "f"))
 	c, err := Parse("x", []byte(overrides("{file: "+one+"}", "{file: "+two+"}")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.Rules(LoadRules)
 	var ce *Error
-	if !errors.As(err, &ce) || !strings.Contains(err.Error(), one+":1:46: ") || !strings.Contains(err.Error(), two+":1:46: ") {
-		t.Errorf("got %v", err)
+	if !errors.As(err, &ce) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{one + ":3:46: ", two + ":1:46: ", two + ":3:46: "} {
+		if strings.Count(err.Error(), want) != 1 {
+			t.Errorf("%s is not there once:\n%v", want, err)
+		}
 	}
 }
 

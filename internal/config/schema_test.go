@@ -53,6 +53,12 @@ func complaint(s map[string]any, v any, path string) string {
 			}
 		}
 	case map[string]any:
+		required, _ := s["required"].([]any)
+		for _, key := range required {
+			if _, ok := v[key.(string)]; !ok {
+				return fmt.Sprintf("%s: no key %s", path, key)
+			}
+		}
 		known, _ := s["properties"].(map[string]any)
 		for key, value := range v {
 			below, ok := known[key].(map[string]any)
@@ -85,17 +91,19 @@ func parsedSchema(t *testing.T) map[string]any {
 // TestSchemaAgrees checks that the schema accepts what Parse accepts, and
 // refuses unknown keys, wrong types and wrong words.
 func TestSchemaAgrees(t *testing.T) {
+	const mode = "mode: enforce\n"
 	s := parsedSchema(t)
 	for name, tt := range map[string]struct{ text, want string }{
 		"the reference":             {string(configs.Reference), ""},
 		"the example":               {string(configs.Example), ""},
 		"every key":                 {full, ""},
-		"an unknown key":            {"lissten: []\n", "unknown key lissten"},
-		"an unknown key in a list":  {"listen: [{addr: x}]\n", "unknown key addr"},
-		"an unknown word":           {"policy: {reject: sometimes}\n", "sometimes is not one of [always corroborated quarantine]"},
-		"text for a number":         {"dkim: {max_signatures: many}\n", "many is string, not [integer]"},
-		"text for a list":           {"arc: {trusted_sealers: a.example}\n", "is string, not [array]"},
-		"a wrong percentage's type": {"policy: {ramp: {domains: {a.example: all}}}\n", "all is string, not [integer]"},
+		"no mode":                   {"authserv_id: mx.example\n", "no key mode"},
+		"an unknown key":            {mode + "lissten: []\n", "unknown key lissten"},
+		"an unknown key in a list":  {mode + "listen: [{addr: x}]\n", "unknown key addr"},
+		"an unknown word":           {mode + "policy: {reject: sometimes}\n", "sometimes is not one of [always corroborated quarantine]"},
+		"text for a number":         {mode + "dkim: {max_signatures: many}\n", "many is string, not [integer]"},
+		"text for a list":           {mode + "arc: {trusted_sealers: a.example}\n", "is string, not [array]"},
+		"a wrong percentage's type": {mode + "policy: {ramp: {domains: {a.example: all}}}\n", "all is string, not [integer]"},
 	} {
 		var v map[string]any
 		if err := yaml.Unmarshal([]byte(tt.text), &v); err != nil {

@@ -188,7 +188,7 @@ func Apply(header []Field, mods []Modification) []Field {
 // find returns the position in header of the index-th field with this name, or -1.
 func find(header []Field, name string, index int) int {
 	for i, f := range header {
-		if strings.EqualFold(f.Name, name) {
+		if f.Name == name || strings.EqualFold(f.Name, name) { // comparing first is several times as fast
 			if index--; index == 0 {
 				return i
 			}

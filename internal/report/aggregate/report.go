@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
-	"sekimori/internal/printable"
 	"sekimori/internal/report"
 )
 
@@ -127,7 +126,8 @@ func Subject(r *Report) string {
 // maxError is the length of the element error, in octets. Nobody reads more.
 const maxError = 500
 
-// errorText returns the text of the element error, or "". There may be only one such element (§3.1.5).
+// errorText returns the text of the element error before it is cut, or "". There may be only one such element
+// (§3.1.5).
 func (r *Report) errorText() string {
 	var all []string
 	if r.Job.Lost > 0 {
@@ -136,5 +136,5 @@ func (r *Report) errorText() string {
 	if r.Job.Policy.Invalid != "" {
 		all = append(all, "the record has invalid tags: "+r.Job.Policy.Invalid)
 	}
-	return printable.MarkedUTF8(strings.Join(append(all, r.Errors...), "; "), maxError)
+	return strings.Join(append(all, r.Errors...), "; ")
 }
