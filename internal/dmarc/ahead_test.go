@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -100,6 +101,8 @@ func (s slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 // resolver asks for all its names at once. Evaluate must not wait again for
 // answers that came during Discover.
 func TestWalkAtOnce(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	long = "a.b." + long + "." + long + "." + long + "." + long[:57] // as long as a name may be
 	for _, tt := range []struct {
 		why, zone string
 		author    dns.Name
@@ -110,6 +113,7 @@ func TestWalkAtOnce(t *testing.T) {
 	}{
 		{"the parent's record", `_dmarc.example.com TXT "v=DMARC1; p=none"`, "a.b.example.com", "example.com", 4, time.Second, 0},
 		{"nothing anywhere", ``, "1.2.3.4.5.6.7.8.9", "", 8, time.Second, 0},
+		{"the two longest names are too long with _dmarc in front", ``, dns.Name(long), "", 3, time.Second, 0},
 		{"the author's own record: its parents are asked for at the same time", `_dmarc.a.example.com TXT "v=DMARC1; p=none"`,
 			"a.example.com", "example.com", 3, time.Second, 0},
 		{"the walk of an identifier takes a second more", `_dmarc.example.com TXT "v=DMARC1; p=none"`,
@@ -159,18 +163,38 @@ func TestWalkAtOnceEndsEarly(t *testing.T) {
 	}
 }
 
+// announced is a resolver that keeps a list of the names that are announced to it.
+type announced struct {
+	dns.Resolver
+	names []dns.Name
+}
+
+func (a *announced) Expect(ctx context.Context, name dns.Name, typ dns.Type) bool {
+	a.names = append(a.names, name)
+	return a.Resolver.Expect(ctx, name, typ)
+}
+
 // TestSuffixAtOnce checks Discover with a public suffix list: it must ask for the
-// Author Domain and for its Organizational Domain at the same time.
+// Author Domain and for its Organizational Domain at the same time. What is asked right away is not announced.
 func TestSuffixAtOnce(t *testing.T) {
 	o := Options{Method: PSL, PSL: testList(t)}
 	for author, want := range map[dns.Name]int{"a.b.example.com": 2, "example.com": 1} {
 		synctest.Test(t, func(t *testing.T) {
 			next := &asked{next: slow{next: nameserver.Zone(t, `_dmarc.example.com TXT "v=DMARC1; p=none"`)}}
 			begin := time.Now()
-			d := Discover(t.Context(), dns.NewAhead(next), author, o)
-			if took := time.Since(begin); took != time.Second || len(next.count()) != want || d.PolicyDomain != "example.com" {
-				t.Errorf("%s: %q took %v, record at %q", author, next.count(), took, d.PolicyDomain)
+			r := &announced{Resolver: dns.NewAhead(next)}
+			d := Discover(t.Context(), r, author, o)
+			if took := time.Since(begin); took != time.Second || len(next.count()) != want || len(r.names) != want-1 || d.PolicyDomain != "example.com" {
+				t.Errorf("%s: %q took %v, announced %q, record at %q", author, next.count(), took, r.names, d.PolicyDomain)
 			}
 		})
+	}
+}
+
+// TestNoLookAhead checks that no further name is announced to a resolver that looks none up ahead.
+func TestNoLookAhead(t *testing.T) {
+	r := &announced{Resolver: nameserver.Zone(t, "")}
+	if Discover(t.Context(), r, "a.b.c.example.com", Options{}); len(r.names) != 2 { // one before the author's record, one before the walk
+		t.Errorf("announced %q", r.names)
 	}
 }

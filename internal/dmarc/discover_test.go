@@ -182,17 +182,76 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// TestExistenceFindings checks what the trace says of each kind of answer to the question whether the author
+// exists.
+func TestExistenceFindings(t *testing.T) {
+	for _, c := range []struct {
+		why, zone string
+		want      Finding
+		failed    string
+	}{
+		{"an address", "a.bank.example A 192.0.2.1", FoundExists, ""},
+		{"another record", "a.bank.example MX 10 mx.bank.example", FoundExists, ""},
+		{"no such name", "", FoundNXDomain, ""},
+		{"no answer", "! a.bank.example A servfail", FoundError, "dmarc: a.bank.example A: servfail"},
+	} {
+		e := evaluate(t, evalCase{author: "a.bank.example", zone: "_dmarc.bank.example TXT \"v=DMARC1; p=reject; np=none\"\n" + c.zone})
+		step, failed := e.Trace[len(e.Trace)-1], ""
+		if step.Error != nil {
+			failed = step.Error.Error()
+		}
+		if step.Name != "a.bank.example" || step.Type != dns.TypeA || step.Purpose != PurposeExistence || step.Found != c.want || failed != c.failed {
+			t.Errorf("%s: %+v, want %s %q", c.why, step, c.want, c.failed)
+		}
+	}
+}
+
+// TestAligns checks when it is certain that a pass for a domain is a pass of DMARC, without a further question.
+func TestAligns(t *testing.T) {
+	byList := Options{Method: PSL, PSL: testList(t)}
+	const own, org, strictSPF = `_dmarc.a.example.com TXT "v=DMARC1; p=reject"`, `_dmarc.example.com TXT "v=DMARC1; p=reject"`, `_dmarc.a.example.com TXT "v=DMARC1; p=reject; aspf=s"`
+	for _, c := range []struct {
+		why, zone string
+		o         Options
+		domain    dns.Name
+		spf, dkim bool
+	}{
+		{"the author's domain", own, Options{}, "a.example.com", true, true},
+		{"the organization, which the walk found", org, Options{}, "example.com", true, true},
+		{"the organization, before a walk", own, Options{}, "example.com", false, false},
+		{"a sibling", org, Options{}, "b.example.com", false, false},
+		{"a sibling, by the list", own, byList, "b.example.com", true, true},
+		{"the same, strictly for SPF", strictSPF, byList, "b.example.com", false, true},
+		{"the author's domain, strictly for SPF", strictSPF, byList, "a.example.com", true, true},
+		{"another domain of the same top-level domain", own, byList, "example-2.com", false, false},
+		{"another top-level domain", own, byList, "a.example", false, false},
+		{"no domain", org, Options{}, "", false, false},
+		{"no record", "", Options{}, "a.example.com", false, false},
+		{"a record that does not apply", `_dmarc.a.example.com TXT "v=DMARC1; p=x"`, Options{}, "a.example.com", false, false},
+		{"no answer", "! _dmarc.a.example.com TXT servfail\n" + org, Options{}, "a.example.com", false, false},
+	} {
+		d := Discover(t.Context(), nameserver.Zone(t, c.zone), "a.example.com", c.o)
+		if spf, dkim := d.Aligns(SPF, c.domain), d.Aligns(DKIM, c.domain); spf != c.spf || dkim != c.dkim {
+			t.Errorf("%s: SPF %t, DKIM %t", c.why, spf, dkim)
+		}
+	}
+}
+
 // TestPurposes checks what the trace says each question was asked for.
 func TestPurposes(t *testing.T) {
+	byList := Options{Method: PSL, PSL: testList(t)}
 	for _, c := range []struct {
 		author, id dns.Name
+		o          Options
 		want       []string
 	}{
-		{"a.b.example.com", "x.y.example.com", []string{"_dmarc.a.b.example.com author", "_dmarc.b.example.com policy", "_dmarc.example.com policy",
+		{"a.b.example.com", "x.y.example.com", Options{}, []string{"_dmarc.a.b.example.com author", "_dmarc.b.example.com policy", "_dmarc.example.com policy",
 			"_dmarc.com policy", "_dmarc.x.y.example.com identifier", "_dmarc.y.example.com identifier", "a.b.example.com existence"}},
-		{"example.com", "mail.example.com", []string{"_dmarc.example.com author", "_dmarc.com organizational", "_dmarc.mail.example.com identifier"}},
+		{"example.com", "mail.example.com", Options{}, []string{"_dmarc.example.com author", "_dmarc.com organizational", "_dmarc.mail.example.com identifier"}},
+		{"a.b.example.com", "x.y.example.com", byList, []string{"_dmarc.a.b.example.com author", "_dmarc.example.com policy", "a.b.example.com existence"}},
+		{"example.com", "mail.example.com", byList, []string{"_dmarc.example.com author"}},
 	} {
-		e := evaluate(t, evalCase{author: c.author, zone: `_dmarc.example.com TXT "v=DMARC1; p=none; np=reject"`, ids: []Identifier{{SPF, c.id, StatePass, ""}}})
+		e := evaluate(t, evalCase{author: c.author, options: c.o, zone: `_dmarc.example.com TXT "v=DMARC1; p=none; np=reject"`, ids: []Identifier{{SPF, c.id, StatePass, ""}}})
 		var got []string
 		for _, s := range e.Trace {
 			got = append(got, string(s.Name)+" "+string(s.Purpose))

@@ -24,8 +24,8 @@ func (p path) possible(start dns.Name) []published {
 		out = append(out, usual)
 	}
 	for _, f := range p.found {
-		if slices.Contains(p.failed, f.domain.Parent()) && !slices.Contains(out, f) {
-			out = append(out, f)
+		if slices.Contains(p.failed, f.domain.Parent()) {
+			out = append(out, f) // perhaps the second time, which does no harm
 		}
 	}
 	return out

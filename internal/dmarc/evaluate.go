@@ -161,8 +161,8 @@ func (d *Discovery) align(ctx context.Context, r dns.Resolver, e *Evaluation, id
 			a := d.alignOne(ctx, r, id, &walks)
 			e.Alignments = append(e.Alignments, a)
 			switch {
-			case a.Error != nil && unsure == nil:
-				unsure = a.Error
+			case a.Error != nil:
+				unsure = cmp.Or(unsure, a.Error)
 			case a.Aligned && state == StateTempError:
 				e.Result, e.Reason = ResultTempError, ReasonIdentifierError
 			case a.Aligned:
@@ -209,7 +209,7 @@ func (d *Discovery) alignOne(ctx context.Context, r dns.Resolver, id Identifier,
 	failed := d.needOrganization(ctx, r)
 	org := d.OrganizationalDomain
 	switch {
-	case failed == nil && !id.Domain.Under(org): // not aligned, whatever its Organizational Domain is
+	case !id.Domain.Under(org): // not aligned, whatever its Organizational Domain is; if org is not known, it is "", the root
 	case d.Method == PSL:
 		a.OrganizationalDomain = d.bySuffix(id.Domain)
 	case id.Domain == org: // the author's tree walk has asked for all names of this domain's tree walk
@@ -252,7 +252,7 @@ func (d *Discovery) compare(mode Mode, domain dns.Name) (aligned, settled bool) 
 // this domain passed. It sends no DNS query, so it may return false although
 // Evaluate would find an alignment.
 func (d *Discovery) Aligns(by Mechanism, domain dns.Name) bool {
-	if d.Error != nil || d.Record == nil || !d.Record.Applies() || domain == "" {
+	if d.Record == nil || !d.Record.Applies() {
 		return false
 	}
 	aligned, settled := d.compare(d.Record.Mode(by), domain)

@@ -173,8 +173,8 @@ func (r *Record) addPercent(value string) {
 // case matter, except in the name of the tag (§4.7).
 func isDMARC(txt string) bool {
 	first, _, _ := strings.Cut(txt, ";")
-	name, value, ok := strings.Cut(first, "=")
-	return ok && strings.EqualFold(strings.TrimRight(name, " \t"), "v") && trimWSP(value) == "DMARC1"
+	name, value, _ := strings.Cut(first, "=")
+	return strings.EqualFold(strings.TrimRight(name, " \t"), "v") && trimWSP(value) == "DMARC1"
 }
 
 // tagParsers has the parser of each tag that is used here (§9.3). A parser

@@ -3,7 +3,10 @@ package msgauth
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net/netip"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,6 +19,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/mailaddr"
+	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/message"
 	"sekimori/internal/slots"
 	"sekimori/internal/spf"
@@ -41,6 +45,22 @@ func TestReturnPath(t *testing.T) {
 	}
 	if got := returnPath(mailaddr.Path{Local: "a"}); got != "" {
 		t.Errorf("without a domain: %q", got)
+	}
+}
+
+// TestRefusal has each kind of error.
+func TestRefusal(t *testing.T) {
+	own := &author.Error{Kind: author.KindAmbiguous, Offset: 3, Detail: "d"}
+	for _, tt := range []struct {
+		err  error
+		want *author.Error
+	}{
+		{nil, nil}, {own, own}, {fmt.Errorf("wrapped: %w", own), own},
+		{errors.New("other"), &author.Error{Kind: author.KindMalformed, Detail: "other"}},
+	} {
+		if got := refusal(tt.err); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%v: %+v, want %+v", tt.err, got, tt.want)
+		}
 	}
 }
 

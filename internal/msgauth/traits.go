@@ -113,9 +113,9 @@ func (m *Verification) watch(from author.From) *lookalike.Finding {
 func hasAuthor(e *Evaluation) bool { return e.From.AuthorDomain != "" }
 
 // isThirdParty reports whether s is a passing signature of a domain that is not
-// the author's.
+// the author's. Without an author, every domain is under the author's scope, which is then the root.
 func isThirdParty(s *dkim.Signature, e *Evaluation) bool {
-	return hasAuthor(e) && s.Result == dkim.Pass && s.Domain != "" && !s.Domain.Under(e.AuthorScope())
+	return s.Result == dkim.Pass && s.Domain != "" && !s.Domain.Under(e.AuthorScope())
 }
 
 // listFields are the fields that mailing list software adds and that direct mail rarely has.

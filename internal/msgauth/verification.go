@@ -174,10 +174,7 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	m.header, m.headerSize = h, m.size
 	m.digest = digest(h)
 	from, err := author.Parse(h.Values("From"))
-	m.from = from
-	if err != nil && !errors.As(err, &m.fromErr) {
-		m.fromErr = &author.Error{Kind: author.KindMalformed, Detail: err.Error()}
-	}
+	m.from, m.fromErr = from, refusal(err)
 
 	v := m.c.v
 	m.dkimStage.setUp(m.c, dkimStage, from.AuthorDomain)
@@ -204,6 +201,16 @@ func (m *Verification) EndOfHeader(h message.Header) {
 	// This flag is set last. Close checks it, and must not see a half-built verifier if something
 	// above panicked.
 	m.headerSeen = true
+}
+
+// refusal returns an error of author.Parse in its own type, which Parse always returns. Any other error
+// would count as a malformed field: a message must not pass as one without an author's policy.
+func refusal(err error) *author.Error {
+	var e *author.Error
+	if err == nil || errors.As(err, &e) {
+		return e
+	}
+	return &author.Error{Kind: author.KindMalformed, Detail: err.Error()}
 }
 
 // returnPath returns the value that MTAs write into Return-Path for a sender. It returns "" if the
