@@ -84,7 +84,9 @@ func TestHops(t *testing.T) {
 	const all = "\x00\x01\x02\x03\x04\x05"
 	for program := range octets.Words(3, strings.Split(all, "")...) {
 		checkHops(t, []byte(program), false)
-		checkHops(t, []byte(program), true)
+		if len(program) < 3 {
+			checkHops(t, []byte(program), true)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func NewIDs(ids ...string) IDs {
 			continue
 		}
 		n.words = append(n.words, want)
-		if u := mapDomain(want); u != want {
+		if u := mapDomain(want); u != "" && u != want { // "xn--" stands for an empty label
 			n.words = append(n.words, u)
 		}
 	}

@@ -178,6 +178,18 @@ func FuzzClaimed(f *testing.F) {
 	})
 }
 
+// TestEmptyName has an id that software which knows IDNA takes for an empty name.
+func TestEmptyName(t *testing.T) {
+	for _, id := range []string{"xn--", "XN--."} {
+		ids := NewIDs(id)
+		for value, want := range map[string]bool{"": false, " ": false, "mx.example.jp; none": false, "é": false, "a.xn--; none": false, " xn--; none": true, "(a) XN--.": true} {
+			if got := ids.Claimed(value); got != want {
+				t.Errorf("%q is claimed as the field of %q: %t", value, id, got)
+			}
+		}
+	}
+}
+
 // TestHostileSizes would take much too long if the work grew faster than the input.
 func TestHostileSizes(t *testing.T) {
 	const size = 256 << 10

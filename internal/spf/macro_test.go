@@ -161,7 +161,7 @@ func checkExpansion(t *testing.T, macros, local string, v6 bool) {
 // TestExpansions compares each macro with each transformer with a second implementation.
 func TestExpansions(t *testing.T) {
 	for _, letter := range "slodiphvcrtSLODIPHVCRT" {
-		for transformers := range octets.Words(3, "1", "2", "7", "r", "R", "-", ".", "+", "/", "_") {
+		for transformers := range octets.Words(3, "1", "7", "r", "-", "+") {
 			for _, v6 := range []bool{false, true} {
 				checkExpansion(t, "x%{"+string(letter)+transformers+"}%%%_%-", "strong-bad.a+b_c=d/~é", v6)
 			}
