@@ -196,6 +196,30 @@ func (s mute) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
 }
 
+// TestAsksNobody checks that no recipient is looked up for a message that is not evaluated. Lookups run in goroutines; the
+// first row shows that one is seen.
+func TestAsksNobody(t *testing.T) {
+	for _, tt := range []struct {
+		why, client, login string
+		want               int64
+	}{
+		{"a stranger", "", "", 1},
+		{"a trusted network", "127.0.0.1", "", 0},
+		{"a client that logged in", "", "ann", 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &directory{}
+			r := row{client: tt.client, login: tt.login, change: func(j *Judge) { j.Recipients = d }, to: []string{"<never@x>"}}
+			s := r.judge(t).Open(t.Context(), r.message())
+			synctest.Wait()
+			if got := d.most.Load(); got != tt.want {
+				t.Errorf("%s: %d lookups, want %d", tt.why, got, tt.want)
+			}
+			s.Close()
+		})
+	}
+}
+
 // TestCloseEndsLookups checks that the lookups of a message end with it, and those of a client with its
 // connection.
 func TestCloseEndsLookups(t *testing.T) {

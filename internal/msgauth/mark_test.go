@@ -134,6 +134,10 @@ func TestMarkSlow(t *testing.T) {
 				t.Errorf("%s: waited %s", name, waited)
 			}
 			time.Sleep(10 * time.Second) // the lookup ends
+			synctest.Wait()
+			if len(k.asked) > 0 {
+				t.Errorf("%s: asked %v after the message", name, k.asked)
+			}
 		})
 	}
 }
