@@ -278,7 +278,7 @@ func hasWord(s, want string) bool {
 
 // nameRune reports whether r can belong to a label of a domain name.
 func nameRune(r rune) bool {
-	return r == '-' || r == '_' || r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r))
+	return r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r)
 }
 
 // lower returns s with the letters A to Z in lower case. mapDomains does the same for other

@@ -167,8 +167,8 @@ func (l *lookAhead) term(m Mechanism, spec *macroString, domain dns.Name, counte
 	if spec != nil && spec.usesPTR {
 		return // the name depends on the answer for PTR, which is not known yet
 	}
-	target, noMatch, h := l.e.target(spec, domain)
-	if h != nil || noMatch != "" {
+	target, noMatch, _ := l.e.target(spec, domain) // nothing ends the check here, because only %{p} asks DNS
+	if noMatch != "" {
 		return
 	}
 	switch m {

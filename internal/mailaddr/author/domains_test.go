@@ -1,6 +1,7 @@
 package author
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -33,6 +34,44 @@ func TestJoins(t *testing.T) {
 	} {
 		if got := joins(tt.domain, tt.rest); got != tt.want {
 			t.Errorf("%s: %t", tt.why, got)
+		}
+	}
+}
+
+// TestWithoutComments has parentheses at every place where they may stand.
+func TestWithoutComments(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "a": "a", "(a)b": " b", "a(b)": "a ", "a(b(c)d)e": "a  e", `"(a)"b`: `"(a)"b`, `("a)b"`: ` b"`, "a)b": "a)b", "a(b": "a", `"a"(b)`: `"a" `,
+	} {
+		if got := withoutComments(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestLegacyCheck has fields beside whose double-byte text a second author could stand.
+func TestLegacyCheck(t *testing.T) {
+	for _, tt := range []struct{ masked, plain, want string }{
+		{"\xff\xff <a@b.example>", "4X <a@b.example>", ""},
+		{"x", "x", ""},
+		{"\xff\xff a@b.example@c.example", "4X a@b.example@c.example", `several "@" beside unencoded text`},
+		{"\xff\xff a@@b.example", "4X a@@b.example", `several "@" beside unencoded text`},
+		{"@\xff\xff <a@b.example>", "@4X <a@b.example>", `several "@" beside unencoded text`},
+		{"\xff\xff <a@b\xff.example>", "4X <a@b\xff.example>", "internationalized domain beside unencoded text"},
+		{"\xff\xff =? <a@b.example>", "4X =? <a@b.example>", "encoded word beside unencoded text"},
+		{"\xff\xff <a@b.example>=?", "4X <a@b.example>=?", "encoded word beside unencoded text"},
+		{"\xff\xff = ? <a@b.example>=", "4X = ? <a@b.example>=", ""},
+		{"\xff\xff.c <a@b.example>", "4\x00.c <a@b.example>", "unencoded text whose octets spell an address"},
+		{"\xff\xffc <a@b.example>", "4\x00c <a@b.example>", ""},
+	} {
+		lt := legacyText{tt.masked, []byte(tt.plain)}
+		got := ""
+		var refused *Error
+		if errors.As(lt.check(), &refused) {
+			got = refused.Detail
+		}
+		if got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.masked, got, tt.want)
 		}
 	}
 }

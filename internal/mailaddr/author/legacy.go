@@ -139,8 +139,8 @@ func (t *legacyText) check() error {
 	if !asciiDomain(t.masked) {
 		return &Error{KindAmbiguous, strings.LastIndexByte(t.masked, '@'), "internationalized domain beside unencoded text"}
 	}
-	if i := strings.IndexByte(t.masked, '@'); i >= 0 && strings.IndexByte(t.masked[i+1:], '@') >= 0 {
-		return &Error{KindAmbiguous, i, `several "@" beside unencoded text`}
+	if strings.Count(t.masked, "@") > 1 {
+		return &Error{KindAmbiguous, strings.IndexByte(t.masked, '@'), `several "@" beside unencoded text`}
 	}
 	for i := 0; i+1 < len(t.plain); i++ {
 		switch {

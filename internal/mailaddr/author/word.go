@@ -31,7 +31,9 @@ func decodeWords(text, domain string) (display string, seen sight, refusal strin
 			}
 		}
 		seen |= sightOf(scan.Judged, domain)
-		mixed = mixed || !plain.Usual || fromAngle(scan.Judged) != fromAngle(plain.Judged)
+		if !plain.Usual || fromAngle(scan.Judged) != fromAngle(plain.Judged) {
+			mixed = true
+		}
 		switch {
 		case !holdsAngle(scan.Judged, domain):
 		case mixed, strings.ContainsAny(text, "<>"), !isNameWithAngle(scan.Judged):
