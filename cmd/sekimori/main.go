@@ -119,7 +119,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newReplay(), newForwarders(), newStatus(), newHeld(), newReport(), newSenders(), newReadiness(), newDemo(), newSetup(),
+	root.AddCommand(newServe(), newReload(), newConfig(), newExplain(), newDecisions(), newReplay(), newForwarders(), newStatus(), newHeld(), newReport(), newSenders(), newReadiness(), newDemo(), newSetup(),
 		newProbe(), newDoctor(), newCheck(), newBIMI(), newSurvey(), newStats(), newVersion())
 	return root
 }

@@ -81,5 +81,5 @@ func historySettings(cfg *config.Config) archive.Settings {
 // finder returns what finds decisions: those that the daemon remembers, and those in the store. It is the
 // zero value if there are neither.
 func (a *App) finder() archive.Finder {
-	return archive.Finder{Ring: a.decisions(), Reader: a.kept.history.reader}
+	return archive.Finder{Ring: a.decisions(), Reader: a.kept.history.reader, Host: config.HostName()}
 }

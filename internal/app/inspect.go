@@ -123,6 +123,7 @@ func (a *App) newConsole() (*console.Console, error) {
 		Status:    a.status,
 		Decisions: a.decisions,
 		History:   func() *archive.Reader { return a.kept.history.reader },
+		Host:      config.HostName(),
 		Hosts:     a.hosts.Load,
 		Try:       a.try, TryOff: a.tryOff,
 		Watch: a.watcher.Lists,

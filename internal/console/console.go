@@ -59,6 +59,8 @@ type Options struct {
 	Decisions func() *recent.Ring
 	// History returns what finds decisions in the store, or nil if there is no store. May be nil.
 	History func() *archive.Reader
+	// Host is the name of this host, as other hosts that share the store know it.
+	Host string
 	// Hosts returns the daemons that share the store, or nil if there is no store. May be nil.
 	Hosts func() *status.Hosts
 	// Try judges a message that was pasted into the console. TryOff says why it must not be called; it

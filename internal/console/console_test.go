@@ -18,6 +18,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/explain"
+	"sekimori/internal/farm"
 	"sekimori/internal/history/archive"
 	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr/author"
@@ -76,6 +77,7 @@ func newBench(t *testing.T) *bench {
 		},
 		Decisions: func() *recent.Ring { return b.ring },
 		History:   func() *archive.Reader { return b.history },
+		Host:      "mx1.example",
 		Hosts:     func() *status.Hosts { return b.hosts },
 		Watch:     func() []watchlist.List { return b.watch },
 		TryOff:    func() string { return b.tryOff },
@@ -236,6 +238,12 @@ func TestDecisions(t *testing.T) {
 		{"an at-sign alone finds nothing", "q=@", ""},
 		{"a verdict", "verdict=accept", "QC QB"},
 		{"a verdict of a domain", "verdict=accept&q=bank.example", "QB"},
+		{"a reason", "reason=dmarc_reject", "QC QB QA"},
+		{"a reason of a verdict", "reason=dmarc_reject&verdict=reject", "QA"},
+		{"another reason", "reason=rule", ""},
+		{"this host", "host=mx1.example&verdict=accept", "QC QB"},
+		{"another host", "host=mx2.example", ""},
+		{"a day", "day=+2026-11-22+&verdict=reject", "QA"},
 		{"an unknown parameter changes nothing", "x=y", "QF QE QD QC QB QA"},
 		{"older than the second", fmt.Sprintf("before=%d", start.Add(2*time.Second).UnixNano()), "QA"},
 	} {
@@ -253,6 +261,14 @@ func TestDecisions(t *testing.T) {
 		}
 	}
 	b.shows(t, "/decisions?verdict=maybe", 400, "no such verdict")
+	b.shows(t, "/decisions?reason=maybe", 400, "no such reason")
+	b.shows(t, "/decisions?host="+strings.Repeat("x", maxSearchBytes+1), 400, "too long", "!xxx")
+	b.shows(t, "/decisions?reason=rule", 200, "<option selected>rule</option>", `!name="host"`)
+	b.hosts = &status.Hosts{}
+	for _, name := range []string{"mx2.example", "mx1.example", "mx1.example"} {
+		b.hosts.Hosts = append(b.hosts.Hosts, farm.Shown{Host: farm.Host{Beat: farm.Beat{Name: name}}})
+	}
+	b.shows(t, "/decisions?host=mx2.example", 200, `name="host" type="text" value="mx2.example"`, `<option value="mx1.example"></option><option value="mx2.example"></option></datalist>`)
 	b.shows(t, "/decisions?q="+strings.Repeat("x", maxSearchBytes), 200)
 	b.shows(t, "/decisions?q="+strings.Repeat("x", maxSearchBytes+1), 400, "too long", "!xxx")
 	b.ring = nil

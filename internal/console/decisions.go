@@ -29,6 +29,8 @@ const (
 type search struct {
 	Text    string        // see matches; "" selects all decisions
 	Verdict policy.Action // "" selects decisions of every verdict
+	Reason  policy.Reason // "" selects decisions for every reason
+	Host    string        // whose daemon decided; "" selects those of every host
 	Day     string        // YYYY-MM-DD, in the time zone of the daemon; "" selects all days
 	before  time.Time     // if set, only decisions before this time are selected
 	from    time.Time     // if set, only decisions from this time on are selected
@@ -39,13 +41,21 @@ type search struct {
 }
 
 func parseSearch(q url.Values, here *time.Location) (search, *problem) {
-	s := search{Text: strings.TrimSpace(q.Get("q")), Verdict: policy.Action(q.Get("verdict")), Day: q.Get("day")}
+	s := search{Text: strings.TrimSpace(q.Get("q")), Verdict: policy.Action(q.Get("verdict")), Day: strings.TrimSpace(q.Get("day")),
+		Reason: policy.Reason(q.Get("reason")), Host: strings.TrimSpace(q.Get("host"))}
 	if len(s.Text) > maxSearchBytes {
 		s.Text = ""
 		return s, &problem{
 			http.StatusBadRequest, "That is too long to be a queue ID, a domain or an address.",
 			"Write at most " + strconv.Itoa(maxSearchBytes) + " octets.",
 		}
+	}
+	if len(s.Host) > maxSearchBytes {
+		s.Host = ""
+		return s, &problem{http.StatusBadRequest, "That is too long to be the name of a host.", "The page Hosts lists the names."}
+	}
+	if s.Reason != "" && !slices.Contains(policy.Reasons, s.Reason) {
+		return s, &problem{http.StatusBadRequest, "There is no such reason.", "Choose one from the list."}
 	}
 	if s.Verdict != "" && !slices.Contains(policy.Actions, s.Verdict) {
 		return s, &problem{http.StatusBadRequest, "There is no such verdict.", "Choose one from the list."}
@@ -76,7 +86,7 @@ func parseSearch(q url.Values, here *time.Location) (search, *problem) {
 // author domain, the domain of the envelope sender, or a domain above one of these. "@" before a
 // domain excludes the author domain.
 func (s *search) matches(d *recent.Head) bool {
-	if s.Verdict != "" && s.Verdict != d.Action || !s.before.IsZero() && !d.Time.Before(s.before) || d.Time.Before(s.from) {
+	if s.Verdict != "" && s.Verdict != d.Action || s.Reason != "" && s.Reason != d.Reason || s.Host != "" && s.Host != d.Host || !s.before.IsZero() && !d.Time.Before(s.before) || d.Time.Before(s.from) {
 		return false
 	}
 	return s.Text == "" || s.Text == d.QueueID || strings.EqualFold(s.Text, d.ID) ||
@@ -87,7 +97,7 @@ func (s *search) matches(d *recent.Head) bool {
 
 // query returns the query of the store. What it selects must also match.
 func (s *search) query() history.Query {
-	q := history.Query{Verdict: s.Verdict, From: s.from, Until: s.before}
+	q := history.Query{Verdict: s.Verdict, Reason: s.Reason, Host: s.Host, From: s.from, Until: s.before}
 	if s.Text == "" {
 		return q
 	}
@@ -95,8 +105,10 @@ func (s *search) query() history.Query {
 	switch {
 	case s.client.IsValid():
 		q.Any = append(q.Any, history.ClientKey(s.client))
+	case s.sender != "" && s.domain != "": // "@" before a domain
+		q.Any = append(q.Any, history.SenderKey(s.domain))
 	case s.sender != "":
-		q.Any = append(q.Any, history.SenderKey(recent.SenderDomain(s.sender)))
+		q.Any = append(q.Any, history.SenderPathKey(recent.SenderDomain(s.sender), s.sender))
 	case s.domain != "":
 		q.Any = append(q.Any, history.AuthorKey(s.domain), history.SenderKey(s.domain))
 	}
@@ -113,6 +125,8 @@ type row struct {
 type found struct {
 	Search   search
 	Verdicts []policy.Action
+	Reasons  []policy.Reason
+	Names    []string // of the hosts that share the store, if there are several
 	Rows     []row
 	Older    string // path of the page with older decisions; "" if there are none
 	All      bool   // no search was made, so every decision is selected
@@ -125,7 +139,7 @@ var off = &problem{http.StatusNotFound, "Decisions are not remembered here.", "S
 
 // finder returns what finds decisions. ok is false if there are none.
 func (c *Console) finder() (f archive.Finder, ok bool) {
-	f.Ring = c.o.Decisions()
+	f.Ring, f.Host = c.o.Decisions(), c.o.Host
 	if c.o.History != nil {
 		f.Reader = c.o.History()
 	}
@@ -141,7 +155,8 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	f := found{Search: s, Verdicts: policy.Actions, All: s.Text == "" && s.Verdict == "" && s.Day == "", History: finder.Reader != nil}
+	f := found{Search: s, Verdicts: policy.Actions, Reasons: policy.Reasons, Names: c.hostNames(), History: finder.Reader != nil,
+		All: s.Text == "" && s.Verdict == "" && s.Reason == "" && s.Host == "" && s.Day == ""}
 	all, err := finder.Find(r.Context(), s.query(), s.matches, maxRows)
 	if err != nil {
 		f.Error = err.Error()
@@ -152,7 +167,24 @@ func (c *Console) decisions(r *http.Request, _ *status.Status) (any, *problem) {
 	}
 	if all.More {
 		before := strconv.FormatInt(all.Next.UnixNano(), 10)
-		f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "day": {s.Day}, "before": {before}}.Encode()
+		f.Older = "/decisions?" + url.Values{"q": {s.Text}, "verdict": {string(s.Verdict)}, "reason": {string(s.Reason)}, "host": {s.Host}, "day": {s.Day}, "before": {before}}.Encode()
 	}
 	return f, nil
+}
+
+// hostNames returns the names of the hosts that share the store, or nil if there is only one.
+func (c *Console) hostNames() (names []string) {
+	if c.o.Hosts == nil {
+		return nil
+	}
+	if h := c.o.Hosts(); h != nil {
+		for _, one := range h.Hosts {
+			names = append(names, one.Name)
+		}
+	}
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) < 2 {
+		return nil
+	}
+	return names
 }

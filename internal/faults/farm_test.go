@@ -106,9 +106,24 @@ func TestFarm(t *testing.T) {
 			t.Errorf("explain --queue-id: exit code %d\n%s", code, out)
 		}
 	}
-	for _, query := range []string{"id=" + id, "queue_id=4dQZFARM", "author=bank.example", "client=" + bank.Addr.Addr().String(), "sender=" + url.QueryEscape("x@evil.example"), "verdict=reject"} {
+	for _, query := range []string{"id=" + id, "queue_id=4dQZFARM", "author=bank.example", "client=" + bank.Addr.Addr().String(), "sender=" + url.QueryEscape("x@evil.example"), "verdict=reject",
+		"reason=dmarc_reject", "host=mx1.example", "host=mx1.example&reason=dmarc_reject&verdict=reject"} {
 		if got := mx2.get("/api/decisions?" + query); !strings.Contains(got, `"host":"mx1.example"`) || strings.Contains(got, "r@here.example") {
 			t.Errorf("%s: %s", query, got)
+		}
+	}
+	for _, query := range []string{"reason=rule", "host=mx2.example", "host=mx1.example&verdict=accept"} {
+		if got := mx2.get("/api/decisions?" + query); !strings.Contains(got, `"decisions":[]`) {
+			t.Errorf("%s: %s", query, got)
+		}
+	}
+	code, out := mx3.sekimori("decisions", "--host", "mx1.example", "--reason", "dmarc_reject", "--day", "today")
+	if code != 0 || !strings.Contains(out, id) || !strings.Contains(out, "HOST") || !strings.Contains(out, "mx1.example") {
+		t.Errorf("decisions: exit code %d\n%s", code, out)
+	}
+	for _, query := range []string{"host=mx1.example", "reason=dmarc_reject&host=mx1.example"} {
+		if page := mx2.get("/decisions?" + query); !strings.Contains(page, "4dQZFARM") {
+			t.Errorf("the console does not find %s:\n%s", query, page)
 		}
 	}
 	if page := mx2.get("/decisions?q=" + id); !strings.Contains(page, "mx1.example") || !strings.Contains(page, "4dQZFARM") {

@@ -140,52 +140,73 @@ func slotsOf(shape []byte, set *columnSet) (slots []slot, ok bool) {
 	return slots, ok
 }
 
-// fromColumns returns the records of a text of toColumns that begins with columnsMark.
-func fromColumns(text []byte) ([][]byte, error) {
+// shapesOf returns the shapes at the beginning of the text after columnsMark, one for each record, their slots, and
+// what follows them. The set has how many values each column has.
+func shapesOf(text []byte, set *columnSet) (shapes [][]byte, slots [][]slot, rest []byte, err error) {
 	head, rest, _ := bytes.Cut(text, []byte{'\n'})
-	n, err := strconv.Atoi(string(head[len(columnsMark):]))
+	n, err := strconv.Atoi(string(head))
 	if err != nil || n < 1 || n > MaxBlockRows {
-		return nil, errDamaged
+		return nil, nil, nil, errDamaged
 	}
-	records, slots := make([][]byte, n), make([][]slot, n)
-	set := newColumnSet()
+	shapes, slots = make([][]byte, n), make([][]slot, n)
 	known := map[string][]slot{} // many records have the same shape
-	for i := range records {
+	for i := range shapes {
 		var found bool
-		if records[i], rest, found = bytes.Cut(rest, []byte{'\n'}); !found {
-			return nil, errDamaged
+		if shapes[i], rest, found = bytes.Cut(rest, []byte{'\n'}); !found {
+			return nil, nil, nil, errDamaged
 		}
-		if slots[i], found = known[string(records[i])]; !found {
-			if slots[i], found = slotsOf(records[i], set); !found {
-				return nil, errDamaged
+		if slots[i], found = known[string(shapes[i])]; !found {
+			if slots[i], found = slotsOf(shapes[i], set); !found {
+				return nil, nil, nil, errDamaged
 			}
-			known[string(records[i])] = slots[i]
+			known[string(shapes[i])] = slots[i]
 		}
 		for _, s := range slots[i] {
 			set.counts[s.place]++
 		}
 	}
+	return shapes, slots, rest, nil
+}
+
+// fromColumns returns the records of a text of toColumns that begins with columnsMark. A record for which the
+// function wanted returns false is nil: a search needs few records of a block.
+func fromColumns(text []byte, wanted func(index int) bool) ([][]byte, error) {
+	set := newColumnSet()
+	records, slots, rest, err := shapesOf(text[len(columnsMark):], set)
+	if err != nil {
+		return nil, err
+	}
+	var begins []int32 // of each value in rest, and of the end
+	next := make([]int, len(set.counts))
+	at := 0
 	for i, count := range set.counts {
-		begin := rest
+		next[i] = len(begins)
 		for range count {
-			end := bytes.IndexByte(rest, '\n')
-			if end < 0 {
+			size := bytes.IndexByte(rest[at:], '\n')
+			if size < 0 {
 				return nil, errDamaged
 			}
-			rest = rest[end+1:]
+			begins = append(begins, int32(at)) //nolint:gosec // a text has at most maxUnpacked octets
+			at += size + 1
 		}
-		set.values[i] = begin[:len(begin)-len(rest)]
 	}
-	if len(rest) > 0 {
+	if at < len(rest) {
 		return nil, errDamaged
 	}
+	begins = append(begins, int32(at)) //nolint:gosec // as above
 	for i, shape := range records {
+		if !wanted(i) {
+			for _, s := range slots[i] {
+				next[s.place]++
+			}
+			records[i] = nil
+			continue
+		}
 		record, last := make([]byte, 0, 2*len(shape)), 0
 		for _, s := range slots[i] {
-			column := &set.values[s.place]
-			end := bytes.IndexByte(*column, '\n') // there are as many lines as slots
-			record = append(append(record, shape[last:s.begin]...), (*column)[:end]...)
-			*column, last = (*column)[end+1:], s.end
+			n := next[s.place] // there are as many values as slots
+			record = append(append(record, shape[last:s.begin]...), rest[begins[n]:begins[n+1]-1]...)
+			next[s.place], last = n+1, s.end
 		}
 		records[i] = append(record, shape[last:]...)
 	}

@@ -19,11 +19,11 @@ func TestColumns(t *testing.T) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 	for n := len(columnsMark); n < len(got); n++ {
-		if records, err := fromColumns(got[:n:n]); err == nil {
+		if records, err := fromColumns(got[:n:n], every); err == nil {
 			t.Errorf("cut at octet %d of %d: %q", n, len(got), records)
 		}
 	}
-	if records, err := fromColumns(append(slices.Clone(got), "1\n"...)); err == nil {
+	if records, err := fromColumns(append(slices.Clone(got), "1\n"...), every); err == nil {
 		t.Errorf("with a value too many: %q", records)
 	}
 }
@@ -39,7 +39,7 @@ func TestColumnsOfAnything(t *testing.T) {
 			}
 			continue
 		}
-		records, err := fromColumns(text)
+		records, err := fromColumns(text, every)
 		if err != nil || string(bytes.Join(records, []byte("\n"))) != strings.TrimSuffix(lines, "\n") {
 			t.Fatalf("%q became %q, then %q, %v", lines, text, records, err)
 		}

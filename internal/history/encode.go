@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// magic begins a batch in the spool. Its last octet is the version of the encoding.
-const magic = "sekimori history \x02"
+// magic begins a batch in the spool. Its last octet is the version of the encoding. Version 2 has no hints. It is
+// still read, because a spool may be left by the program before an upgrade.
+const (
+	magic    = "sekimori history \x03"
+	oldMagic = "sekimori history \x02"
+)
 
 // errBatch is the error for what Encode did not write.
 var errBatch = errors.New("history: not a batch, or a damaged one")
@@ -27,6 +31,7 @@ func Encode(b *Batch) []byte {
 			for _, k := range r.Keys {
 				e.number(int64(k))
 			}
+			e.number(int64(r.Hint))
 		}
 		e.text(string(b.Blocks[i].Data))
 	}
@@ -51,13 +56,13 @@ func (e *encoder) text(s string) {
 // Decode reads what Encode wrote. Everything else is an error.
 func Decode(data []byte) (Batch, error) {
 	n := len(data) - sha256.Size
-	if n < len(magic) || string(data[:len(magic)]) != magic {
+	if n < len(magic) || string(data[:len(magic)]) != magic && string(data[:len(magic)]) != oldMagic {
 		return Batch{}, errBatch
 	}
 	if sum := sha256.Sum256(data[:n]); !bytes.Equal(sum[:], data[n:]) {
 		return Batch{}, errBatch
 	}
-	d := decoder{rest: data[len(magic):n]}
+	d := decoder{rest: data[len(magic):n], hints: string(data[:len(magic)]) == magic}
 	b := Batch{ID: d.text(), Host: d.text()}
 	for range d.length() {
 		b.Blocks = append(b.Blocks, d.block())
@@ -73,8 +78,9 @@ func Decode(data []byte) (Batch, error) {
 
 // decoder reads the parts of a batch. After a mistake bad is true, and all that follows is empty.
 type decoder struct {
-	rest []byte
-	bad  bool
+	rest  []byte
+	bad   bool
+	hints bool // the rows have hints
 }
 
 func (d *decoder) fail() {
@@ -119,6 +125,12 @@ func (d *decoder) block() (b Block) {
 		for i := range r.Keys {
 			k := d.number()
 			if r.Keys[i] = int32(k); int64(r.Keys[i]) != k { //nolint:gosec // a number that does not fit is refused
+				d.fail()
+			}
+		}
+		if d.hints {
+			h := d.number()
+			if r.Hint = Hint(h); int64(r.Hint) != h || h < 0 { //nolint:gosec // a number that does not fit is refused
 				d.fail()
 			}
 		}

@@ -45,6 +45,7 @@ func (d Day) Begin() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC
 type Row struct {
 	Time time.Time // to the millisecond
 	Keys Keys
+	Hint Hint
 }
 
 // Block has the records of one host and one UTC day, in the order in which they were made.
@@ -75,8 +76,11 @@ func (b *Batch) Len() (n int) {
 type Query struct {
 	// Any has keys of which a record must have at least one. Without any, all records match.
 	Any []KeyIn
-	// Verdict selects the records with this verdict; "" selects all.
+	// Verdict selects the records with this verdict, Reason those with this reason, and Host those of this host; ""
+	// selects all. Records of earlier versions match every Reason.
 	Verdict policy.Action
+	Reason  policy.Reason
+	Host    string
 	// From and Until select a time: From <= time < Until. Zero means no limit.
 	From, Until time.Time
 	// After continues a search behind its last hit; nil begins it.
@@ -84,10 +88,27 @@ type Query struct {
 	Limit int // at least 1
 }
 
-// KeyIn is a key in one of the columns.
+// Outcomes returns the keys in the column ByVerdict that a query for a Reason selects.
+func (q *Query) Outcomes() (keys []int32) {
+	actions := policy.Actions
+	if q.Verdict != "" {
+		actions = []policy.Action{q.Verdict}
+	}
+	for _, a := range actions {
+		keys = append(keys, OutcomeKey(a, q.Reason).Key, oldVerdict(a))
+	}
+	return keys
+}
+
+// VerdictHalf returns the upper half of the keys in the column ByVerdict that a query for a Verdict selects.
+func (q *Query) VerdictHalf() int32 { return oldVerdict(q.Verdict) >> OutcomeBits }
+
+// KeyIn is a key in one of the columns, and which hints a record may have: those that have the bits of Hint where
+// Mask has ones, and 0.
 type KeyIn struct {
-	Column Column
-	Key    int32
+	Column     Column
+	Key        int32
+	Mask, Hint Hint
 }
 
 // BlockID names a block.
@@ -97,7 +118,7 @@ type BlockID struct {
 }
 
 // Hit says where a record is. A key may be that of another text too, so the reader of the record must
-// check it.
+// check it, and the Reason.
 type Hit struct {
 	Time  time.Time
 	Block BlockID

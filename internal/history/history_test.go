@@ -70,7 +70,7 @@ func TestWants(t *testing.T) {
 func TestKeys(t *testing.T) {
 	same := func(a, b KeyIn) {
 		t.Helper()
-		if a != b || a.Key == 0 {
+		if a.Column != b.Column || a.Key != b.Key || a.Key == 0 {
 			t.Errorf("%v and %v", a, b)
 		}
 	}
@@ -90,7 +90,10 @@ func TestKeys(t *testing.T) {
 			t.Errorf("no text has the key %v", k)
 		}
 	}
-	if got := [...]int32{IDKey("7G3K0A2B").Key, AuthorKey("bank.example").Key}; got != [...]int32{-2027434021, 1247535107} {
+	same(AuthorOnlyKey("bank.example"), AuthorKey("bank.example"))
+	same(SenderPathKey("bank.example", "a@bank.example"), SenderKey("bank.example"))
+	// The index of outcomes of each store has the last one in its definition.
+	if got := [...]int32{IDKey("7G3K0A2B").Key, AuthorKey("bank.example").Key, MostFrequent()}; got != [...]int32{-2027434021, 1247535107, -1261583704} {
 		t.Errorf("keys changed: %v", got)
 	}
 }
@@ -104,6 +107,9 @@ func TestDay(t *testing.T) {
 		}
 	}
 }
+
+// every wants all records of a block.
+func every(int) bool { return true }
 
 func packer(t testing.TB) (*Packer, *Unpacker) {
 	t.Helper()
@@ -122,7 +128,7 @@ func TestPack(t *testing.T) {
 	p, u := packer(t)
 	for _, records := range [][]string{{"{}"}, {`{"a":1}`, "", `"\n"`}, strings.Split(strings.Repeat("x\n", MaxBlockRows-1)+"x", "\n")} {
 		data := p.Pack([]byte(strings.Join(records, "\n") + "\n"))
-		got, err := u.Unpack(data)
+		got, err := u.Unpack(data, every)
 		if err != nil || len(got) != len(records) {
 			t.Fatalf("%d records of %d, %v", len(got), len(records), err)
 		}
@@ -134,7 +140,7 @@ func TestPack(t *testing.T) {
 		for i := range data {
 			bad := bytes.Clone(data)
 			bad[i] ^= 0x40
-			if again, err := u.Unpack(bad); err == nil && !reflect.DeepEqual(again, got) {
+			if again, err := u.Unpack(bad, every); err == nil && !reflect.DeepEqual(again, got) {
 				t.Errorf("octet %d changed: %q", i, again)
 			}
 		}
@@ -147,11 +153,11 @@ func TestUnpackBounds(t *testing.T) {
 	for name, lines := range map[string]string{
 		"too large": strings.Repeat("x", maxUnpacked) + "\n", "too many": strings.Repeat("x\n", MaxBlockRows+1), "no end": "x", "nothing": "",
 	} {
-		if got, err := u.Unpack(p.Pack([]byte(lines))); err == nil {
+		if got, err := u.Unpack(p.Pack([]byte(lines)), every); err == nil {
 			t.Errorf("%s: %d records", name, len(got))
 		}
 	}
-	if got, err := u.Unpack(p.Pack([]byte(strings.Repeat("x", maxUnpacked-1) + "\n"))); err != nil || len(got) != 1 {
+	if got, err := u.Unpack(p.Pack([]byte(strings.Repeat("x", maxUnpacked-1)+"\n")), every); err != nil || len(got) != 1 {
 		t.Errorf("the largest block: %v", err)
 	}
 	if !Fits(maxRecord) || Fits(maxRecord+1) {
@@ -164,7 +170,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(p.Pack([]byte("{}\n{\"a\":1}\n")))
 	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if got, err := u.Unpack(data); err == nil && (len(got) == 0 || len(got) > MaxBlockRows) {
+		if got, err := u.Unpack(data, every); err == nil && (len(got) == 0 || len(got) > MaxBlockRows) {
 			t.Errorf("%d records", len(got))
 		}
 	})
@@ -176,7 +182,7 @@ func batch() Batch {
 		block := Block{Data: []byte(strings.Repeat("\x00data", i))}
 		for n := range i + 1 {
 			block.Rows = append(block.Rows, Row{
-				Time: time.UnixMicro(int64(n)*1e12 - 5).UTC(), Keys: Keys{1, -1, 1<<31 - 1, -1 << 31, int32(n), 7},
+				Time: time.UnixMicro(int64(n)*1e12 - 5).UTC(), Keys: Keys{1, -1, 1<<31 - 1, -1 << 31, int32(n), 7}, Hint: Hint(n * 9999),
 			})
 		}
 		if i == 0 {
@@ -206,6 +212,29 @@ func TestEncode(t *testing.T) {
 		if _, err := Decode(data[:i]); err == nil {
 			t.Errorf("cut at octet %d, and it is still a batch", i)
 		}
+	}
+}
+
+// TestDecodeEarlierVersion: what was spooled before an upgrade is read, without hints.
+func TestDecodeEarlierVersion(t *testing.T) {
+	e := encoder(oldMagic)
+	for _, s := range []string{"batch", "mx1.example"} {
+		e.text(s)
+	}
+	for _, n := range []int64{1, 1, 5e12, 1, 2, 3, 4, 5, 6} { // a block with a row, its time and its keys
+		e.number(n)
+	}
+	e.text("data")
+	got, err := Decode(sealed(e))
+	want := Batch{ID: "batch", Host: "mx1.example", Blocks: []Block{{
+		Rows: []Row{{Time: time.UnixMicro(5e12).UTC(), Keys: Keys{1, 2, 3, 4, 5, 6}}}, Data: []byte("data"),
+	}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	again, err := Decode(Encode(&got))
+	if err != nil || !reflect.DeepEqual(again, want) {
+		t.Errorf("encoded anew: %+v, %v", again, err)
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 	ByAuthor                // the author domain
 	BySender                // the domain of the envelope sender
 	ByClient                // the client's address
-	ByVerdict               // the action of the verdict; there are so few that a store has no index of it
+	ByVerdict               // the action and the reason of the verdict, see [OutcomeKey]
 	columns
 )
 
@@ -48,32 +48,74 @@ func key(column Column, text string) int32 {
 }
 
 // IDKey returns the key of an explanation ID, in upper or lower case.
-func IDKey(id string) KeyIn { return KeyIn{ByID, key(ByID, strings.ToUpper(id))} }
+func IDKey(id string) KeyIn { return KeyIn{Column: ByID, Key: key(ByID, strings.ToUpper(id))} }
 
 // QueueKey returns the key of a queue id.
-func QueueKey(id string) KeyIn { return KeyIn{ByQueue, key(ByQueue, id)} }
+func QueueKey(id string) KeyIn { return KeyIn{Column: ByQueue, Key: key(ByQueue, id)} }
 
 // ClientKey returns the key of a client's address.
 func ClientKey(a netip.Addr) KeyIn {
 	if !a.IsValid() {
-		return KeyIn{ByClient, 0}
+		return KeyIn{Column: ByClient}
 	}
-	return KeyIn{ByClient, key(ByClient, a.Unmap().WithZone("").String())}
+	return KeyIn{Column: ByClient, Key: key(ByClient, a.Unmap().WithZone("").String())}
 }
 
-// AuthorKey returns the key of an author domain.
-func AuthorKey(d dns.Name) KeyIn { return KeyIn{ByAuthor, key(ByAuthor, owner(d))} }
+// AuthorKey returns the key of an author domain, for a search for it and all domains below it.
+func AuthorKey(d dns.Name) KeyIn {
+	k := KeyIn{Column: ByAuthor, Key: key(ByAuthor, owner(d))}
+	if label(d) != "" {
+		k.hint(authorHint, label(d))
+	}
+	return k
+}
 
-// SenderKey returns the key of the domain of an envelope sender. The domain of the null sender is "".
+// AuthorOnlyKey is like AuthorKey, for a search for no other domain.
+func AuthorOnlyKey(d dns.Name) KeyIn {
+	k := AuthorKey(d)
+	k.hint(authorHint, label(d))
+	return k
+}
+
+// SenderKey returns the key of the domain of an envelope sender, for a search for it and all domains below it.
+// The domain of the null sender is "".
 func SenderKey(d dns.Name) KeyIn {
-	if d == "" {
-		return KeyIn{BySender, key(BySender, "<>")}
+	k := KeyIn{Column: BySender, Key: key(BySender, owner(d))}
+	switch {
+	case d == "":
+		k.Key = key(BySender, "<>")
+	case label(d) != "":
+		k.hint(senderHint, label(d))
 	}
-	return KeyIn{BySender, key(BySender, owner(d))}
+	return k
 }
 
-// VerdictKey returns the key of the action of a verdict.
-func VerdictKey(a policy.Action) KeyIn { return KeyIn{ByVerdict, key(ByVerdict, string(a))} }
+// SenderPathKey returns the key of an envelope sender, of which d is the domain. Upper and lower case are the
+// same.
+func SenderPathKey(d dns.Name, path string) KeyIn {
+	k := SenderKey(d)
+	k.hint(senderHint, label(d))
+	k.hint(pathHint, folded(path))
+	return k
+}
+
+// OutcomeKey returns the key of the action and the reason of a verdict. Its upper half is of the action only.
+func OutcomeKey(a policy.Action, r policy.Reason) KeyIn {
+	return KeyIn{Column: ByVerdict, Key: oldVerdict(a)&^outcomeReason | key(ByVerdict, "reason "+string(r))&outcomeReason}
+}
+
+// outcomeReason has the bits of the reason in an [OutcomeKey].
+const outcomeReason = 1<<OutcomeBits - 1
+
+// OutcomeBits is the number of bits of the reason in an [OutcomeKey], which are the last ones.
+const OutcomeBits = 16
+
+// MostFrequent is the outcome of most messages: they are accepted because an aligned identifier passed. An index
+// of outcomes leaves it out, because it would be as large as the others, and those messages are found everywhere.
+func MostFrequent() int32 { return OutcomeKey(policy.Accept, policy.ReasonAligned).Key }
+
+// oldVerdict is the key that earlier versions gave an outcome. It says nothing about the reason.
+func oldVerdict(a policy.Action) int32 { return key(ByVerdict, string(a)) }
 
 // owner returns the registered domain above d, or d if there is none. When a new version of the program
 // has a newer list of suffixes, a few domains are no longer found in what is older.

@@ -45,8 +45,8 @@ func NewUnpacker() (*Unpacker, error) {
 // errDamaged means that the data of a block is not what a Packer made.
 var errDamaged = errors.New("history: a block is damaged")
 
-// Unpack returns the records of a block.
-func (u *Unpacker) Unpack(data []byte) ([][]byte, error) {
+// Unpack returns the records of a block for which the function wanted returns true. The others may be nil.
+func (u *Unpacker) Unpack(data []byte, wanted func(index int) bool) ([][]byte, error) {
 	text, err := u.decoder.DecodeAll(data, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
@@ -55,7 +55,7 @@ func (u *Unpacker) Unpack(data []byte) ([][]byte, error) {
 		return nil, errDamaged
 	}
 	if bytes.HasPrefix(text, []byte(columnsMark)) {
-		return fromColumns(text)
+		return fromColumns(text, wanted)
 	}
 	records := bytes.Split(text[:len(text)-1], []byte{'\n'})
 	if len(records) > MaxBlockRows {

@@ -52,7 +52,7 @@ func TestTemporary(t *testing.T) {
 // TestColumnsOfKeys checks that each key is one of its own column, and that equal texts in different columns have
 // different keys.
 func TestColumnsOfKeys(t *testing.T) {
-	keys := []KeyIn{IDKey("192.0.2.1"), QueueKey("192.0.2.1"), AuthorKey("192.0.2.1"), SenderKey("192.0.2.1"), ClientKey(netip.MustParseAddr("192.0.2.1")), VerdictKey("192.0.2.1")}
+	keys := []KeyIn{IDKey("192.0.2.1"), QueueKey("192.0.2.1"), AuthorKey("192.0.2.1"), SenderKey("192.0.2.1"), ClientKey(netip.MustParseAddr("192.0.2.1")), OutcomeKey("192.0.2.1", "192.0.2.1")}
 	seen := map[int32]bool{}
 	for i, k := range keys {
 		if int(k.Column) != i || k.Key == 0 || seen[k.Key] {
@@ -63,13 +63,21 @@ func TestColumnsOfKeys(t *testing.T) {
 	if len(keys) != Columns {
 		t.Errorf("%d columns", Columns)
 	}
-	for _, k := range []KeyIn{ClientKey(netip.Addr{}), SenderKey(""), VerdictKey("")} {
-		if want, ok := map[Column]bool{ByClient: true, BySender: false, ByVerdict: true}[k.Column]; !ok || (k.Key == 0) != want {
+	for _, k := range []KeyIn{ClientKey(netip.Addr{}), SenderKey(""), OutcomeKey("", "")} {
+		if want, ok := map[Column]bool{ByClient: true, BySender: false, ByVerdict: false}[k.Column]; !ok || (k.Key == 0) != want {
 			t.Errorf("%+v", k)
 		}
 	}
-	if VerdictKey(policy.Reject) == VerdictKey(policy.Accept) {
-		t.Error("two verdicts have one key")
+	seen = map[int32]bool{}
+	halves := map[int32]policy.Action{}
+	for _, a := range policy.Actions {
+		for _, r := range policy.Reasons {
+			k := OutcomeKey(a, r).Key
+			if other, there := halves[k>>OutcomeBits]; seen[k] || k == 0 || there && other != a || k>>OutcomeBits != (&Query{Verdict: a}).VerdictHalf() {
+				t.Errorf("%s because of %s has the key %d", a, r, k)
+			}
+			seen[k], halves[k>>OutcomeBits] = true, a
+		}
 	}
 }
 
@@ -107,6 +115,7 @@ func TestBatchBounds(t *testing.T) {
 		for range Columns - 1 {
 			e.number(0)
 		}
+		e.number(0) // the hint
 		e.text("data")
 		if b, err := Decode(sealed(e)); (err == nil) != ok {
 			t.Errorf("key %d: %+v, %v", key, b, err)
@@ -139,7 +148,7 @@ func TestPackedBounds(t *testing.T) {
 		_, _ = fmt.Sscan(n, &records)
 		text := columnsMark + n + "\n" + strings.Repeat("x\n", max(records, 1))
 		text += strings.Repeat("1\n", max(records, 1))
-		if got, err := fromColumns([]byte(text)); (err == nil) != ok || ok && len(got) != records {
+		if got, err := fromColumns([]byte(text), every); (err == nil) != ok || ok && len(got) != records {
 			t.Errorf("%s records: %q, %v", n, got, err)
 		}
 	}
@@ -178,7 +187,7 @@ func TestNotInColumns(t *testing.T) {
 func TestShortestText(t *testing.T) {
 	p, u := packer(t)
 	for text, want := range map[string]int{"": 0, "x": 0, "\n": 1, "\n\n": 2} {
-		if got, err := u.Unpack(p.encoder.EncodeAll([]byte(text), nil)); len(got) != want || (err == nil) != (want > 0) {
+		if got, err := u.Unpack(p.encoder.EncodeAll([]byte(text), nil), every); len(got) != want || (err == nil) != (want > 0) {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}

@@ -15,5 +15,6 @@ func TestLists(t *testing.T) {
 	declared.Type(t, "Mode", Modes)
 	declared.Type(t, "OverrideType", OverrideTypes)
 	declared.Type(t, "QuarantineRule", QuarantineRules)
+	declared.Type(t, "Reason", Reasons)
 	declared.Type(t, "RejectRule", RejectRules)
 }

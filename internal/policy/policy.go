@@ -68,6 +68,15 @@ const (
 	ReasonUnlabelled     Reason = "unlabelled"        // the MTA does not let us add fields
 )
 
+// Reasons lists every reason.
+var Reasons = []Reason{
+	ReasonTrusted, ReasonAuthenticated, ReasonAligned, ReasonOtherName, ReasonReject,
+	ReasonIndirect, ReasonLocalReject, ReasonQuarantine, ReasonForwarder, ReasonRule,
+	ReasonUndecided, ReasonRamp, ReasonNone, ReasonNoPolicy, ReasonPassNoPolicy,
+	ReasonSPFFail, ReasonTempError, ReasonInvalidFrom, ReasonNamelessBounce, ReasonOversize,
+	ReasonForged, ReasonUnlabelled,
+}
+
 // OverrideType is a word of RFC 9990. It says why the disposition differs from
 // the published policy.
 type OverrideType string

@@ -34,6 +34,8 @@ type Answer struct {
 	// More says that further decisions match but were left out, because of the parameter
 	// "limit" or because the answer was too large.
 	More bool `json:"more"`
+	// Next is the time with which, as the parameter "until", the search goes on. It is absent if there are no more.
+	Next time.Time `json:"next,omitzero"`
 	// HistoryError says why older decisions and those of other hosts could not be searched. It is "" if
 	// they were, or if there is no history.
 	HistoryError string `json:"history_error,omitempty"`
@@ -45,7 +47,7 @@ func (r *Ring) Handler() http.Handler {
 }
 
 // Handler answers a GET request with the Answer that find returns, in JSON. The parameters queue_id,
-// id, author, client, sender, verdict, day and limit select the decisions. A parameter that is
+// id, author, client, sender, verdict, reason, host, day, from, until and limit select the decisions. A parameter that is
 // unknown, given twice or malformed is refused with status 400, because ignoring it would give
 // the answer to a different question.
 func Handler(find func(context.Context, Query) Answer) http.Handler {
@@ -65,8 +67,16 @@ func Handler(find func(context.Context, Query) Answer) http.Handler {
 func (r *Ring) answer(q Query) Answer {
 	a := Answer{Decisions: []*Entry{}}
 	found, more := r.FindBounded(q.Matches, q.Limit)
-	a.Decisions, a.More = append(a.Decisions, found...), more
+	if a.Decisions, a.More = append(a.Decisions, found...), more; more && len(found) > 0 {
+		a.Next = found[len(found)-1].Time
+	}
 	return a
+}
+
+// CheckQuery reports what is wrong with the parameters of a request to Handler.
+func CheckQuery(parameters url.Values) error {
+	_, err := parseQuery(parameters.Encode())
+	return err
 }
 
 func parseQuery(raw string) (q Query, err error) {
@@ -75,6 +85,7 @@ func parseQuery(raw string) (q Query, err error) {
 		return q, fmt.Errorf("recent: query: %w", err)
 	}
 	q.Limit = defaultLimit
+	var day time.Time
 	for key, list := range values {
 		value := list[0]
 		if len(list) > 1 || len(value) > maxValueBytes || value == "" {
@@ -88,27 +99,46 @@ func parseQuery(raw string) (q Query, err error) {
 		case "author":
 			q.Author, err = dns.ParseName(value)
 		case "client":
-			q.Client, err = netip.ParseAddr(value)
+			if q.Client, err = netip.ParseAddr(value); err != nil {
+				err = fmt.Errorf("%q is not an IP address", value)
+			}
 		case "sender":
 			q.Sender = value
 		case "verdict":
 			if q.Verdict = policy.Action(value); !slices.Contains(policy.Actions, q.Verdict) {
 				err = errors.New("no such verdict")
 			}
-		case "day":
-			if q.From, err = time.Parse(time.DateOnly, value); err == nil {
-				q.Until = q.From.AddDate(0, 0, 1)
+		case "reason":
+			if q.Reason = policy.Reason(value); !slices.Contains(policy.Reasons, q.Reason) {
+				err = errors.New("no such reason")
 			}
+		case "host":
+			q.Host = value
+		case "day":
+			day, err = time.Parse(time.DateOnly, value)
+		case "from":
+			q.From, err = time.Parse(time.RFC3339, value)
+		case "until":
+			q.Until, err = time.Parse(time.RFC3339, value)
 		case "limit":
 			if q.Limit, err = strconv.Atoi(value); err == nil && (q.Limit < 1 || q.Limit > maxLimit) {
 				err = fmt.Errorf("not between 1 and %d", maxLimit)
 			}
 		default:
-			return q, fmt.Errorf("recent: unknown parameter %q; known are queue_id, id, author, client, sender, verdict, day and limit", key)
+			return q, fmt.Errorf("recent: unknown parameter %q; known are queue_id, id, author, client, sender, verdict, reason, host, day, from, until and limit", key)
 		}
 		if err != nil {
 			return q, fmt.Errorf("recent: %s: %w", key, err)
 		}
+	}
+	if day.IsZero() {
+		return q, nil
+	}
+	if q.From.Before(day) {
+		q.From = day
+	}
+	if end := day.AddDate(0, 0, 1); q.Until.IsZero() || q.Until.After(end) {
+		q.Until = end
 	}
 	return q, nil
 }

@@ -23,7 +23,7 @@ func ask(t *testing.T, r *Ring, query string) (int, string) {
 func TestHandler(t *testing.T) {
 	r := New(Options{Entries: 10, Now: clock()})
 	r.Decided(decided(evaluation("Q1", "bank.example", "192.0.2.1"), policy.Verdict{ID: "AB12"}), 0)
-	r.Decided(decided(evaluation("Q2", "xn--bcher-kva.example", "192.0.2.1"), policy.Verdict{ID: "CD34"}), 0)
+	r.Decided(decided(evaluation("Q2", "xn--bcher-kva.example", "192.0.2.1"), policy.Verdict{ID: "CD34", Reason: policy.ReasonRule}), 0)
 	for _, tt := range []struct {
 		query string
 		code  int
@@ -35,6 +35,20 @@ func TestHandler(t *testing.T) {
 		{"id=ab12&client=192.0.2.1&author=bank.example&limit=500", 200, "Q1"},
 		{"author=B%C3%BCcher.example", 200, "Q2"},
 		{"queue_id=Q3", 200, ""},
+		{"reason=rule", 200, "Q2"},
+		{"reason=rule&verdict=tag", 200, ""},
+		{"reason=nonsense", 400, "no such reason"},
+		{"host=mx1.example", 200, ""},
+		{"from=2026-11-22T00:00:02Z", 200, "Q2"},
+		{"until=2026-11-22T00:00:02.5Z", 200, "Q2 Q1"},
+		{"until=2026-11-22T09:00:02%2B09:00", 200, "Q1"},
+		{"day=2026-11-22", 200, "Q2 Q1"},
+		{"day=2026-11-23", 200, ""},
+		{"day=2026-11-22&until=2026-11-22T00:00:02Z", 200, "Q1"},
+		{"day=2026-11-22&until=2026-11-24T00:00:02Z&from=2026-11-01T00:00:00Z", 200, "Q2 Q1"},
+		{"from=2026-11-22", 400, "from"},
+		{"until=yesterday", 400, "until"},
+		{"day=2026-11-31", 400, "day"},
 		{"limit=0", 400, "limit"},
 		{"limit=501", 400, "limit"},
 		{"limit=x", 400, "limit"},

@@ -42,6 +42,9 @@ type Head struct {
 	AuthorDomain dns.Name
 	Sender       string        // of the envelope, as the client sent it
 	Action       policy.Action // of the verdict
+	Reason       policy.Reason // of the verdict
+	// Host is the name of the host whose daemon made the decision. A Ring does not set it.
+	Host string
 }
 
 // Entry is the copy of a judge.Decision that a Ring keeps. It does not contain the edits,
@@ -155,6 +158,8 @@ type Query struct {
 	Client  netip.Addr
 	Sender  string        // the envelope sender, with or without angle brackets; "<>" is the null sender
 	Verdict policy.Action // "" for any
+	Reason  policy.Reason // of the verdict; "" for any
+	Host    string        // the name of the host whose daemon made the decision; "" for any
 	// From and Until select a time: From <= time < Until. Zero means no limit.
 	From, Until time.Time
 	Limit       int // largest number of entries to return; 0 means all
@@ -166,7 +171,7 @@ func (q *Query) Matches(h *Head) bool {
 		(q.ID == "" || strings.EqualFold(q.ID, h.ID)) &&
 		(q.Author == "" || q.Author == h.AuthorDomain) &&
 		(q.Sender == "" || strings.EqualFold(BarePath(q.Sender), BarePath(h.Sender))) &&
-		(q.Verdict == "" || q.Verdict == h.Action) &&
+		(q.Verdict == "" || q.Verdict == h.Action) && (q.Reason == "" || q.Reason == h.Reason) && (q.Host == "" || q.Host == h.Host) &&
 		(q.From.IsZero() || !h.Time.Before(q.From)) && (q.Until.IsZero() || h.Time.Before(q.Until)) &&
 		(!q.Client.IsValid() || q.Client.Unmap() == h.Client.Unmap())
 }
@@ -195,7 +200,7 @@ func SenderDomain(sender string) dns.Name {
 
 // Head returns the part by which the entry is found.
 func (e *Entry) Head() Head {
-	h := Head{Time: e.Time, QueueID: e.QueueID, ID: e.ID, Client: e.Client, AuthorDomain: e.AuthorDomain, Action: e.Verdict.Action}
+	h := Head{Time: e.Time, QueueID: e.QueueID, ID: e.ID, Client: e.Client, AuthorDomain: e.AuthorDomain, Action: e.Verdict.Action, Reason: e.Verdict.Reason, Host: e.Host}
 	switch {
 	case e.Evaluation != nil:
 		h.Sender = e.Evaluation.Envelope.MailFrom

@@ -47,7 +47,7 @@ func (e *encoder) seal(d *judge.Decision, at time.Time, took time.Duration) stri
 	e.out = append(e.out, make([]byte, weightBytes)...)
 	head := Head{
 		Time: at, QueueID: d.Envelope.QueueID, ID: d.Verdict.ID, Client: d.Session.Client,
-		Sender: d.Envelope.MailFrom, Action: d.Verdict.Action,
+		Sender: d.Envelope.MailFrom, Action: d.Verdict.Action, Reason: d.Verdict.Reason,
 	}
 	if d.Evaluation != nil {
 		head.AuthorDomain = d.Evaluation.From.AuthorDomain

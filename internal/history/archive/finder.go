@@ -14,6 +14,7 @@ import (
 type Finder struct {
 	Ring   *recent.Ring // nil if the daemon remembers none
 	Reader *Reader      // nil if there is no history
+	Host   string       // the name of this host, whose decisions are in the Ring
 }
 
 // Find returns the decisions for which the function match returns true, the newest first, at most limit. q
@@ -22,7 +23,10 @@ type Finder struct {
 func (f Finder) Find(ctx context.Context, q history.Query, match func(*recent.Head) bool, limit int) (Found, error) {
 	var all Found
 	if f.Ring != nil {
-		all.Entries, all.More = f.Ring.FindBounded(match, limit)
+		all.Entries, all.More = f.Ring.FindBounded(func(h *recent.Head) bool {
+			h.Host = f.Host
+			return match(h)
+		}, limit)
 	}
 	if f.Reader == nil {
 		return f.end(all, limit), nil
@@ -91,6 +95,9 @@ func same(r, e *recent.Entry) bool {
 func (f Finder) Answer(ctx context.Context, q recent.Query) recent.Answer {
 	found, err := f.Find(ctx, QueryOf(q), q.Matches, q.Limit)
 	a := recent.Answer{Decisions: found.Entries, More: found.More}
+	if a.More {
+		a.Next = found.Next
+	}
 	if a.Decisions == nil {
 		a.Decisions = []*recent.Entry{}
 	}
@@ -103,7 +110,7 @@ func (f Finder) Answer(ctx context.Context, q recent.Query) recent.Answer {
 // QueryOf returns the query of the store for a query of the decisions that the daemon remembers. It has
 // one key, that which selects the fewest records.
 func QueryOf(q recent.Query) history.Query {
-	h := history.Query{Verdict: q.Verdict, From: q.From, Until: q.Until}
+	h := history.Query{Verdict: q.Verdict, Reason: q.Reason, Host: q.Host, From: q.From, Until: q.Until}
 	switch {
 	case q.ID != "":
 		h.Any = []history.KeyIn{history.IDKey(q.ID)}
@@ -112,9 +119,9 @@ func QueryOf(q recent.Query) history.Query {
 	case q.Client.IsValid():
 		h.Any = []history.KeyIn{history.ClientKey(q.Client)}
 	case q.Sender != "":
-		h.Any = []history.KeyIn{senderKey(q.Sender)}
+		h.Any = []history.KeyIn{history.SenderPathKey(recent.SenderDomain(q.Sender), recent.BarePath(q.Sender))}
 	case q.Author != "":
-		h.Any = []history.KeyIn{history.AuthorKey(q.Author)}
+		h.Any = []history.KeyIn{history.AuthorOnlyKey(q.Author)}
 	}
 	return h
 }

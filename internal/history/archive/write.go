@@ -143,10 +143,10 @@ func shorten(e *recent.Entry) {
 // rowOf returns the row of an entry.
 func rowOf(e *recent.Entry) history.Row {
 	h := e.Head()
-	r := history.Row{Time: e.Time.UTC()}
+	r := history.Row{Time: e.Time.UTC(), Hint: history.HintOf(h.AuthorDomain, recent.SenderDomain(h.Sender), recent.BarePath(h.Sender))}
 	for _, k := range []history.KeyIn{
 		history.IDKey(h.ID), history.QueueKey(h.QueueID), history.AuthorKey(h.AuthorDomain), senderKey(h.Sender), history.ClientKey(h.Client),
-		history.VerdictKey(h.Action),
+		history.OutcomeKey(h.Action, h.Reason),
 	} {
 		r.Keys[k.Column] = k.Key
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"sekimori/internal/history"
 )
@@ -80,10 +81,10 @@ func copyDay(ctx context.Context, tx pgx.Tx, d history.Day, host string, ids []i
 			k := &r.Keys
 			at := int32(r.Time.Sub(d.Begin()).Milliseconds()) //nolint:gosec // a day has fewer milliseconds
 			all = append(all, []any{int32(d), at, ids[i], k[history.ByID], k[history.ByQueue], k[history.ByAuthor], k[history.BySender], k[history.ByClient],
-				k[history.ByVerdict], int16(place)}) //nolint:gosec // a block has few rows
+				k[history.ByVerdict], int16(place), pgtype.Int2{Int16: int16(r.Hint), Valid: r.Hint != 0}}) //nolint:gosec // a block has few rows
 		}
 	}
-	columns := []string{"day", "at", "block", "id", "queue", "author", "sender", "client", "verdict", "place"}
+	columns := []string{"day", "at", "block", "id", "queue", "author", "sender", "client", "verdict", "place", "hint"}
 	_, err := tx.CopyFrom(ctx, name(rows), columns, pgx.CopyFromRows(all))
 	return err
 }
@@ -130,7 +131,7 @@ func onlyIDs(q history.Query) bool {
 			return false
 		}
 	}
-	return len(q.Any) > 0 && q.From.IsZero() && q.Until.IsZero()
+	return len(q.Any) > 0 && q.Host == "" && q.From.IsZero() && q.Until.IsZero()
 }
 
 // within reports whether a day can have hits.
@@ -164,10 +165,7 @@ func searchDay(q history.Query, table string, d *history.Day) (statement string,
 		args = append(args, v)
 		return fmt.Sprintf("$%d::integer", len(args))
 	}
-	columns := []string{"true"}
-	if len(q.Any) > 0 {
-		columns = columns[:0]
-	}
+	var columns []string
 	for _, k := range q.Any {
 		name, key := historyColumns[k.Column], arg(k.Key)
 		// The other conditions follow from the first one. They let PostgreSQL use the indices, which lack the
@@ -176,7 +174,22 @@ func searchDay(q history.Query, table string, d *history.Day) (statement string,
 		if k.Column == history.ByID || k.Column == history.ByQueue || k.Column == history.ByClient {
 			one += fmt.Sprintf(" AND %s >> %d = %s >> %d", name, keyBits, key, keyBits)
 		}
+		if k.Mask != 0 {
+			one += fmt.Sprintf(" AND coalesce(hint & %[1]s, %[2]s) = %[2]s", arg(int32(k.Mask)), arg(int32(k.Hint)))
+		}
 		columns = append(columns, one)
+	}
+	if len(q.Any) == 0 && q.Reason != "" {
+		for _, k := range q.Outcomes() {
+			one := "verdict = " + arg(k)
+			if most := history.MostFrequent(); k != most {
+				one += fmt.Sprintf(" AND verdict <> %d", most) // which lets PostgreSQL use the index
+			}
+			columns = append(columns, one)
+		}
+	}
+	if len(columns) == 0 {
+		columns = []string{"true"}
 	}
 	// The indices of a day have the first bits of the time, so that the newest rows come first.
 	order := "day"
@@ -196,8 +209,18 @@ func conditionsOf(q history.Query, d *history.Day) (conditions []string, args []
 		args = append(args, arg)
 		conditions = append(conditions, fmt.Sprintf(format, len(args)))
 	}
-	if q.Verdict != "" {
-		add("verdict = $%d::integer", history.VerdictKey(q.Verdict).Key)
+	switch {
+	case q.Reason == "" && q.Verdict != "":
+		add(fmt.Sprintf("verdict >> %d = $%%d::integer", history.OutcomeBits), q.VerdictHalf())
+	case q.Reason != "" && len(q.Any) > 0:
+		add("verdict = ANY ($%d::integer[])", q.Outcomes())
+	}
+	if q.Host != "" && d != nil {
+		blocks, _ := historyParts(*d)
+		args = append(args, escape(q.Host))
+		// The first condition ends the search of a day without the host at once. IS TRUE keeps the second one apart
+		// from the search itself, so that the newest rows are still read first.
+		conditions = append(conditions, fmt.Sprintf("EXISTS (SELECT FROM %[1]s WHERE host = $%[2]d) AND (block IN (SELECT id FROM %[1]s WHERE host = $%[2]d)) IS TRUE", blocks, len(args)))
 	}
 	// For each limit of the time there is one of its first bits, which is in the indices.
 	early, late := fmt.Sprintf(" AND at >> %[1]d >= $%%[1]d::integer >> %[1]d", atBits), fmt.Sprintf(" AND at >> %[1]d <= $%%[1]d::integer >> %[1]d", atBits)

@@ -78,6 +78,7 @@ func historyPartition(ctx context.Context, tx pgx.Tx, d history.Day) error {
 			text += fmt.Sprintf("CREATE INDEX ON %[1]s (%[2]s, (at >> %[3]d)) WHERE %[2]s <> 0;", rows, name, atBits)
 		}
 	}
+	text += fmt.Sprintf("CREATE INDEX ON %s (verdict, (at >> %d)) WHERE verdict <> %d;", rows, atBits, history.MostFrequent())
 	_, err := tx.Exec(ctx, text+fmt.Sprintf("ALTER TABLE history ATTACH PARTITION %s FOR VALUES IN (%d)", rows, d))
 	return err
 }

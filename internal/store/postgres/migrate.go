@@ -19,7 +19,7 @@ var schemas embed.FS
 
 const (
 	// version is the newest schema that this program knows.
-	version = 8
+	version = 9
 	// The numbers of our advisory locks, which are those of the database, and so might meet another
 	// program's if they were small.
 	migrationLock = 0x73656b696d6f7201

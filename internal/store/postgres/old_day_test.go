@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"sekimori/internal/history"
+	"sekimori/internal/policy"
 	"sekimori/internal/store/storetest"
 	"sekimori/internal/testkit/cluster"
 )
@@ -129,15 +130,24 @@ func randomBatch(random *rand.Rand, number int, d history.Day) history.Batch {
 		for column := range r.Keys {
 			r.Keys[column] = randomKey(random)
 		}
+		r.Keys[history.ByVerdict], r.Hint = randomOutcome(random), history.Hint(random.IntN(4))
 		b.Rows = append(b.Rows, r)
 	}
 	slices.SortFunc(b.Rows, func(x, y history.Row) int { return x.Time.Compare(y.Time) })
-	return history.Batch{ID: fmt.Sprint(number), Host: "mx1.example", Blocks: []history.Block{b}}
+	return history.Batch{ID: fmt.Sprint(number), Host: fmt.Sprintf("mx%d.example", number%5/3+1), Blocks: []history.Block{b}}
 }
 
 // randomKey returns one of 18 keys: no key, and some of either sign, of which many differ in the last bits only.
 func randomKey(random *rand.Rand) int32 {
 	return []int32{0, 1, 2, -1, -2, 1 << keyBits, -1 << keyBits, 1<<31 - 1, -1 << 31}[random.IntN(9)] ^ int32(random.IntN(2))
+}
+
+// randomOutcome returns one of some outcomes, of which the last one is as an earlier version kept it.
+func randomOutcome(random *rand.Rand) int32 {
+	q := history.Query{Verdict: policy.Accept, Reason: policy.ReasonRule}
+	return []int32{
+		history.MostFrequent(), q.Outcomes()[0], history.OutcomeKey(policy.Reject, policy.ReasonRule).Key, history.OutcomeKey(policy.Reject, policy.ReasonReject).Key, q.Outcomes()[1],
+	}[random.IntN(5)]
 }
 
 // randomQuery asks for keys, times and pages.
@@ -151,8 +161,14 @@ func randomQuery(random *rand.Rand, first history.Day, days int) history.Query {
 		if k.Key == 0 {
 			k.Key = 1
 		}
+		if random.IntN(2) == 0 {
+			k.Mask, k.Hint = 2, 2*history.Hint(random.IntN(2))
+		}
 		q.Any = append(q.Any, k)
 	}
+	q.Verdict = []policy.Action{"", "", policy.Accept, policy.Reject}[random.IntN(4)]
+	q.Reason = []policy.Reason{"", "", policy.ReasonAligned, policy.ReasonRule}[random.IntN(4)]
+	q.Host = []string{"", "", "mx1.example", "mx2.example"}[random.IntN(4)]
 	if random.IntN(2) == 0 {
 		q.From = moment()
 	}
@@ -172,7 +188,12 @@ func naively(batches []history.Batch, q history.Query) []string {
 	for i := range batches {
 		for index, r := range batches[i].Blocks[0].Rows {
 			h := history.Hit{Time: r.Time, Block: history.BlockID{Day: history.DayOf(r.Time), ID: int64(i + 1)}, Index: index}
-			has := func(k history.KeyIn) bool { return r.Keys[k.Column] == k.Key }
+			has := func(k history.KeyIn) bool { return r.Keys[k.Column] == k.Key && k.Allows(r.Hint) }
+			outcome := r.Keys[history.ByVerdict]
+			if q.Host != "" && q.Host != batches[i].Host || q.Reason != "" && !slices.Contains(q.Outcomes(), outcome) ||
+				q.Verdict != "" && outcome>>history.OutcomeBits != q.VerdictHalf() {
+				continue
+			}
 			if (len(q.Any) == 0 || slices.ContainsFunc(q.Any, has)) && !r.Time.Before(q.From) && (q.Until.IsZero() || r.Time.Before(q.Until)) &&
 				(q.After == nil || order(h, *q.After) < 0) {
 				hits = append(hits, h)

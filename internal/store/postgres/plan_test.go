@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"sekimori/internal/history"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/cluster"
 )
 
@@ -59,7 +60,8 @@ func TestHistoryPlans(t *testing.T) {
 				b.Blocks = append(b.Blocks, history.Block{Data: []byte("x")})
 			}
 			r := history.Row{Time: day.Begin().Add(time.Duration(at) * step)}
-			r.Keys = history.Keys{key(), key(), int32(1000 + authors.Uint64()), int32(1000 + authors.Uint64()), key(), int32(random.IntN(4) + 1)} //nolint:gosec // small
+			r.Keys = history.Keys{key(), key(), int32(1000 + authors.Uint64()), int32(1000 + authors.Uint64()), key(), history.OutcomeKey(verdictOf(random), reasonOf(random)).Key} //nolint:gosec // small
+			r.Hint = history.Hint(random.IntN(1<<15-1) + 1)                                                                                                                         //nolint:gosec // 15 bits
 			if at == n/3 {
 				some = r.Keys
 			}
@@ -81,6 +83,9 @@ func TestHistoryPlans(t *testing.T) {
 	hour.From, hour.Until = day.Begin().Add(5*time.Hour), day.Begin().Add(6*time.Hour)
 	page := by(history.ByAuthor, 1000)
 	page.After = &history.Hit{Time: day.Begin().Add(12 * time.Hour), Block: history.BlockID{Day: day, ID: 1 << 30}}
+	frequent, rare, host, another := whole, whole, whole, whole
+	frequent.Reason, rare.Verdict, rare.Reason = policy.ReasonAligned, policy.Accept, policy.ReasonForwarder
+	host.Host, another.Host = "mx1.example", "mx2.example"
 	for _, tt := range []struct {
 		name  string
 		q     history.Query
@@ -93,6 +98,10 @@ func TestHistoryPlans(t *testing.T) {
 		{"any author", by(history.ByAuthor, some[history.ByAuthor]), 300},
 		{"the busiest sender", by(history.BySender, 1000), 300},
 		{"the newest", whole, 200},
+		{"a frequent reason", frequent, 600},
+		{"a rare reason and verdict", rare, 300},
+		{"a host", host, 400},
+		{"another host", another, 60},
 		{"an hour", hour, 600}, // all of its rows,
 		{"the next page of an author", page, 600},
 	} {
@@ -101,12 +110,30 @@ func TestHistoryPlans(t *testing.T) {
 		if got := plan.Plan.Hit + plan.Plan.Read; got > tt.pages {
 			t.Errorf("%s: %d pages, want at most %d\n%s", tt.name, got, tt.pages, text)
 		}
-		if plan.Plan.Rows == 0 {
+		if (plan.Plan.Rows == 0) != (tt.q.Host == "mx2.example") {
 			t.Errorf("%s: nothing found", tt.name)
 		}
 	}
 	t.Log(c.SQL(t, s.pool.Config().ConnConfig.Database, "SELECT relname, pg_relation_size(oid) / "+strconv.Itoa(n)+
 		"::float FROM pg_class WHERE relnamespace = 'sekimori'::regnamespace AND relname LIKE 'history_d%'"))
+}
+
+// Most messages are accepted because an aligned identifier passes. One in a thousand comes through a trusted forwarder.
+func verdictOf(random *rand.Rand) policy.Action {
+	if random.IntN(10) > 0 {
+		return policy.Accept
+	}
+	return policy.Actions[random.IntN(len(policy.Actions))]
+}
+
+func reasonOf(random *rand.Rand) policy.Reason {
+	switch n := random.IntN(1000); {
+	case n == 0:
+		return policy.ReasonForwarder
+	case n < 100:
+		return policy.Reasons[random.IntN(len(policy.Reasons))]
+	}
+	return policy.ReasonAligned
 }
 
 // explain runs the statement of a search once to warm the cache and once more.

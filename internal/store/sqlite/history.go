@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,13 @@ ALTER TABLE history DROP COLUMN verdict;
 ALTER TABLE history ADD COLUMN verdict INTEGER NOT NULL DEFAULT 0;
 `
 
+// historyHints adds the hints of rows, and an index of outcomes, which leaves out history.MostFrequent.
+const historyHints = `
+ALTER TABLE history ADD COLUMN hint INTEGER;
+CREATE INDEX history_verdict ON history (verdict) WHERE verdict <> -1261583704;
+CREATE INDEX history_block_host ON history_block (host);
+`
+
 // historyColumns has the names of the columns of keys, by history.Column.
 var historyColumns = [history.Columns]string{"id", "queue", "author", "sender", "client", "verdict"}
 
@@ -60,7 +68,7 @@ func (d *DB) AddHistory(ctx context.Context, now time.Time, b history.Batch) err
 		if n, err := done.RowsAffected(); err != nil || n == 0 {
 			return err
 		}
-		rows := bulk{ctx: ctx, tx: tx, head: "INSERT INTO history (row, at, id, queue, author, sender, client, verdict) VALUES ", columns: 8}
+		rows := bulk{ctx: ctx, tx: tx, head: "INSERT INTO history (row, at, id, queue, author, sender, client, verdict, hint) VALUES ", columns: 9}
 		for i := range b.Blocks {
 			if err := addBlock(ctx, tx, &rows, b.Host, &b.Blocks[i]); err != nil {
 				return err
@@ -90,7 +98,8 @@ func addBlock(ctx context.Context, tx *sql.Tx, rows *bulk, host string, b *histo
 		r := &b.Rows[i]
 		k := &r.Keys
 		if err := rows.add(id*history.MaxBlockRows+int64(i), r.Time.UnixMilli(),
-			k[history.ByID], k[history.ByQueue], k[history.ByAuthor], k[history.BySender], k[history.ByClient], k[history.ByVerdict]); err != nil {
+			k[history.ByID], k[history.ByQueue], k[history.ByAuthor], k[history.BySender], k[history.ByClient], k[history.ByVerdict],
+			sql.NullInt16{Int16: int16(r.Hint), Valid: r.Hint != 0}); err != nil {
 			return err
 		}
 	}
@@ -104,15 +113,7 @@ func (d *DB) FindHistory(ctx context.Context, q history.Query) (hits []history.H
 		if err != nil || where == "" {
 			return err
 		}
-		columns := []string{""}
-		if len(q.Any) > 0 {
-			columns = columns[:0]
-		}
-		for _, k := range q.Any {
-			// The second condition lets SQLite use the index, which lacks the key 0.
-			columns = append(columns, fmt.Sprintf(" AND %[1]s = %[2]d AND %[1]s <> 0", historyColumns[k.Column], k.Key))
-		}
-		for _, condition := range columns {
+		for _, condition := range historyAny(&q) {
 			found, err := collect(ctx, db, scanHit, "SELECT row, at FROM history WHERE "+where+condition+" ORDER BY row DESC LIMIT ?", append(args[:len(args):len(args)], q.Limit)...)
 			if err != nil {
 				return err
@@ -123,6 +124,41 @@ func (d *DB) FindHistory(ctx context.Context, q history.Query) (hits []history.H
 		return nil
 	})
 	return hits, err
+}
+
+// historyAny returns the conditions of which a row must meet one. Each can be answered from an index.
+func historyAny(q *history.Query) (conditions []string) {
+	for _, k := range q.Any {
+		// The second condition lets SQLite use the index, which lacks the key 0.
+		one := fmt.Sprintf(" AND %[1]s = %[2]d AND %[1]s <> 0", historyColumns[k.Column], k.Key)
+		if k.Mask != 0 {
+			one += fmt.Sprintf(" AND ifnull(hint & %[1]d, %[2]d) = %[2]d", k.Mask, k.Hint)
+		}
+		if q.Reason != "" {
+			one += fmt.Sprintf(" AND +verdict IN (%s)", integers(q.Outcomes()))
+		}
+		conditions = append(conditions, one)
+	}
+	if len(q.Any) > 0 || q.Reason == "" {
+		return append(conditions, "")[:max(1, len(q.Any))]
+	}
+	for _, k := range q.Outcomes() {
+		one := fmt.Sprintf(" AND verdict = %d", k)
+		if most := history.MostFrequent(); k != most {
+			one += fmt.Sprintf(" AND verdict <> %d", most)
+		}
+		conditions = append(conditions, one)
+	}
+	return conditions
+}
+
+// integers writes a list.
+func integers(all []int32) string {
+	texts := make([]string, len(all))
+	for i, n := range all {
+		texts[i] = strconv.Itoa(int(n))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func scanHit(row scanner) (h history.Hit, err error) {
@@ -170,8 +206,15 @@ func historyRange(ctx context.Context, db *sql.DB, q history.Query) (where strin
 	if q.After != nil {
 		add("row < ?", rowOf(*q.After))
 	}
-	if q.Verdict != "" {
-		add("verdict = ?", history.VerdictKey(q.Verdict).Key)
+	if q.Verdict != "" && q.Reason == "" {
+		add(fmt.Sprintf("+verdict >> %d = ?", history.OutcomeBits), q.VerdictHalf())
+	}
+	if q.Host != "" {
+		var known int
+		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM history_block WHERE host = ? LIMIT 1)", q.Host).Scan(&known); err != nil || known == 0 {
+			return "", nil, err
+		}
+		add(fmt.Sprintf("EXISTS (SELECT 1 FROM history_block AS b WHERE b.id = row / %d AND b.host = ?)", history.MaxBlockRows), q.Host)
 	}
 	return strings.Join(conditions, " AND "), args, nil
 }

@@ -14,7 +14,7 @@ const application = 0x53656b69
 
 // migrations bring a database from the schema of their index to the next one. A migration that was in
 // a release never changes.
-var migrations = []string{reportTables, markTable, ledgerTables, reportOwners, historyTables, farmTables, figureTables, historyVerdicts, sourceNetworks}
+var migrations = []string{reportTables, markTable, ledgerTables, reportOwners, historyTables, farmTables, figureTables, historyVerdicts, sourceNetworks, historyHints}
 
 // reportTables has the tables of DMARC reports (reports.md §4). Times are microseconds since 1970, and 0
 // is the zero time. Windows are in seconds, days count from 1970.

@@ -25,6 +25,9 @@ func RunHistory(t *testing.T, open func(testing.TB) history.Store) {
 		{"FindNothing", testFindNothing},
 		{"Pages", testHistoryPages},
 		{"Times", testHistoryTimes},
+		{"Reasons", testHistoryReasons},
+		{"Hosts", testHistoryHosts},
+		{"Hints", testHistoryHints},
 		{"Twice", testAddHistoryTwice},
 		{"AtOnce", testAddHistoryAtOnce},
 		{"TwiceAtOnce", testAddHistoryTwiceAtOnce},
@@ -42,16 +45,18 @@ type Record struct {
 	ID, Queue      string
 	Author, Sender dns.Name
 	Client         netip.Addr
+	Path           string // of the envelope sender
 	Verdict        policy.Action
+	Reason         policy.Reason
 	At             time.Time
 }
 
 // Row returns the row of the record.
 func (r *Record) Row() history.Row {
-	row := history.Row{Time: r.At}
+	row := history.Row{Time: r.At, Hint: history.HintOf(r.Author, r.Sender, r.Path)}
 	for _, k := range []history.KeyIn{
 		history.IDKey(r.ID), history.QueueKey(r.Queue), history.AuthorKey(r.Author), history.SenderKey(r.Sender), history.ClientKey(r.Client),
-		history.VerdictKey(r.Verdict),
+		history.OutcomeKey(r.Verdict, r.Reason),
 	} {
 		row.Keys[k.Column] = k.Key
 	}
@@ -61,9 +66,10 @@ func (r *Record) Row() history.Row {
 // record returns the record with a number. Each is a second after the one before it.
 func record(n int) Record {
 	verdicts := []policy.Action{policy.Reject, policy.Tag, policy.Quarantine}
+	reasons := []policy.Reason{policy.ReasonReject, policy.ReasonAligned, policy.ReasonIndirect, policy.ReasonRule}
 	return Record{
 		ID: fmt.Sprintf("ID%06d", n), Queue: fmt.Sprintf("4dQZ%08d", n), Author: dns.Name(fmt.Sprintf("a%d.example", n%10)),
-		Sender: dns.Name(fmt.Sprintf("s%d.example", n%7)), Client: netip.AddrFrom4([4]byte{192, 0, 2, byte(n % 50)}), Verdict: verdicts[n%3],
+		Sender: dns.Name(fmt.Sprintf("s%d.example", n%7)), Path: fmt.Sprintf("x%d@s%d.example", n%5, n%7), Reason: reasons[n%len(reasons)], Client: netip.AddrFrom4([4]byte{192, 0, 2, byte(n % 50)}), Verdict: verdicts[n%3],
 		At: Noon().Add(time.Duration(n) * time.Second),
 	}
 }
@@ -152,7 +158,6 @@ func testFindHistory(t *testing.T, s history.Store) {
 		{"a queue id", history.Query{Any: []history.KeyIn{history.QueueKey("4dQZ00000250")}}, func(r *Record) bool { return r.Queue == "4dQZ00000250" }},
 		{"a client", history.Query{Any: []history.KeyIn{history.ClientKey(netip.MustParseAddr("::ffff:192.0.2.3"))}}, func(r *Record) bool { return r.Client.As4()[3] == 3 }},
 		{"an author", history.Query{Any: []history.KeyIn{history.AuthorKey("a3.example")}}, func(r *Record) bool { return r.Author == "a3.example" }},
-		{"a domain below the author's", history.Query{Any: []history.KeyIn{history.AuthorKey("mail.a3.example")}}, func(r *Record) bool { return r.Author == "a3.example" }},
 		{"author or sender", history.Query{Any: []history.KeyIn{history.AuthorKey("a3.example"), history.SenderKey("s3.example")}},
 			func(r *Record) bool { return r.Author == "a3.example" || r.Sender == "s3.example" }},
 		{"a verdict", history.Query{Verdict: policy.Tag}, func(r *Record) bool { return r.Verdict == policy.Tag }},
@@ -229,6 +234,100 @@ func testHistoryTimes(t *testing.T, s history.Store) {
 				return !r.At.Before(tt.from) && (tt.until.IsZero() || r.At.Before(tt.until)) && (author == "" || author == r.Author)
 			}))
 		}
+	}
+}
+
+// testHistoryReasons searches by the reason of the verdict, alone and with other things, also that of most mail.
+func testHistoryReasons(t *testing.T, s history.Store) {
+	all := records(0, 300)
+	for i := range all {
+		if i%2 == 0 {
+			all[i].Verdict, all[i].Reason = policy.Accept, policy.ReasonAligned
+		}
+		all[i].At = Noon().Add(time.Duration(i) * 10 * time.Minute) // three days
+	}
+	all[7].Verdict, all[7].Reason = policy.TempFail, policy.ReasonUnlabelled
+	addHistory(t, s, "a", all)
+	// What an earlier version kept has no reason in its columns, so it may have each.
+	old := history.Row{Time: Noon().AddDate(0, 0, 3), Keys: history.Keys{history.ByVerdict: (&history.Query{Verdict: policy.Reject, Reason: "x"}).Outcomes()[1]}}
+	ok(t, s.AddHistory(t.Context(), Noon(), history.Batch{ID: "old", Host: "mx1.example", Blocks: []history.Block{{Rows: []history.Row{old}, Data: []byte("old")}}}))
+	for _, v := range []policy.Action{"", policy.Reject, policy.TempFail, policy.Accept} {
+		for _, r := range []policy.Reason{policy.ReasonAligned, policy.ReasonReject, policy.ReasonUnlabelled, policy.ReasonForged} {
+			for _, author := range []dns.Name{"", "a3.example"} {
+				for _, limit := range []int{1000, 5} {
+					q := history.Query{Verdict: v, Reason: r, Limit: limit, From: Noon().Add(time.Hour)}
+					if author != "" {
+						q.Any = []history.KeyIn{history.AuthorKey(author)}
+					}
+					want := wanted(all, func(one *Record) bool {
+						return (v == "" || v == one.Verdict) && r == one.Reason && (author == "" || author == one.Author) && !one.At.Before(q.From)
+					})
+					if author == "" && (v == "" || v == policy.Reject) {
+						want = append([]string{"old"}, want...)
+					}
+					same(t, fmt.Sprintf("%s because of %s, author %q", v, r, author), find(t, s, q), append([]string(nil), want[:min(limit, len(want))]...))
+				}
+			}
+		}
+	}
+}
+
+// testHistoryHosts searches what one host decided, alone and with other things.
+func testHistoryHosts(t *testing.T, s history.Store) {
+	all := records(0, 300)
+	hostOf := func(n int) string { return fmt.Sprintf("mx%d.example", n/50%2+1) }
+	for n := 0; n < len(all); n += 50 {
+		ok(t, s.AddHistory(t.Context(), Noon(), history.Batch{ID: fmt.Sprint(n), Host: hostOf(n), Blocks: blocksOf(all[n : n+50])}))
+	}
+	for _, host := range []string{"mx1.example", "mx2.example", "mx3.example", "\x00\\ \xff"} {
+		for _, any := range [][]history.KeyIn{nil, {history.AuthorKey("a3.example")}, {history.IDKey("ID000042"), history.QueueKey("4dQZ00000060")}} {
+			for _, limit := range []int{1000, 2} {
+				q := history.Query{Host: host, Any: any, Limit: limit}
+				want := wanted(all, func(r *Record) bool {
+					n := int(r.At.Sub(Noon()) / time.Second)
+					return hostOf(n) == host && (any == nil || any[0].Column == history.ByAuthor && r.Author == "a3.example" || any[0].Column == history.ByID && (n == 42 || n == 60))
+				})
+				hits, err := s.FindHistory(t.Context(), q)
+				ok(t, err)
+				var got []string
+				for _, h := range hits {
+					of, data, err := s.HistoryBlock(t.Context(), h.Block)
+					ok(t, err)
+					same(t, "host", of, host)
+					got = append(got, string(bytes.Split(data, []byte("\n"))[h.Index]))
+				}
+				same(t, fmt.Sprintf("%q, %d keys", host, len(any)), got, append([]string(nil), want[:min(limit, len(want))]...))
+			}
+		}
+	}
+	same(t, "of a host and a reason", len(find(t, s, history.Query{Host: "mx1.example", Reason: policy.ReasonRule})), len(wanted(all, func(r *Record) bool {
+		return r.Reason == policy.ReasonRule && r.At.Sub(Noon())/time.Second/50%2 == 0
+	})))
+}
+
+// testHistoryHints: of the mail of a registered domain, that of other subdomains and senders is passed over.
+func testHistoryHints(t *testing.T, s history.Store) {
+	all := records(0, 100)
+	for i := range all {
+		all[i].Author = dns.Name([]string{"bank.example", "news.bank.example", "x.news.bank.example", "shop.bank.example"}[i%4])
+		all[i].Sender, all[i].Path = "bounce.example", []string{"a@bounce.example", "b@bounce.example", "c@bounce.example"}[i%3]
+	}
+	addHistory(t, s, "a", all)
+	old := history.Row{Time: Noon().Add(time.Hour), Keys: all[0].Row().Keys} // of an earlier version
+	ok(t, s.AddHistory(t.Context(), Noon(), history.Batch{ID: "old", Host: "mx1.example", Blocks: []history.Block{{Rows: []history.Row{old}, Data: []byte("old")}}}))
+	for name, tt := range map[string]struct {
+		key  history.KeyIn
+		want func(*Record) bool
+	}{
+		"a domain and those below it":      {history.AuthorKey("bank.example"), func(*Record) bool { return true }},
+		"a subdomain and those below it":   {history.AuthorKey("news.bank.example"), func(r *Record) bool { return r.Author == "news.bank.example" || r.Author == "x.news.bank.example" }},
+		"only the registered domain":       {history.AuthorOnlyKey("bank.example"), func(r *Record) bool { return r.Author == "bank.example" }},
+		"an envelope sender":               {history.SenderPathKey("bounce.example", "B@bounce.example"), func(r *Record) bool { return r.Path == "b@bounce.example" }},
+		"the domain of envelope senders":   {history.SenderKey("bounce.example"), func(*Record) bool { return true }},
+		"a domain below that of a sender":  {history.SenderKey("x.bounce.example"), func(*Record) bool { return false }},
+		"another domain beside the author": {history.AuthorKey("mail.bank.example"), func(*Record) bool { return false }},
+	} {
+		same(t, name, find(t, s, history.Query{Any: []history.KeyIn{tt.key}}), append([]string{"old"}, wanted(all, tt.want)...))
 	}
 }
 
