@@ -20,6 +20,9 @@ const (
 	hopBreaksMessage // its own message signature is bad
 	hopBreaksSeal
 	hopBreaksBoth
+	hopSaysNone // cv=none, which is right for the first hop only
+	hopSaysPass
+	hopSaysFail
 	hopDoes // how many there are
 )
 
@@ -35,6 +38,8 @@ func checkHops(t *testing.T, program []byte, alters bool) {
 	mail := testMail
 	changed := make([]bool, len(program)+2) // by instance: the message was changed before this hop
 	brokenMessage, brokenSeal := 0, 0       // the newest instance with this fault
+	wrongValue := 0                         // the oldest instance whose cv= is wrong
+	failed := false                         // the newest seal says so
 	for i, c := range program {
 		n := i + 1
 		set := signer.Set{I: n}
@@ -45,6 +50,12 @@ func checkHops(t *testing.T, program []byte, alters bool) {
 			mail, changed[n] = strings.Replace(mail, "Subject: ", "Subject: [list] ", 1), true
 		case hopBreaksMessage, hopBreaksSeal, hopBreaksBoth:
 			set.BreakAMS, set.BreakAS = does != hopBreaksSeal, does != hopBreaksMessage
+		case hopSaysNone, hopSaysPass, hopSaysFail:
+			set.CV = []string{"none", "pass", "fail"}[does-hopSaysNone]
+			if right := map[bool]string{true: "none", false: "pass"}[n == 1]; set.CV != right && wrongValue == 0 {
+				wrongValue = n
+			}
+			failed = set.CV == "fail" && n == len(program)
 		}
 		if set.BreakAMS {
 			brokenMessage = n
@@ -68,6 +79,10 @@ func checkHops(t *testing.T, program []byte, alters bool) {
 	switch {
 	case newest == 0:
 		want = fmt.Sprintf("%s %s %d %d", None, "", 0, 0)
+	case failed:
+		want = fmt.Sprintf("%s %s %d %d", Fail, ReasonChainFailed, newest, 0)
+	case wrongValue > 0:
+		want = fmt.Sprintf("%s %s %d %d", Fail, ReasonChainValue, wrongValue, 0)
 	case alters || brokenMessage == newest:
 		want = fmt.Sprintf("%s %s %d %d", Fail, ReasonMessageSignature, newest, 0)
 	case brokenSeal > 0:
@@ -79,13 +94,19 @@ func checkHops(t *testing.T, program []byte, alters bool) {
 	}
 }
 
-// TestHops has every choice of up to three hops.
+// TestHops has every choice of two hops, and of three hops that do some of this.
 func TestHops(t *testing.T) {
-	const all = "\x00\x01\x02\x03\x04\x05"
-	for program := range octets.Words(3, strings.Split(all, "")...) {
+	var all []string
+	for does := range hopDoes {
+		all = append(all, string([]byte{byte(does)}))
+	}
+	for program := range octets.Words(2, all...) {
 		checkHops(t, []byte(program), false)
-		if len(program) < 3 {
-			checkHops(t, []byte(program), true)
+		checkHops(t, []byte(program), true)
+	}
+	for program := range octets.Words(3, all[hopSeals], all[hopChangesBody], all[hopBreaksMessage], all[hopBreaksSeal], all[hopSaysNone]) {
+		if len(program) == 3 {
+			checkHops(t, []byte(program), false)
 		}
 	}
 }

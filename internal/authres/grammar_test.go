@@ -300,7 +300,7 @@ func checkReaders(t *testing.T, value string) bool {
 			t.Errorf("%q: %+v sees our id", value, r)
 		}
 	}
-	if other := strings.ReplaceAll(value, readersID, "mx.other"); ids.Claimed(other) {
+	if other := strings.ReplaceAll(value, "x.o", "x.other"); ids.Claimed(other) {
 		t.Errorf("%q is claimed", other)
 	}
 	return got
@@ -308,7 +308,7 @@ func checkReaders(t *testing.T, value string) bool {
 
 var marks = []string{"(", ")", `"`, `\`, ";", " "}
 
-// TestClaimedByReaders has the id within every short sequence of marks.
+// TestClaimedByReaders has the id within every short sequence of marks, and marks within the id.
 func TestClaimedByReaders(t *testing.T) {
 	claimed := 0
 	for before := range octets.Words(3, append([]string{"x"}, marks...)...) {
@@ -317,6 +317,7 @@ func TestClaimedByReaders(t *testing.T) {
 				claimed++
 			}
 		}
+		checkReaders(t, `""m`+before+"x.o") // Parse sees another id, an empty one
 	}
 	if claimed == 0 {
 		t.Error("nothing was claimed")
@@ -325,8 +326,8 @@ func TestClaimedByReaders(t *testing.T) {
 
 // FuzzReaders has the id within marks that the fuzzer chooses.
 func FuzzReaders(f *testing.F) {
-	pieces := append([]string{readersID, "x"}, marks...)
-	for _, s := range []string{"mx.o;x", "((x)x)mx.o;", `"mx.o\"";`, `(\)mx.o) "(";mx.o`} {
+	pieces := append([]string{readersID, "m", "x.o", "x"}, marks...)
+	for _, s := range []string{"mx.o;x", "((x)x)mx.o;", `""m(x)x.o`, `"mx.o\"";`, `(\)mx.o) "(";mx.o`} {
 		f.Add(octets.Program(s, pieces...))
 	}
 	f.Fuzz(func(t *testing.T, program []byte) { checkReaders(t, octets.Chosen(program, pieces...)) })

@@ -17,17 +17,22 @@ const (
 	aKeyword = `([A-Za-z0-9-]*[A-Za-z0-9])`
 )
 
-var aID, aResult, aReason, aProperty = func() (id, result, reason, property *regexp.Regexp) {
+var aID, aResult, aReason, aProperty, aComment = func() (id, result, reason, property, comments *regexp.Regexp) {
 	comment := `\(\)`
 	for range 4 {
 		comment = `\((?:[^()\\\x00-\x08\x0a-\x1f\x7f]|` + aPair + `|` + aFold + `|` + comment + `)*\)`
 	}
 	cfws := `(?:[ \t]|` + aFold + `|` + comment + `)*`
 	return regexp.MustCompile(`^` + cfws + `(` + aQuoted + `|[^\s;("]+)` + cfws + `(?:0*1` + cfws + `)?`),
-		regexp.MustCompile(`^;` + cfws + aKeyword + cfws + `(?:/` + cfws + `(?:0*1` + cfws + `)?)?=` + cfws + aKeyword + cfws),
+		regexp.MustCompile(`^;` + cfws + aKeyword + cfws + `(?:/` + cfws + `(?:0*1` + cfws + `)?)?=` + cfws + aKeyword + `(` + cfws + `)`),
 		regexp.MustCompile(`^(?i:reason)` + cfws + `=` + cfws + `(` + aQuoted + `|[^\s;("]+)` + cfws),
-		regexp.MustCompile(`^` + aKeyword + cfws + `(?:\.` + cfws + aKeyword + cfws + `)?=` + cfws + `(` + aQuoted + `(?:@[^\s;("]+)?|[^\s;("]+)` + cfws)
+		regexp.MustCompile(`^` + aKeyword + cfws + `(?:\.` + cfws + aKeyword + cfws + `)?=` + cfws + `(` + aQuoted + `(?:@[^\s;("]+)?|[^\s;("]+)` + cfws), regexp.MustCompile(comment)
 }()
+
+var aEscape = regexp.MustCompile(`(?s)\\(.)`)
+
+// aText returns the text of a comment or a quoted-string without folds and backslashes.
+func aText(s string) string { return aEscape.ReplaceAllString(strings.ReplaceAll(s, "\r\n", ""), "$1") }
 
 // aPlain returns a value without its quotes. An address with a quoted local part keeps them.
 func aPlain(s string) string {
@@ -35,8 +40,7 @@ func aPlain(s string) string {
 		return s
 	}
 	end := strings.LastIndex(s, `"`)
-	inside := strings.ReplaceAll(s[1:end], "\r\n", "")
-	text := regexp.MustCompile(`(?s)\\(.)`).ReplaceAllString(inside, "$1")
+	text := aText(s[1:end])
 	if s[end+1:] == "" {
 		return text
 	}
@@ -56,6 +60,9 @@ func readSlowly(value string) string {
 			break
 		}
 		out, rest = out+fmt.Sprintf("; %s=%s", m[1], m[2]), rest[len(m[0]):]
+		if c := aComment.FindString(m[3]); c != "" && c != "()" {
+			out += fmt.Sprintf(" (%q)", aText(c[1:len(c)-1]))
+		}
 		for fresh := true; ; {
 			if m := aReason.FindStringSubmatch(rest); m != nil && fresh {
 				out += fmt.Sprintf(" reason=%q", aPlain(m[1]))
@@ -79,6 +86,9 @@ func shown(f Field) string {
 	out := fmt.Sprintf("%q", f.AuthServID)
 	for _, r := range f.Results {
 		out += fmt.Sprintf("; %s=%s", r.Method, r.Value)
+		if r.Comment != "" {
+			out += fmt.Sprintf(" (%q)", r.Comment)
+		}
 		if r.Reason != "" {
 			out += fmt.Sprintf(" reason=%q", r.Reason)
 		}

@@ -51,6 +51,24 @@ func TestStoredLimits(t *testing.T) {
 	}
 }
 
+// TestStoredTime checks as of when a stored message is judged: the given time, or now.
+func TestStoredTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, at := range []time.Time{{}, time.Now().Add(-24 * time.Hour)} {
+			r := row{}
+			m := r.message()
+			m.Time = at
+			want := at
+			if at.IsZero() {
+				want = time.Now()
+			}
+			if d := r.judge(t).Open(t.Context(), m).Finish(t.Context()); !d.Evaluation.Time.Equal(want) {
+				t.Errorf("%s: judged as of %s", at, d.Evaluation.Time)
+			}
+		}
+	})
+}
+
 // TestTrusts checks who counts as trusted: nobody without a list, and nobody whose address is not known.
 func TestTrusts(t *testing.T) {
 	everybody := func(netip.Addr) bool { return true }
@@ -254,6 +272,17 @@ func TestCloseEndsLookups(t *testing.T) {
 		if open.Load() != 0 {
 			t.Errorf("after the connection: %d lookups", open.Load())
 		}
+		long := j.Open(t.Context(), m) // it goes on, and then crosses a limit
+		synctest.Wait()
+		if long.Oversize(milter.OversizeFieldBytes) {
+			t.Error("a message over a limit goes on")
+		}
+		synctest.Wait()
+		if asked.flying.Load() != 0 {
+			t.Errorf("over a limit: %d lookups of consent", asked.flying.Load())
+		}
+		long.connection.Close()
+		synctest.Wait()
 		s := j.Open(t.Context(), m)
 		synctest.Wait()
 		s.Close()

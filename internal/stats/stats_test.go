@@ -32,6 +32,15 @@ type memory struct {
 	dropped []ledger.Dropped
 	asked   ledger.Filter
 	err     error
+	fails   string // the method that returns err
+}
+
+// fault returns err if the method is the one that fails.
+func (m *memory) fault(method string) error {
+	if m.fails == method {
+		return m.err
+	}
+	return nil
 }
 
 func stream[T any](all []T, err error) iter.Seq2[T, error] {
@@ -50,19 +59,19 @@ func stream[T any](all []T, err error) iter.Seq2[T, error] {
 
 func (m *memory) Totals(_ context.Context, f ledger.Filter) iter.Seq2[ledger.Total, error] {
 	m.asked = f
-	return stream(m.totals, nil)
+	return stream(m.totals, m.fault("Totals"))
 }
 
 func (m *memory) Figures(context.Context, ledger.Filter) iter.Seq2[ledger.Figure, error] {
-	return stream(m.figures, nil)
+	return stream(m.figures, m.fault("Figures"))
 }
 
 func (m *memory) Sums(context.Context, ledger.Filter, ledger.Order, int) iter.Seq2[ledger.Sum, error] {
-	return stream(m.sums, m.err)
+	return stream(m.sums, m.fault("Sums"))
 }
 
 func (m *memory) Dropped(context.Context, ledger.Filter) ([]ledger.Dropped, error) {
-	return m.dropped, nil
+	return m.dropped, m.fault("Dropped")
 }
 
 // november is the month of the tests.
@@ -254,7 +263,7 @@ func TestParseMonth(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q: %v, want %q", text, err, want)
 			}
-		} else if got.Format("2006-01") != want {
+		} else if got.Format(time.RFC3339Nano) != want+"-01T00:00:00Z" {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
@@ -262,10 +271,33 @@ func TestParseMonth(t *testing.T) {
 
 // TestFails: a store that fails gives no statistics at all.
 func TestFails(t *testing.T) {
-	m := example()
-	m.err = errors.New("the disk")
-	if got, err := Collect(t.Context(), m, Options{Month: november, Now: november}); got != nil || !errors.Is(err, m.err) {
-		t.Errorf("%v, %v", got, err)
+	for _, method := range []string{"Totals", "Figures", "Sums", "Dropped"} {
+		m := example()
+		m.err, m.fails = errors.New("the disk"), method
+		if got, err := Collect(t.Context(), m, Options{Month: november, Now: november}); got != nil || !errors.Is(err, m.err) {
+			t.Errorf("%s: %v, %v", method, got, err)
+		}
+	}
+}
+
+// TestRemarks: a page names its month and the group of hosts, and says what a reader must know of it.
+func TestRemarks(t *testing.T) {
+	for _, tt := range []struct {
+		m    Month
+		want string
+	}{
+		{Month{Month: "2026-11", Whole: true, Messages: 1}, "November 2026"},
+		{Month{Month: "2026-11", Messages: 1}, "November 2026; Not the whole month."},
+		{Month{Month: "2026-11", Whole: true, Messages: 1, Group: "mx"}, "November 2026; Only hosts of the group mx."},
+		{Month{Month: "2026-11", Whole: true}, "November 2026; No message was counted."},
+		{Month{Month: "2026-13", Group: "mx"}, "2026-13; Not the whole month.; Only hosts of the group mx.; No message was counted."},
+	} {
+		if got := strings.Join(append([]string{tt.m.MonthName(English)}, tt.m.Remarks(English)...), "; "); got != tt.want {
+			t.Errorf("%s, want %s", got, tt.want)
+		}
+	}
+	if got := (&Month{Month: "2026-11"}).MonthName(Japanese); got != "2026年11月" {
+		t.Error(got)
 	}
 }
 

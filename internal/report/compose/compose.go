@@ -53,7 +53,7 @@ var ErrAddress = errors.New("compose: not an address that can stand in a header"
 // those of atoms, for example a space, a quote, a comma or a control character.
 func Address(addr string) (string, error) {
 	at := strings.LastIndexByte(addr, '@')
-	if at <= 0 || at == len(addr)-1 || len(addr) > maxAddress || !utf8.ValidString(addr) {
+	if at <= 0 || len(addr) > maxAddress || !utf8.ValidString(addr) {
 		return "", fmt.Errorf("%w: %s", ErrAddress, printable.Quoted(addr, maxAddress))
 	}
 	local, domain := addr[:at], addr[at+1:]
