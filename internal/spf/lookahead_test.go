@@ -313,4 +313,10 @@ func TestNoLookAhead(t *testing.T) {
 			t.Errorf("%d questions ahead: %s", n, c.Result)
 		}
 	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(nameserver.Zone(t, severalTerms), time.Second)
+		if c := CheckMailFrom(t.Context(), dns.NewAhead(f), Args{IP: client, MailFrom: "a@many.example", LookAhead: 1}); c.Ahead != 1 {
+			t.Errorf("%d questions ahead, want 1", c.Ahead)
+		}
+	})
 }
