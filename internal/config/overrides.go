@@ -340,7 +340,7 @@ func (s *RuleSet) Warnings(now time.Time) error {
 			continue
 		}
 		s.Policy.Shadowing(i, func(j int) bool {
-			if !rules[j].Shadows(r) || !rules[j].Expires.IsZero() && !now.Before(rules[j].Expires) {
+			if !rules[j].Shadows(r) { // a rule that shadows r does not expire before r
 				return true
 			}
 			text := fmt.Sprintf("warning: rule %s never matches: rule %s before it%s takes the same messages", o.ID, rules[j].ID, s.items[j].place())

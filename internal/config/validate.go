@@ -142,8 +142,8 @@ func (k *checker) relays(relays []Relay) {
 // hostPort adds a problem if s is not HOST:PORT. Port 0 is allowed; the
 // operating system then chooses a port.
 func (k *checker) hostPort(path, s string) {
-	host, port, err := net.SplitHostPort(s)
-	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 && port != "0" {
+	host, port, _ := net.SplitHostPort(s) // beside an error the port is "", which is no number
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 && port != "0" {
 		k.add(path, "%q is not HOST:PORT, such as 127.0.0.1:8891 or [::1]:8891", s)
 		return
 	}

@@ -39,8 +39,12 @@ func key(column Column, text string) int32 {
 	if text == "" {
 		return 0
 	}
-	sum := sha256.Sum256(append([]byte{byte(column)}, text...)) // each column has keys of its own
-	k := int32(binary.BigEndian.Uint32(sum[:]))                 //nolint:gosec // all bits are used
+	return fromSum(sha256.Sum256(append([]byte{byte(column)}, text...))) // each column has keys of its own
+}
+
+// fromSum returns the key of a text with this hash. It is never 0.
+func fromSum(sum [sha256.Size]byte) int32 {
+	k := int32(binary.BigEndian.Uint32(sum[:])) //nolint:gosec // all bits are used
 	if k == 0 {
 		return 1
 	}

@@ -2,6 +2,7 @@ package history
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -68,6 +69,9 @@ func TestColumnsOfKeys(t *testing.T) {
 			t.Errorf("%+v", k)
 		}
 	}
+	if got, want := ClientKey(netip.MustParseAddr("192.0.2.1")).Key, int32(132538593); got != want {
+		t.Errorf("the key of a client is %d; the store has %d", got, want)
+	}
 	seen = map[int32]bool{}
 	halves := map[int32]policy.Action{}
 	for _, a := range policy.Actions {
@@ -77,6 +81,15 @@ func TestColumnsOfKeys(t *testing.T) {
 				t.Errorf("%s because of %s has the key %d", a, r, k)
 			}
 			seen[k], halves[k>>OutcomeBits] = true, a
+		}
+	}
+}
+
+// TestKeyOfSum checks that the first octets of the hash are the key, and that no text has the key of no text.
+func TestKeyOfSum(t *testing.T) {
+	for sum, want := range map[[sha256.Size]byte]int32{{}: 1, {31: 1}: 1, {3: 1}: 1, {3: 2, 4: 9}: 2, {1, 2, 3, 4}: 0x01020304, {0xff, 0xff, 0xff, 0xff}: -1} {
+		if got := fromSum(sum); got != want {
+			t.Errorf("%x: %d, want %d", sum, got, want)
 		}
 	}
 }

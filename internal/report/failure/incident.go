@@ -162,9 +162,7 @@ func results(e *msgauth.Evaluation, r *redactor, id string) string {
 	return strings.TrimSpace(message.Unfold(string(f.AppendFormat(nil))))
 }
 
+// properties returns one property. If it has no value, it is not written.
 func properties(t authres.PType, name string, value string) []authres.Property {
-	if value == "" {
-		return nil
-	}
 	return []authres.Property{{Type: t, Name: name, Value: value}}
 }

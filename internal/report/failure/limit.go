@@ -95,8 +95,8 @@ func (l *Limiter) Return(now time.Time, r Ready) {
 	h.count += r.Incidents
 }
 
-// Due returns the merged incidents that may be reported now, in the order of their domains. It is to
-// be called every few minutes.
+// Due returns the merged incidents that may be reported now, those of the domain that has waited longest first.
+// It is to be called every few minutes.
 func (l *Limiter) Due(now time.Time) []Ready {
 	l.turn(now)
 	l.forget(now)

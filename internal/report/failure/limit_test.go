@@ -2,6 +2,7 @@ package failure
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,6 +51,10 @@ func TestLimiterResumes(t *testing.T) {
 	l := NewLimiter(10, 1000)
 	l.Add(noon, about("shop.example", 0))
 	l.Add(noon, about("shop.example", 1))
+	l.Resume(10, 1000)
+	if due := l.Due(noon.Add(2 * time.Hour)); len(due) != 0 {
+		t.Errorf("merged before, with limits that would allow it: %v", due)
+	}
 	l.Resume(1, 2)
 	if due := l.Due(noon.Add(2 * time.Hour)); len(due) != 0 {
 		t.Errorf("merged before: %v", due)
@@ -103,6 +108,9 @@ func TestLimiterRates(t *testing.T) {
 		if n > perDomain {
 			t.Errorf("%v: %d reports", d, n)
 		}
+	}
+	if len(all) != 2 {
+		t.Errorf("reports on %d days, want 2", len(all))
 	}
 	for d, n := range all {
 		if n != total { // 30 domains want 300
@@ -176,5 +184,48 @@ func TestLimiterPerDomain(t *testing.T) {
 	}
 	if due := l.Due(start.Add(24 * time.Hour)); len(due) != 1 || due[0].Incidents != 22 {
 		t.Errorf("on the next day: %v", due)
+	}
+}
+
+// TestLimiterOrder: the domain that has waited longest gets its report first, so that the limit for all starves
+// nobody.
+func TestLimiterOrder(t *testing.T) {
+	l := NewLimiter(10, 1000)
+	for i, domain := range []dns.Name{"d.example", "b.example", "e.example", "c.example", "a.example"} {
+		at := noon.Add(time.Duration(i/2) * time.Minute) // two at a time
+		l.Add(at, about(domain, 0))
+		l.Add(at, about(domain, 1))
+	}
+	var got []dns.Name
+	for _, r := range l.Due(noon.Add(2 * time.Hour)) {
+		got = append(got, r.Incident.PolicyDomain)
+	}
+	if want := []dns.Name{"b.example", "d.example", "c.example", "e.example", "a.example"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestLimiterForgets: what is known of a domain is forgotten when it limits nothing any more.
+func TestLimiterForgets(t *testing.T) {
+	evening := noon.Add(11*time.Hour + 30*time.Minute)
+	for _, tt := range []struct {
+		why    string
+		begin  time.Time
+		more   int // incidents that are merged
+		after  time.Duration
+		domain int
+	}{
+		{"sent today", noon, 0, 2 * time.Hour, 1},
+		{"sent yesterday, less than an hour ago", evening, 0, minInterval - 1, 1},
+		{"sent yesterday, an hour ago", evening, 0, minInterval, 0},
+		{"sent yesterday, and some are merged", evening, 1, minInterval - 1, 1},
+	} {
+		l := NewLimiter(10, 1000)
+		for n := range 1 + tt.more {
+			l.Add(tt.begin, about("shop.example", n))
+		}
+		if l.Due(tt.begin.Add(tt.after)); len(l.domains) != tt.domain {
+			t.Errorf("%s: %d domains", tt.why, len(l.domains))
+		}
 	}
 }

@@ -69,3 +69,25 @@ func TestReserve(t *testing.T) {
 		t.Error("descriptors are kept after the end")
 	}
 }
+
+// TestReserveWithoutDescriptors: if no descriptor is free at all, the reserve stays empty, and is filled later.
+func TestReserveWithoutDescriptors(t *testing.T) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	s := newReserve(nil, nil)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.fds) != 0 || s.free() {
+		t.Errorf("%d descriptors in reserve", len(s.fds))
+	}
+	if s.refill(); len(s.fds) != maxReserved {
+		t.Errorf("later %d descriptors", len(s.fds))
+	}
+	s.close()
+}

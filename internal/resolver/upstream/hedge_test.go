@@ -51,6 +51,9 @@ func TestHedge(t *testing.T) {
 					t.Errorf("%s: winner %s counted %v times", c.reason, winner, n)
 				}
 			}
+			if srtt := client.list()[0].health.srtt; c.winner == "second" && c.first != "servfail" && srtt != c.after {
+				t.Errorf("%s: the time of the first is %s", c.reason, srtt)
+			}
 			if free := len(client.slots); free != 0 {
 				t.Errorf("%s: %d sockets are still counted", c.reason, free)
 			}

@@ -94,6 +94,8 @@ func TestResultOf(t *testing.T) {
 		{kind: dns.KindTimeout, want: ResultTimeout},
 		{kind: dns.KindNetwork, want: ResultTimeout},
 		{kind: dns.KindMalformed, want: ResultMalformed},
+		{kind: dns.KindLoop, want: ResultMalformed},
+		{kind: dns.KindTooLarge, want: ResultMalformed},
 	}
 	for _, c := range cases {
 		var err *dns.Error

@@ -97,7 +97,7 @@ func (k *socket) exchange(ctx context.Context, q dnswire.Query, buf []byte, dead
 	if err == nil && k.match == dnswire.Stray {
 		err = errFlood
 	}
-	return err == nil && k.match == dnswire.Whole && k.strays == 0 && k.raw != nil && !interrupted, err
+	return k.match == dnswire.Whole && k.strays == 0 && k.raw != nil && !interrupted, err
 }
 
 // converse sends the query and reads packets until one of them ends the inquiry.

@@ -8,10 +8,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,3 +174,37 @@ func TestStreamIDsDiffer(t *testing.T) {
 		t.Errorf("%d IDs for %d queries", len(seen), maxPipelined)
 	}
 }
+
+// TestStreamEnds: a stream that has ended takes no query, and says why it ended. The time that ends an idle stream is
+// not told as the timeout that it is, because nobody waited for an answer.
+func TestStreamEnds(t *testing.T) {
+	for _, tt := range []struct {
+		why   string
+		fails error // of each read
+		want  error
+	}{
+		{"the server hangs up", io.EOF, io.EOF},
+		{"it was idle", os.ErrDeadlineExceeded, errIdle},
+		{"the server resets it", &net.OpError{Op: "read", Err: syscall.ECONNRESET}, syscall.ECONNRESET},
+	} {
+		near, far := net.Pipe()
+		defer far.Close()
+		st := newStream(mute{near, tt.fails}, near)
+		st.read(func() {})
+		q, err := dnswire.NewQuestion("x.example", dns.TypeA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, again, err := st.exchange(t.Context(), q.Pack(dnswire.Options{}), time.Minute); !again || !errors.Is(err, tt.want) {
+			t.Errorf("%s: again %t, %v", tt.why, again, err)
+		}
+	}
+}
+
+// mute is a connection on which each read fails.
+type mute struct {
+	net.Conn
+	err error
+}
+
+func (m mute) Read([]byte) (int, error) { return 0, m.err }
