@@ -22,6 +22,7 @@ func TestClaimedSPF(t *testing.T) {
 		{"pass (never closed mx1.full.example", true, false},
 		{"pass (quoted \\) mx1.full.example)", true, false},
 		{"pass \"(\" (mx1.full.example)", true, false},
+		{"pass \"(\" receiver=\")\" mx1.full.example", true, false},
 		{"pass receiver=(comment) mx1.full.example;", true, false},
 		{"pass receiver=other.example; receiver=mx1.full.example", true, false},
 		{"pass receiver=mx1.full.example.other.example", false, false},

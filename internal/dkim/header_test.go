@@ -199,3 +199,18 @@ func TestNamed(t *testing.T) {
 		t.Errorf("Named(c) = %v", got)
 	}
 }
+
+// TestIsLowerOf compares with each kind of difference.
+func TestIsLowerOf(t *testing.T) {
+	for _, tt := range []struct {
+		lower, s string
+		want     bool
+	}{
+		{"", "", true}, {"from", "from", true}, {"from", "FROM", true}, {"from", "From", true}, {"From", "From", false},
+		{"from", "form", false}, {"from", "fro", false}, {"from", "fromm", false}, {"@[", "@[", true}, {"@", "`", false}, {"{", "[", false},
+	} {
+		if got := isLowerOf([]byte(tt.lower), tt.s); got != tt.want {
+			t.Errorf("%q of %q: %t", tt.lower, tt.s, got)
+		}
+	}
+}

@@ -69,13 +69,19 @@ func signed(tb testing.TB) (zoneText string, raw []byte) {
 	return signedFor(tb, "alice@example.com")
 }
 
+// signingKey returns the key of every message of signedFor. It is made only once, because that takes long.
+var signingKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // signedFor is like signed, but From contains the address "author".
 func signedFor(tb testing.TB, author string) (zoneText string, raw []byte) {
 	tb.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	key := signingKey()
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
 		tb.Fatal(err)

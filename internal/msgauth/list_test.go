@@ -278,3 +278,13 @@ func TestAppendAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestAddressOctets has every octet.
+func TestAddressOctets(t *testing.T) {
+	const all = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_+=!#$%&'*/?^`{|}~"
+	for c := range 256 {
+		if got, want := isAddressOctet(byte(c)), strings.IndexByte(all, byte(c)) >= 0; got != want {
+			t.Errorf("%#x: %t", c, got)
+		}
+	}
+}

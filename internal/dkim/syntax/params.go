@@ -189,9 +189,9 @@ func (p *Params) parseIdentity(form Form) *Error {
 		p.Identity, p.IdentityDomain = "@"+string(p.Domain), p.Domain
 		return nil
 	}
-	auid, ok := decodeQP(i)
+	auid, _ := decodeQP(i) // "" if i= is malformed
 	at := strings.LastIndexByte(auid, '@')
-	if !ok || at < 0 || !plainLocalPart(auid[:at]) {
+	if at < 0 || !plainLocalPart(auid[:at]) {
 		return &Error{FaultSyntax, "i= is not an address"}
 	}
 	domain, err := dns.ParseHostname(auid[at+1:])

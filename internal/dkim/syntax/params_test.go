@@ -50,6 +50,7 @@ func TestParseErrors(t *testing.T) {
 		{"no a=", "a=rsa-sha256;", "", FaultMissingTag},
 		{"an unknown algorithm", "rsa-sha256", "rsa-sha512", FaultAlgorithm},
 		{"rsa-sha1, RFC 8301 §3.1", "rsa-sha256", "rsa-sha1", FaultAlgorithmSHA1},
+		{"no l=", "l=7;", "", ""},
 		{"ABNF words compare without case", "rsa-sha256", "RSA-SHA256", ""},
 		{"c= of one part", "relaxed/simple", "relaxed", ""},
 		{"c= unknown header part", "relaxed/simple", "nowsp/simple", FaultCanonicalization},
@@ -186,6 +187,27 @@ func checkParams(t *testing.T, value string) {
 		}
 		if p.Algorithm != RSASHA256 && p.Algorithm != Ed25519SHA256 {
 			t.Fatalf("a=%q", p.Algorithm)
+		}
+	}
+}
+
+// TestSHA1Hash checks that a signature with rsa-sha1 is refused for its algorithm, and read all the same.
+func TestSHA1Hash(t *testing.T) {
+	value := strings.NewReplacer("joe=20x", "joe", "rsa-sha256", "rsa-sha1", "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkf\r\n JVOzv8=", "2jUSOH9NhtVGCQWNr9BrIAPreKQ=").Replace(goodParams)
+	if p, err := parse(value, FormDKIM); err == nil || err.Fault != FaultAlgorithmSHA1 || p.BodyLength == nil || *p.BodyLength != 7 {
+		t.Errorf("%v, l=%v", err, p.BodyLength)
+	}
+}
+
+// TestCanonicalizations checks what c= means, and what its absence means.
+func TestCanonicalizations(t *testing.T) {
+	for c, want := range map[string][2]Canonicalization{
+		"": {Simple, Simple}, "c=simple;": {Simple, Simple}, "c=relaxed;": {Relaxed, Simple}, "c=simple/relaxed;": {Simple, Relaxed},
+		"c=Relaxed/RELAXED;": {Relaxed, Relaxed}, "c=relaxed/simple;": {Relaxed, Simple},
+	} {
+		p, err := parse(strings.NewReplacer("joe=20x", "joe", "c=relaxed/simple;", c).Replace(goodParams), FormDKIM)
+		if got := [2]Canonicalization{p.HeaderCanon, p.BodyCanon}; err != nil || got != want {
+			t.Errorf("%q: %v, %v", c, got, err)
 		}
 	}
 }

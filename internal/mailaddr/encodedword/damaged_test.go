@@ -59,7 +59,7 @@ func TestCharsets(t *testing.T) {
 		{"johab", "=84=20<", `"\x84 <" shown as "=?CHARSET?q?=84=20<?=", "� <" shown as "=?CHARSET?q?=84=20<?="`},
 		{"x-any iso-8859-15 windows-1252 cp850 ibm437 gbk big5 437", "<a@b>", ascii + ` shown as "=?CHARSET?q?<a@b>?="`},
 		{"utf-7 UTF7 utf_7 UTF~7 x-unicode-1-1-utf-7 imap4-utf-7 bocu-1 unicode_escape raw-unicode-escape u7 cp65000 65000 windows-65000", "<a@b>", " refused: " + hidingCharset},
-		{"shift_jis sjis x-sjis ms_kanji csShiftJIS windows-31j cp932 932 ibm-943_P15A cp942 euc-jp x-euc-jp eucjp-ms eucjp-win ujis cp51932 cp20932", "<a@b>", ascii},
+		{"shift_jis sjis x-sjis ms_kanji csShiftJIS windows-31j cp932 cp932-x 932 ibm-943_P15A cp942 euc-jp x-euc-jp eucjp-ms eucjp-win ujis cp51932 cp20932", "<a@b>", ascii},
 		{"iso-2022-jp iso-2022-jp-1 iso-2022-jp-ms csISO2022JP cp50220 50221 cp50222", "<a@b>", ascii},
 		{"iso-2022-jp", "=1b$B<+=1b(B", `"自", "��" shown as "自"`},
 		{"hz hz-gb-2312 hz-gb cp52936 52936", "~{<@~}", `"~{<@~}" shown as "=?CHARSET?q?~{<@~}?=", "��" shown as "=?CHARSET?q?~{<@~}?="`},
@@ -135,6 +135,23 @@ func TestDecoders(t *testing.T) {
 		}
 		if got := unhex(byte(c)); int(got) != want {
 			t.Errorf("%q: %d", s, got)
+		}
+	}
+}
+
+// TestUnshifted has each kind of shift. What stands after one is not ASCII.
+func TestUnshifted(t *testing.T) {
+	for _, tt := range []struct {
+		octets, want string
+		ok           bool
+	}{
+		{"", "", true}, {"<@>", "<@>", true}, {"\x1b", "", true}, {"a\x1b", "a", true},
+		{"\x1b$B<@", "��", true}, {"\x1b$B<@\x1b(B<@", "��<@", true}, {"\x1b$B<\x1b(J@", "�@", true}, {"\x1b$(C<", "�", true}, {"\x1b(I<", "�", true}, {"\x1b(0<", "�", true},
+		{"\x1b$B<\n@", "�\n�", true}, {"\x1b$", "", true}, {"\x1b$(", "", true}, {"\x1b\x01<@", "<@", true}, {"\x1b \x01<@", "<@", true}, {"\x1b(\x1fB<", "��", true},
+		{"<\x0e<\x0f<", "<�<", true}, {"~{<~}<", "�<", true}, {"~<", "~<", true}, {"~{", "", true}, {"a\x1bN<", "", false}, {"\x1bO", "", false},
+	} {
+		if got, ok := unshifted([]byte(tt.octets)); got != tt.want || ok != tt.ok {
+			t.Errorf("%q: %q, %t, want %q", tt.octets, got, ok, tt.want)
 		}
 	}
 }
