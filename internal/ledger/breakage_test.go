@@ -106,6 +106,19 @@ func TestBreakageEdges(t *testing.T) {
 	}
 }
 
+// TestFallenEvidence checks the numbers that a person reads.
+func TestFallenEvidence(t *testing.T) {
+	rows := []Row{{Day: today, Domain: "shop.example", Counts: Counts{Messages: 80, Pass: 20}}}
+	for ago := range Day(7) {
+		rows = append([]Row{{Day: today - 7 + ago, Domain: "shop.example", Counts: Counts{Messages: 100, Pass: 90}}}, rows...)
+	}
+	slices.SortFunc(rows, func(a, b Row) int { return a.Compare(&b) })
+	const want = "25 % of 80 messages pass; usually about 90 % do"
+	if got := compare(rows, today, 1); len(got) != 1 || got[0].Evidence != want {
+		t.Errorf("%+v, want %s", got, want)
+	}
+}
+
 // TestComparedDays checks which days before are compared, and how many there must be.
 func TestComparedDays(t *testing.T) {
 	for _, tt := range []struct {

@@ -91,6 +91,21 @@ func TestForgersOfSPF(t *testing.T) {
 	}
 }
 
+// TestSendingBound has as many networks in memory as may be, and one more.
+func TestSendingBound(t *testing.T) {
+	r := &Row{}
+	for n := range maxTableSending + 1 {
+		r.count(&Entry{Sending: Sending{Network: netip.MustParsePrefix(fmt.Sprintf("10.%d.%d.0/24", n>>8, n&255)), Missed: 1}})
+		want := n + 1
+		if n == maxTableSending {
+			want = MaxSending
+		}
+		if len(r.Sending) != want {
+			t.Fatalf("%d networks of %d", len(r.Sending), n+1)
+		}
+	}
+}
+
 // TestFirstRest reads what the first version of the encoding wrote.
 func TestFirstRest(t *testing.T) {
 	r := Row{Signers: []Signer{{"shop.example", "s1", 9, 2}}}
