@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +117,30 @@ func TestSwapOfTrust(t *testing.T) {
 	}
 	if err := server.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRetired checks that options are retired once, when they were replaced and no session uses them: by Swap if no
+// session does, and else by the last session that ends.
+func TestRetired(t *testing.T) {
+	for users, steps := range map[int][]int{0: {0, 1}, 1: {0, 0, 1}, 2: {0, 0, 0, 1}} { // retired how often after each step
+		retired := 0
+		f := New(Options{Retired: func() { retired++ }})
+		f.release(f.acquire()) // a session that ended before
+		var got []int
+		got = append(got, retired)
+		var used []*edition
+		for range users {
+			used = append(used, f.acquire())
+		}
+		f.Swap(Options{})
+		got = append(got, retired)
+		for _, e := range used {
+			f.release(e)
+			got = append(got, retired)
+		}
+		if !slices.Equal(got, steps) {
+			t.Errorf("%d sessions: retired %v, want %v", users, got, steps)
+		}
 	}
 }
