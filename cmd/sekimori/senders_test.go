@@ -32,7 +32,7 @@ func TestSendersAndReadiness(t *testing.T) {
 		stderr string
 	}{
 		{"senders", 0, []string{"shop.example  reject  3         66.7 %", "spf_address_lost"}, ""},
-		{"senders --domain news.shop.example", 0, []string{"shop.example (DMARC policy: reject): 3 messages on 1 days", "d=shop.example s=s1", "192.0.2.0/24"}, ""},
+		{"senders --domain news.shop.example", 0, []string{"shop.example (DMARC policy: reject): 3 messages on 1 day\n", "d=shop.example s=s1", "192.0.2.0/24"}, ""},
 		{"senders --domain none.example", 0, []string{"No mail was counted"}, ""},
 		{"senders --broken", 0, []string{"spf_address_lost 192.0.2.0/24", "A mail to postmaster@shop.example", "Example ISP"}, ""},
 		{"senders --broken --json", 0, []string{`"to": "postmaster@shop.example"`}, ""},

@@ -65,6 +65,9 @@ func (f *statsFlags) options(now time.Time) (o stats.Options, cfg *config.Config
 	if !slices.Contains(stats.Langs, stats.Lang(f.lang)) {
 		return o, nil, fmt.Errorf("--lang: %q is not en or ja", f.lang)
 	}
+	if f.format != "html" && f.lang != "en" {
+		return o, nil, errors.New("--lang is for --format html; the others are in English")
+	}
 	o.Now, o.Group = now, f.group
 	if o.Month, err = stats.ParseMonth(f.month, now); err != nil {
 		return o, nil, fmt.Errorf("--month: %w", err)

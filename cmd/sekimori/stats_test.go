@@ -350,6 +350,7 @@ func TestStatsMistakes(t *testing.T) {
 		{"--month 2999-01", "--month: 2999-01 has not begun"},
 		{"--month 2001-01", "--month: the store has nothing of 2001-01 any more"},
 		{"--format xml", `--format: "xml" is not text, csv, json or html`},
+		{"--lang ja", "--lang is for --format html"},
 		{"--lang fr", `--lang: "fr" is not en or ja`},
 		{"--class co.jp,co.jp", `--class: "co.jp" is not a domain, or is there twice`},
 		{"x", "stats takes no arguments"},

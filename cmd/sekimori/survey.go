@@ -75,6 +75,9 @@ func (f *surveyFlags) options(cmd *cobra.Command) (o survey.Options, cfg *config
 	if !slices.Contains([]string{string(survey.English), string(survey.Japanese)}, f.lang) {
 		return o, nil, fmt.Errorf("--lang: %q is not en or ja", f.lang)
 	}
+	if f.format != "html" && f.lang != "en" {
+		return o, nil, errors.New("--lang is for --format html; the others are in English")
+	}
 	if !(f.rate > 0 && f.rate <= maxRate) { // so that it refuses NaN too
 		return o, nil, fmt.Errorf("--rate must be above 0 and at most %d", maxRate)
 	}

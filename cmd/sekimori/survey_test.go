@@ -80,6 +80,7 @@ func TestSurvey(t *testing.T) {
 		{"no such list", []string{"/nonexistent"}, 1, "", "/nonexistent"},
 		{"an empty list", []string{other}, 1, "", "the list has no domain"},
 		{"a bad format", []string{list, "--format", "pdf"}, 2, "", "--format"},
+		{"a language for text", []string{list, "--lang", "ja"}, 2, "", "--lang is for --format html"},
 		{"a bad language", []string{list, "--lang", "fr"}, 2, "", "--lang"},
 		{"no rate", []string{list, "--rate", "0"}, 2, "", "--rate"},
 		{"not a rate", []string{list, "--rate", "NaN"}, 2, "", "--rate"},
