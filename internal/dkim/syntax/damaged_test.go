@@ -188,7 +188,7 @@ func tooManyTags() (s string) {
 var pieces = []string{
 	";", "=", " ", "v=1;", "a=rsa-sha256;", "a=ed25519-sha256;", "c=relaxed/simple;", "d=example.com;", "s=s1;", "h=from:to;", "bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;",
 	"b=QUJD;", "i=a@example.com;", "i=@x.example.com;", "t=1;", "x=2;", "l=3;", "q=dns/txt;", "v=DKIM1;", "k=ed25519;", "k=rsa;", "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=;",
-	"p=;", "h=sha256;", "s=email;", "t=y:s;", ":", "/", "relaxed", "simple", "d=", "s=", "i=", "h=", "b=", "bh=", "@", ".", "a", "1", "=40", "=4", "\r\n ", "\r\n", "\x00", "é", "*", `"`,
+	"p=;", "h=sha256;", "s=email;", "t=y:s;", ":", "/", "relaxed", "simple", "d=", "s=", "i=", "h=", "b=", "bh=", "@", ".", "a", "1", "=40", "=4", "\r\n ", "\r\n", "\x00", "é", "*", `"`, "sha1", "sha512", "tlsrpt",
 }
 
 // FuzzPieces parses fields and records that are made of pieces. All three forms and the key must agree with
