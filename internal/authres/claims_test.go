@@ -2,6 +2,7 @@ package authres
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -126,7 +127,7 @@ func TestClaimedForeign(t *testing.T) {
 func TestClaimedNamesOfOtherScripts(t *testing.T) {
 	const characters, fields, most = 330, 1000, 3 * time.Second
 	ids := NewIDs("mx.example.jp")
-	begin := time.Now()
+	begin := cpuTime(t)
 	for i := range fields {
 		var name strings.Builder
 		for j := range characters {
@@ -136,9 +137,19 @@ func TestClaimedNamesOfOtherScripts(t *testing.T) {
 			t.Fatalf("%s counts as ours", name.String())
 		}
 	}
-	if took := time.Since(begin); took > most {
+	if took := cpuTime(t) - begin; took > most {
 		t.Errorf("it took %s", took)
 	}
+}
+
+// cpuTime returns the processor time of this process: on a busy machine the time of day says little.
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func TestClaimedInternational(t *testing.T) {
