@@ -127,8 +127,9 @@ func ledgerInsert() (head, tail string) {
 	return head, tail
 }
 
-// ledgerChunk is how many rows a statement adds.
-const ledgerChunk = 32
+// ledgerChunk is how many rows a statement adds. modernc.org/sqlite looks for the value of each parameter
+// among all values, so the time of a statement grows with the square of their number; these are some 250.
+const ledgerChunk = 8
 
 // rows adds the rows. A statement returns the rests of the rows that were there; those that change are
 // written by a second one, which is rarely more than a few.
