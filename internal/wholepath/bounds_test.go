@@ -97,7 +97,7 @@ var bounds = []bound{
 	{"history/archive.maxFound", "4194304", "octets of JSON", "of the records that a search returns", "", "history/archive.TestFoundIsBounded"},
 	{"history/archive.maxGathered", "25165824", "octets", "of decisions in memory while the store takes none; senders choose how long they are", "", "history/archive.TestNeverBlocks"},
 	{"history/archive.maxQueue", "4096", "decisions", "that wait to be gathered; beyond it, they are dropped and counted", "", "history/archive.TestNeverBlocks"},
-	{"history/archive.maxSignatureText", "16", "characters", "of the value of a signature that are kept", "", "history/archive.TestSignatureText"},
+	{"history/archive.maxSignatureText", "16", "characters", "of the value of a signature that are kept", "", "history/archive.TestShortened"},
 	{"bounce.maxCommand", "16384", "octets of a line", "the MTA may not break long lines", "", "bounce.TestLongLines"},
 	{"bounce.maxConns", "32", "connections", "Postfix makes 20", "", "bounce.TestConnections"},
 	{"bounce.maxDrain", "5s", "time", "for a message that has begun when the daemon stops", "", "bounce.TestStop bounce.TestTimes"},

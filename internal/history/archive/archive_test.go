@@ -121,7 +121,7 @@ func TestKept(t *testing.T) {
 		if n := m.records(); n != 0 {
 			t.Errorf("%d records before the first write", n)
 		}
-		time.Sleep(11 * time.Second)
+		time.Sleep(16 * time.Second)
 		synctest.Wait()
 		if n := m.records(); n != 253 {
 			t.Errorf("%d records, want 250 that failed and 3 that were accepted", n)
@@ -589,16 +589,24 @@ func TestFoundIsBounded(t *testing.T) {
 	}
 }
 
-// TestSignatureText: of the value of a signature only the beginning is kept.
-func TestSignatureText(t *testing.T) {
+// TestShortened: of the value of a signature only the beginning is kept, and of a duration the microseconds. The
+// decision itself is not changed.
+func TestShortened(t *testing.T) {
 	db, f := opened(t, filepath.Join(t.TempDir(), "sekimori.db"))
 	k := start(t, db, nil, all)
 	d := decision(1, policy.Reject)
 	d.Evaluation.DKIM = []dkim.Signature{{B: strings.Repeat("b", maxSignatureText+1)}, {B: "short"}}
-	k.Decided(d, 0)
+	const long, short = 1_234_567 * time.Nanosecond, 1_234 * time.Microsecond
+	d.Evaluation.Wait = long
+	d.Evaluation.Cost = map[msgauth.Mechanism]msgauth.Cost{msgauth.SPF: {Lookups: 3, DNS: long, Elapsed: 2 * long}}
+	k.Decided(d, 3*long)
 	stop(k, time.Minute)
-	a := f.Answer(t.Context(), recent.Query{Limit: 1})
-	if s := a.Decisions[0].Evaluation.DKIM; s[0].B != strings.Repeat("b", maxSignatureText) || s[1].B != "short" || len(d.Evaluation.DKIM[0].B) != maxSignatureText+1 {
+	e := f.Answer(t.Context(), recent.Query{Limit: 1}).Decisions[0]
+	if s := e.Evaluation.DKIM; s[0].B != strings.Repeat("b", maxSignatureText) || s[1].B != "short" || len(d.Evaluation.DKIM[0].B) != maxSignatureText+1 {
 		t.Errorf("%+v", s)
+	}
+	want := msgauth.Cost{Lookups: 3, DNS: short, Elapsed: 2*short + time.Microsecond}
+	if c := e.Evaluation.Cost[msgauth.SPF]; c != want || e.Evaluation.Wait != short || e.Took != 3*short+time.Microsecond || d.Evaluation.Wait != long {
+		t.Errorf("cost %+v, waited %v, took %v", c, e.Evaluation.Wait, e.Took)
 	}
 }
