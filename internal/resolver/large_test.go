@@ -31,6 +31,24 @@ func TestLargeAnswers(t *testing.T) {
 	}
 }
 
+// TestPurgeEmpties: after Purge, neither a small nor a large answer of before is found.
+func TestPurgeEmpties(t *testing.T) {
+	for _, octets := range []int{1, maxSmallText + 1} {
+		z := zone.New().AddTTL("x.example", dns.TypeTXT, time.Hour, dns.Record{Text: strings.Repeat("x", octets)})
+		c := cached(t, cacheDefaults(), z)
+		if _, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := c.Peek("x.example", dns.TypeTXT); !ok {
+			t.Errorf("%d octets: not kept", octets)
+		}
+		c.Purge()
+		if _, ok := c.Peek("x.example", dns.TypeTXT); ok {
+			t.Errorf("%d octets: found after Purge", octets)
+		}
+	}
+}
+
 // TestLargeAnswersFlushNothing: large answers at many names do not push other answers out
 // of the cache.
 func TestLargeAnswersFlushNothing(t *testing.T) {

@@ -193,9 +193,9 @@ func (r *redactor) from(e *msgauth.Evaluation) string {
 
 // listID returns the identifier of a list without its name.
 func (r *redactor) listID(value string) string {
-	_, id, ok := strings.Cut(message.Unfold(value), "<")
+	_, id, _ := strings.Cut(message.Unfold(value), "<")
 	id, _, closed := strings.Cut(id, ">")
-	if !ok || !closed || !printable.IsPlain(id) || strings.Contains(id, " ") || id == "" {
+	if !closed || !printable.IsPlain(id) || strings.Contains(id, " ") || id == "" {
 		return ""
 	}
 	if strings.Contains(id, "@") {
