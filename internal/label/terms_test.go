@@ -2,6 +2,7 @@ package label
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -150,6 +151,13 @@ func TestResultsOfChain(t *testing.T) {
 		e.ARC = arc.Result{Status: status, OldestPass: 3}
 		if got := resultOf(Settings{}, e, "arc"); got != want {
 			t.Errorf("%q: %q, want %q", status, got, want)
+		}
+		if status != arc.Pass {
+			continue
+		}
+		e.Session.Client = netip.MustParseAddr("2001:db8::1") // a colon needs quotes (RFC 8601 §2.2)
+		if got, want := resultOf(Settings{}, e, "arc"), `arc=pass smtp.remote-ip="2001:db8::1" header.oldest-pass=3`; got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }
