@@ -68,8 +68,8 @@ func ClientKey(a netip.Addr) KeyIn {
 // AuthorKey returns the key of an author domain, for a search for it and all domains below it.
 func AuthorKey(d dns.Name) KeyIn {
 	k := KeyIn{Column: ByAuthor, Key: key(ByAuthor, owner(d))}
-	if label(d) != "" {
-		k.hint(authorHint, label(d))
+	if l := label(d); l != "" {
+		k.hint(authorHint, l)
 	}
 	return k
 }
@@ -84,12 +84,12 @@ func AuthorOnlyKey(d dns.Name) KeyIn {
 // SenderKey returns the key of the domain of an envelope sender, for a search for it and all domains below it.
 // The domain of the null sender is "".
 func SenderKey(d dns.Name) KeyIn {
+	if d == "" {
+		return KeyIn{Column: BySender, Key: key(BySender, "<>")}
+	}
 	k := KeyIn{Column: BySender, Key: key(BySender, owner(d))}
-	switch {
-	case d == "":
-		k.Key = key(BySender, "<>")
-	case label(d) != "":
-		k.hint(senderHint, label(d))
+	if l := label(d); l != "" {
+		k.hint(senderHint, l)
 	}
 	return k
 }

@@ -129,7 +129,7 @@ func forget(e *recent.Entry) {
 const maxSignatureText = 16
 
 // shorten cuts the values of signatures, and rounds durations down to microseconds: the digits below are
-// noise, which takes a thirtieth of the room.
+// noise, which zstd cannot shorten.
 func shorten(e *recent.Entry) {
 	e.Took = e.Took.Truncate(time.Microsecond)
 	if e.Evaluation == nil {

@@ -128,7 +128,7 @@ func ledgerInsert() (head, tail string) {
 }
 
 // ledgerChunk is how many rows a statement adds. modernc.org/sqlite looks for the value of each parameter
-// among all values, so the time of a statement grows with the square of their number; these are some 250.
+// among all values, so the time of a statement grows with the square of their number; these are 168.
 const ledgerChunk = 8
 
 // rows adds the rows. A statement returns the rests of the rows that were there; those that change are
