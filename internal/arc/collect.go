@@ -123,8 +123,8 @@ func parseInstance(s string) int {
 	if len(s) == 0 || len(s) > 2 || strings.Trim(s, "0123456789") != "" {
 		return 0
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n > maxSets {
+	n, _ := strconv.Atoi(s) // one or two digits are always a number
+	if n > maxSets {
 		return 0
 	}
 	return n

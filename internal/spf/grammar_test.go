@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -95,7 +96,7 @@ func checkGrammar(t *testing.T, text string) {
 var pieces = []string{
 	"a", "ip4:", ":", "/", "%{d", "}", "%", ".", "=", "1", "com", "-",
 	"v=spf1", " ", "ip6:", "redirect=", "exp=", "include:", "exists:", "ptr", "mx", "all", "192.0.2.1", "2001:db8::1", "r", "0", "32", "128", "%{", "{",
-	"_", "~", "?", "+", "%%", "%_", "s", "l", "o", "i", "v", "h", "c", "p", "\x00", "\x7f", "é", "\t", "x", "%{i}", "example",
+	"_", "~", "?", "+", "%%", "%_", "s", "l", "o", "i", "v", "h", "c", "p", "\x00", "\x7f", "é", "\t", "x", "%{i}", "example", "//", octets.Number,
 }
 
 // TestGrammar compares ParseRecord with the grammar: each short sequence of pieces at each place of a
@@ -117,6 +118,14 @@ func TestGrammar(t *testing.T) {
 	for _, name := range []string{"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists", "redirect", "exp", "x", "ip4x", "a_", "9"} {
 		for word := range octets.Words(2, ":", "=", "/", "//", "a.example", "24", "192.0.2.1", "2001:db8::", "%{i}", "%{c}", "129", "33") {
 			checkGrammar(t, "v=spf1 "+name+word)
+		}
+	}
+	for n := range 400 { // each prefix length, and numbers beyond the bounds
+		for _, before := range []string{"a/", "mx//", "a:a.com/24//", "ip4:192.0.2.1/", "ip6:2001:db8::/", "exists:%{d", "x=%{l"} {
+			for _, zero := range []string{"", "0"} {
+				checkGrammar(t, "v=spf1 "+before+zero+strconv.Itoa(n))
+				checkGrammar(t, "v=spf1 "+before+zero+strconv.Itoa(n)+"}")
+			}
 		}
 	}
 	for _, record := range []string{
