@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
+	"strings"
 )
 
 // hashOctets is how many octets of the SHA-256 of a picture Mark.Hash shows.
@@ -39,11 +41,10 @@ func (m *Mark) Indicator() string {
 	}
 	text := base64.StdEncoding.EncodeToString(m.SVG)
 	const line = indicatorLine - 1
-	out := make([]byte, 0, len(text)+len(text)/line*len("\r\n ")+len("\r\n "))
-	for len(text) > 0 {
-		n := min(line, len(text))
-		out = append(append(out, "\r\n "...), text[:n]...)
-		text = text[n:]
+	var out strings.Builder
+	for part := range slices.Chunk([]byte(text), line) {
+		out.WriteString("\r\n ")
+		out.Write(part)
 	}
-	return string(out)
+	return out.String()
 }

@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -198,11 +199,8 @@ func matching(list []string, domain dns.Name, address string) string {
 // name brings a domain of the configuration into the form of a dns.Name. A domain that is not valid
 // equals no name of a record.
 func name(s string) dns.Name {
-	n, err := dns.ParseName(s)
-	if err != nil || n == "" {
-		return dns.Name(".")
-	}
-	return n
+	n, _ := dns.ParseName(s)
+	return cmp.Or(n, ".")
 }
 
 // date returns a day as 2026-11-29.

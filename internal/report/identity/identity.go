@@ -8,6 +8,7 @@ import (
 	"crypto"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -187,10 +188,7 @@ func (c *checker) dkim(ctx context.Context) bool {
 			continue
 		}
 		published++
-		if !c.o.Signs || c.o.Public == nil {
-			continue
-		}
-		if same, ok := key.Public.(interface{ Equal(crypto.PublicKey) bool }); ok && same.Equal(c.o.Public) {
+		if same, ok := key.Public.(interface{ Equal(crypto.PublicKey) bool }); ok && c.o.Signs && same.Equal(c.o.Public) {
 			c.add(DKIM, Good, "", "the key at %s is the one that signs", name)
 			return true
 		}
@@ -219,11 +217,10 @@ func (c *checker) publish(name dns.Name) string {
 	}
 	const most = 255 // octets of one string of a TXT record
 	text := ""
-	for len(record) > most {
-		text += strconv.Quote(record[:most]) + " "
-		record = record[most:]
+	for part := range slices.Chunk([]byte(record), most) {
+		text += " " + strconv.Quote(string(part))
 	}
-	return fmt.Sprintf("publish %s TXT %s", name, text+strconv.Quote(record))
+	return fmt.Sprintf("publish %s TXT%s", name, text)
 }
 
 // bounces checks that mail to the domain can come back.
