@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/authres"
 	"sekimori/internal/dkim"
 	"sekimori/internal/dmarc"
 	"sekimori/internal/lookalike"
@@ -43,6 +44,20 @@ func TestLabelIsUsedAgain(t *testing.T) {
 		}
 		if cap(l.properties) > 100 || cap(l.text) > 4<<10 {
 			t.Errorf("room for %d properties and %d octets is kept", cap(l.properties), cap(l.text))
+		}
+	}
+}
+
+// TestLabelShrinks checks which memory the next message uses again.
+func TestLabelShrinks(t *testing.T) {
+	const properties, text = otherProperties + 4*signatureProperties, 2 << 10
+	for _, tt := range []struct {
+		properties, text int
+		kept             bool
+	}{{properties, text, true}, {properties + 1, text, false}, {properties, text + 1, false}} {
+		l := Writer{properties: make([]authres.Property, 0, tt.properties), text: make([]byte, 0, tt.text)}
+		if l.shrink(); (l.properties != nil) != tt.kept || (l.text != nil) != tt.kept {
+			t.Errorf("%d properties, %d octets: room for %d and %d", tt.properties, tt.text, cap(l.properties), cap(l.text))
 		}
 	}
 }

@@ -84,6 +84,21 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+// TestHeloValue: RFC 8616 §4 wants A-labels, but HELO may be anything.
+func TestHeloValue(t *testing.T) {
+	for helo, want := range map[string]string{
+		"MX_1.example.com":   "MX_1.example.com",
+		"[192.0.2.3]":        "[192.0.2.3]",
+		"メール.example":        "xn--4dkua4c.example",
+		"メール..example":       "メール..example",
+		"\xffmx.example.com": "\xffmx.example.com",
+	} {
+		if got := heloValue(helo); got != want {
+			t.Errorf("%q is %q, want %q", helo, got, want)
+		}
+	}
+}
+
 // macro is a part of a macro-string (RFC 7208 §7.1).
 var macro = regexp.MustCompile(`(?s)%\{([A-Za-z])([0-9]*)([rR]?)([-.+,/_=]*)\}|%%|%_|%-|[^%]`)
 

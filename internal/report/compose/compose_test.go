@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"mime/quotedprintable"
 	"net/mail"
 	"strings"
 	"testing"
@@ -153,6 +154,16 @@ func TestTextPart(t *testing.T) {
 		}
 		if strings.Contains(body, "--=_x") || strings.Contains(strings.ReplaceAll(body, "\r\n", ""), "\n") {
 			t.Errorf("%s: body %q", c.why, body)
+		}
+		if c.encoding == "quoted-printable" {
+			decoded, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(body)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = string(decoded)
+		}
+		if got := strings.ReplaceAll(body, "\r\n", "\n"); got != strings.ReplaceAll(c.text, "\r", "\n") { // a carriage return alone ends a line too
+			t.Errorf("%s: %q becomes %q", c.why, c.text, got)
 		}
 	}
 }

@@ -168,6 +168,13 @@ func TestLimiterClock(t *testing.T) {
 	if due := l.Due(noon.Add(time.Hour)); len(due) != 1 {
 		t.Errorf("an hour after the clock was mended: %v", due)
 	}
+	l = NewLimiter(10, 1000)
+	l.Add(noon, about("shop.example", 0))
+	l.Due(noon.Add(50 * time.Minute))
+	l.Add(noon.Add(30*time.Minute), about("shop.example", 1)) // set back, but not to a time before the report
+	if due := l.Due(noon.Add(time.Hour)); len(due) != 1 {
+		t.Errorf("an hour after a report, with a clock that was set back a little: %v", due)
+	}
 }
 
 func TestLimiterPerDomain(t *testing.T) {

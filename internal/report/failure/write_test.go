@@ -69,6 +69,10 @@ func parse(t testing.TB, raw []byte) arf {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// The line end before a delimiter belongs to the delimiter (RFC 2046 §5.1.1), so the last field needs one more.
+		if want != "text/plain" && len(body) > 0 && !bytes.HasSuffix(body, []byte("\r\n")) {
+			t.Fatalf("%s: the last field has no line end: %q", want, body)
+		}
 		switch want {
 		case "text/plain":
 			out.text = string(body)
