@@ -133,7 +133,6 @@ func (e *edition) identity(mta string) *label.Identity {
 		return i
 	}
 	i := e.Judge.Label.Identity(mta)
-	e.Topology.Named(e.Judge.Label.AuthServID, mta)
 	e.last.Store(i)
 	return i
 }

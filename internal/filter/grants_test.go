@@ -119,23 +119,35 @@ func TestFactsOfEnvelope(t *testing.T) {
 	}
 }
 
-// TestHeloAfterSwap checks that a session that takes over new options evaluates its HELO name again.
+// TestHeloAfterSwap checks that a session that takes over new options evaluates its client and HELO name again, and
+// that a session with the same options does not.
 func TestHeloAfterSwap(t *testing.T) {
-	seen := &recorder{}
+	seen, zone := &recorder{}, nameserver.Zone(t, zoneText)
 	options := func() Options {
 		return Options{Observers: []Observer{seen}, Judge: &judge.Judge{
-			Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: namedLabel(),
+			Verifier: msgauth.NewVerifier(zone, msgauth.Options{}), Label: namedLabel(),
 		}}
 	}
 	f := New(options())
 	s := open(t, serveFilter(t, f), "192.0.2.1", "helo.bank.example", client.PostfixOffer())
-	for i := range 3 {
+	for i := range 4 {
 		s.send("<a@bank.example>", fmt.Sprintf(mail, "bank.example"))
 		e := seen.decisions[i].Evaluation
 		if e.HELO.Result != spf.Pass || e.HELO.Domain != dns.Name("helo.bank.example") || e.Session.HELO != "helo.bank.example" {
 			t.Errorf("message %d: %+v", i, e.HELO)
 		}
-		f.Swap(options())
+		if i%2 == 1 {
+			f.Swap(options())
+		}
+	}
+	asked := 0
+	for _, q := range zone.Queries() {
+		if strings.HasPrefix(q, "1.2.0.192.in-addr.arpa") {
+			asked++
+		}
+	}
+	if asked != 2 {
+		t.Errorf("the client's name was looked up %d times for four messages and one swap between them: %q", asked, zone.Queries())
 	}
 }
 

@@ -64,6 +64,7 @@ func TestProbeMark(t *testing.T) {
 				}
 			}
 			c.SetMacro("{client_name}", tt.text)
+			c.SetMacro("j", "mx.elsewhere.example") // not a name related to our authserv-id
 			send('C')
 			if _, err := c.Connect(tt.text, netip.MustParseAddrPort("203.0.113.1:25")); err != nil {
 				t.Fatal(err)
@@ -85,6 +86,9 @@ func TestProbeMark(t *testing.T) {
 			}
 			if lacks := watch.Lacking(topology.LackQuarantine); lacks == 0 != tt.probe {
 				t.Errorf("the watch counts %d", lacks)
+			}
+			if watch.Holds(topology.ForeignName) == tt.probe {
+				t.Errorf("the watch warns of the MTA's name: %t", !tt.probe)
 			}
 		})
 	}

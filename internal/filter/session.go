@@ -54,7 +54,7 @@ func (s *session) Connect(c milter.Connect) milter.Reply {
 }
 
 // watch returns the Watch that is told what the filter cannot see. It returns nil for a probe,
-// because the addresses and abilities that a probe claims say nothing about the MTA.
+// because the addresses, names and abilities that a probe claims say nothing about the MTA.
 func (s *session) watch() *topology.Watch {
 	if s.probe {
 		return nil
@@ -87,7 +87,9 @@ func (s *session) use(e *edition) { s.edition, s.o, s.self = e, &e.Options, nil 
 // MTAs send their own name (the macro j) at CONNECT, and some send it at a later step.
 func (s *session) identify() {
 	if s.self == nil || s.self.MTA == "" {
-		s.self = s.edition.identity(s.conn.Macro("j"))
+		mta := s.conn.Macro("j")
+		s.self = s.edition.identity(mta)
+		s.watch().Named(s.o.Judge.Label.AuthServID, mta)
 	}
 	s.judged.Identify(s.self)
 }
@@ -292,9 +294,8 @@ func (s *session) Abort() {
 	s.current = nil
 }
 
-// Close implements milter.Session.
+// Close implements milter.Session. The message, if there was one, has been aborted before.
 func (s *session) Close(milter.End) {
-	s.Abort()
 	s.judged.Close()
 	s.filter.release(s.edition)
 }
