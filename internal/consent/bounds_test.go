@@ -223,6 +223,11 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %+v, %t, want %+v", typed, got, ok, want)
 		}
 	}
+	for _, typed := range []string{"", "<>", `""`, `<"">`, "<@>", `<""@[192.0.2.1]>`, "<a@b", "<a@b.example>x"} {
+		if got, ok := parse(typed, ""); ok {
+			t.Errorf("%s is taken for %+v", typed, got)
+		}
+	}
 }
 
 // TestComments checks where a comment begins in a list.

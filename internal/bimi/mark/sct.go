@@ -208,7 +208,7 @@ func withoutSCTs(tbs []byte) ([]byte, error) {
 	var kept, whole []byte
 	for _, e := range all {
 		var one extension
-		if rest, err := asn1.Unmarshal(e.FullBytes, &one); err != nil || len(rest) > 0 {
+		if _, err := asn1.Unmarshal(e.FullBytes, &one); err != nil {
 			return nil, errASN1
 		}
 		if !one.Id.Equal(oidSCTs) {
