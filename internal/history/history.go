@@ -103,6 +103,18 @@ func (q *Query) Outcomes() (keys []int32) {
 // VerdictHalf returns the upper half of the keys in the column ByVerdict that a query for a Verdict selects.
 func (q *Query) VerdictHalf() int32 { return oldVerdict(q.Verdict) >> OutcomeBits }
 
+// RareVerdict reports whether a query asks for nothing but a Verdict, within a time, and for one that an index of
+// outcomes has whole. It returns the first and the last of its keys. If there are fewer than [FewOutcomes] such
+// rows, it is quicker to read all of them from that index than to look for them among the newest rows.
+func (q *Query) RareVerdict() (first, last int32, ok bool) {
+	first = q.VerdictHalf() << OutcomeBits
+	last, most := first|outcomeReason, MostFrequent()
+	return first, last, q.Verdict != "" && q.Reason == "" && len(q.Any) == 0 && (most < first || most > last)
+}
+
+// FewOutcomes is the number of rows from which on a search for a verdict looks through the newest rows.
+const FewOutcomes = 1000
+
 // KeyIn is a key in one of the columns, and which hints a record may have: those that have the bits of Hint where
 // Mask has ones, and 0.
 type KeyIn struct {

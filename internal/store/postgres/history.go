@@ -108,6 +108,10 @@ func (s *Store) FindHistory(ctx context.Context, q history.Query) (hits []histor
 					continue
 				}
 				_, rows := historyParts(days[i])
+				rows, err := verdictRows(ctx, tx, q, rows)
+				if err != nil {
+					return err
+				}
 				found, err := findDay(ctx, tx, q, rows, &days[i])
 				if err != nil {
 					return err
@@ -138,6 +142,22 @@ func onlyIDs(q history.Query) bool {
 func within(d history.Day, q history.Query) bool {
 	return (q.From.IsZero() || d >= history.DayOf(q.From)) && (q.Until.IsZero() || d <= history.DayOf(q.Until.Add(-1))) &&
 		(q.After == nil || d <= q.After.Block.Day)
+}
+
+// verdictRows returns the table that a query is to search: that of the day, or only its rows of a rare verdict (see
+// [history.Query.RareVerdict]). OFFSET 0 keeps PostgreSQL from reading those in the order of time.
+func verdictRows(ctx context.Context, tx pgx.Tx, q history.Query, table string) (string, error) {
+	first, last, ok := q.RareVerdict()
+	if !ok {
+		return table, nil
+	}
+	from := fmt.Sprintf("FROM %s WHERE verdict BETWEEN %d AND %d AND verdict <> %d", table, first, last, history.MostFrequent())
+	var n int
+	err := tx.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT %s LIMIT %d) AS few", from, history.FewOutcomes)).Scan(&n)
+	if err != nil || n == history.FewOutcomes {
+		return table, err
+	}
+	return "(SELECT day, at, block, place, verdict " + from + " OFFSET 0) AS few", nil
 }
 
 // findDay searches a table: that of the day, or, if the day is nil, that of all days.

@@ -113,8 +113,12 @@ func (d *DB) FindHistory(ctx context.Context, q history.Query) (hits []history.H
 		if err != nil || where == "" {
 			return err
 		}
+		table, err := verdictRows(ctx, db, q)
+		if err != nil {
+			return err
+		}
 		for _, condition := range historyAny(&q) {
-			found, err := collect(ctx, db, scanHit, "SELECT row, at FROM history WHERE "+where+condition+" ORDER BY row DESC LIMIT ?", append(args[:len(args):len(args)], q.Limit)...)
+			found, err := collect(ctx, db, scanHit, "SELECT row, at FROM "+table+" WHERE "+where+condition+" ORDER BY row DESC LIMIT ?", append(args[:len(args):len(args)], q.Limit)...)
 			if err != nil {
 				return err
 			}
@@ -124,6 +128,22 @@ func (d *DB) FindHistory(ctx context.Context, q history.Query) (hits []history.H
 		return nil
 	})
 	return hits, err
+}
+
+// verdictRows returns the table that a query is to search: all rows, or only those of a rare verdict (see
+// [history.Query.RareVerdict]).
+func verdictRows(ctx context.Context, db *sql.DB, q history.Query) (string, error) {
+	first, last, ok := q.RareVerdict()
+	if !ok {
+		return "history", nil
+	}
+	from := fmt.Sprintf("FROM history INDEXED BY history_verdict WHERE verdict BETWEEN %d AND %d AND verdict <> %d", first, last, history.MostFrequent())
+	var n int
+	err := db.QueryRowContext(ctx, fmt.Sprintf("SELECT count(*) FROM (SELECT 1 %s LIMIT %d)", from, history.FewOutcomes)).Scan(&n)
+	if err != nil || n == history.FewOutcomes {
+		return "history", err
+	}
+	return "(SELECT row, at, verdict " + from + " LIMIT -1)", nil
 }
 
 // historyAny returns the conditions of which a row must meet one. Each can be answered from an index.

@@ -25,6 +25,7 @@ func RunHistory(t *testing.T, open func(testing.TB) history.Store) {
 		{"Pages", testHistoryPages},
 		{"Times", testHistoryTimes},
 		{"Reasons", testHistoryReasons},
+		{"Verdicts", testHistoryVerdicts},
 		{"Hosts", testHistoryHosts},
 		{"Hints", testHistoryHints},
 		{"Twice", testAddHistoryTwice},
@@ -266,6 +267,38 @@ func testHistoryReasons(t *testing.T, s history.Store) {
 					}
 					same(t, fmt.Sprintf("%s because of %s, author %q", v, r, author), find(t, s, q), append([]string(nil), want[:min(limit, len(want))]...))
 				}
+			}
+		}
+	}
+}
+
+// testHistoryVerdicts searches by verdict alone: one of more rows than the index is read for, some of fewer, that of
+// most mail, and one that never occurs.
+func testHistoryVerdicts(t *testing.T, s history.Store) {
+	all := records(0, history.FewOutcomes+300)
+	for i := range all {
+		all[i].At = Noon().Add(time.Duration(i) * 20 * time.Second)
+		all[i].Verdict = policy.Reject
+		switch {
+		case i%100 == 5:
+			all[i].Verdict = policy.Quarantine
+		case i%10 == 6:
+			all[i].Verdict, all[i].Reason = policy.Accept, policy.ReasonAligned
+		}
+	}
+	all[7].Verdict = policy.TempFail
+	addHistory(t, s, "a", all)
+	for _, v := range []policy.Action{policy.Reject, policy.Quarantine, policy.Accept, policy.TempFail, policy.Skip} {
+		for _, host := range []string{"", "mx1.example", "mx2.example"} {
+			q := history.Query{Verdict: v, Host: host, From: all[6].At, Until: all[1000].At, Limit: 1000}
+			want := wanted(all[6:1000], func(r *Record) bool { return r.Verdict == v && host != "mx2.example" })
+			same(t, fmt.Sprintf("%s of %q", v, host), find(t, s, q), want)
+			q.Limit = 2
+			hits, err := s.FindHistory(t.Context(), q)
+			ok(t, err)
+			if len(hits) == 2 {
+				q.After = &hits[1]
+				same(t, fmt.Sprintf("the second page of %s", v), find(t, s, q), want[2:min(4, len(want))])
 			}
 		}
 	}
