@@ -30,7 +30,7 @@ a spoof, or unclear; with the id of an example for "sekimori explain --id". Then
 prints rules for policy.overrides that would keep honest mail from being hit. Look at
 each of them before you use it.
 
-The last word is one of three: enforce now, first these rules, or not yet.
+The last word is one of three: enforce now, first some rules, or not yet.
 
 The numbers come from the ledger in the store, and what mail looks like from decisions
 in the history (history.what must not be off). When in doubt, mail is called unclear.

@@ -40,7 +40,7 @@ func TestSendersAndReadiness(t *testing.T) {
 		{"senders --limit 0", 2, nil, "--limit must be 1 to 1000"},
 		{"senders --domain x", 2, nil, `--domain: "x" is not a domain`},
 		{"senders --config " + empty, 2, nil, "store.url is empty"},
-		{"readiness", 0, []string{"Not yet: 1 days of 14.", "shop.example: 1 of 3 messages hit (p=reject)", "sekimori explain --id ABCD2345", "the history has no decision"}, ""},
+		{"readiness", 0, []string{"Not yet: 1 day of 14.", "shop.example: 1 of 3 messages hit (p=reject)", "sekimori explain --id ABCD2345", "the history has no decision"}, ""},
 		{"readiness --days 1 --json", 0, []string{`"verdict": "wait"`, `"word": "unclear"`}, ""},
 		{"readiness --format html --lang ja", 0, []string{"送信ドメイン認証", "隔離", "拒否", "なりすまし", "まだ早すぎます"}, ""},
 		{"readiness --format html", 0, []string{"May policies be enforced?", "<svg"}, ""},

@@ -59,6 +59,14 @@ func IsASCII(s string) bool {
 // other spaces, and code points without a character.
 func IsShown(r rune) bool { return unicode.IsPrint(r) }
 
+// Counted returns a number with the noun behind it, in the singular or plural.
+func Counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // Value returns s as it is if it is printable ASCII. Otherwise it returns s in
 // quotes with Go's escapes.
 func Value(s string) string {

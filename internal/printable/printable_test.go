@@ -21,6 +21,14 @@ func TestValue(t *testing.T) {
 	}
 }
 
+func TestCounted(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 days", 1: "1 day", 2: "2 days", 11: "11 days"} {
+		if got := Counted(n, "day"); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}
+
 func TestQuoted(t *testing.T) {
 	for in, want := range map[string]string{"": `""`, "ab": `"ab"`, "abcd": `"abcd"`, "abcde": `"abcd"...`, "\x00": `"\x00"`,
 		"aéaé": `"a\u00e9a"...`, "aaaé": `"aaa\xc3"...`} {

@@ -345,7 +345,7 @@ func TestVerdict(t *testing.T) {
 		{"too few days", 11, func(*world) {}, Wait, "not yet: 11 days of 14"},
 		{"nothing to hit", 14, func(*world) {}, Enforce, "enforce now: of 0 messages that would be hit, 0 look like spoofs, and 0 are honest mail without a rule"},
 		{"spoofs", 14, func(w *world) { w.scatter(shop, 40) }, Enforce, "enforce now: of 40 messages that would be hit, 40 look like spoofs, and 0 are honest mail without a rule"},
-		{"a forwarder", 14, forwarder, Rules, "first these 1 rules: they help 30 of the 30 honest messages that would be hit"},
+		{"a forwarder", 14, forwarder, Rules, "first 1 rule, to help 30 of the 30 honest messages that would be hit"},
 		{"much that is unclear", 14, func(w *world) {
 			w.scatter(shop, 40)
 			for range 30 {

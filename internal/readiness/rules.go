@@ -64,7 +64,7 @@ func (j *Judge) propose(groups map[dns.Name][]*group, scales map[dns.Name]float6
 		}
 	}
 	for k, h := range hosts {
-		take(h, Forwarded, j.hostRule(k, h))
+		take(h, Forwarded, j.hostRule(k))
 	}
 	for d, h := range own {
 		take(h, Author, j.ownRule(d, h))
@@ -83,7 +83,6 @@ func (j *Judge) propose(groups map[dns.Name][]*group, scales map[dns.Name]float6
 // help is what a rule would help.
 type help struct {
 	messages, rejected float64
-	samples, bare      int
 	authors            map[dns.Name]bool
 	networks           map[netip.Prefix]int
 	names              bool // by verified names
@@ -95,25 +94,22 @@ func add[K comparable](all map[K]*help, k K, s *sample, n float64) {
 		h = &help{authors: map[dns.Name]bool{}, networks: map[netip.Prefix]int{}}
 		all[k] = h
 	}
-	h.samples++
 	h.messages += n
 	if s.now == policy.Reject {
 		h.rejected += n
 	}
-	count(&h.bare, len(s.keys) == 0)
 	note(h.authors, s.owner)
 	h.networks[s.network]++
 	h.names = h.names || s.authorHost
 }
 
 // hostRule returns the rule for a host that forwards, or nil if none can name it.
-func (j *Judge) hostRule(k hostKey, h *help) *forwarders.Rule {
+func (j *Judge) hostRule(k hostKey) *forwarders.Rule {
 	x := j.hosts[k]
-	source := &forwarders.Source{Kind: k.kind, Value: k.value, Confidence: forwarders.Medium, Messages: x.samples, Failures: x.samples, Harmed: h.samples,
-		Authors: len(x.owners), IntactAuthors: len(x.carried), Broken: x.samples - h.bare, Bare: h.bare, SRS: x.srs, AuthorSPFFail: x.spfFail}
-	if len(x.carried) >= leastCarried {
-		// That SPF of authors forbids the host says nothing: mail of others arrives from it unbroken, so it forwards.
-		source.Confidence, source.AuthorSPFFail = forwarders.High, 0
+	source := &forwarders.Source{Kind: k.kind, Value: k.value}
+	// That SPF of authors forbids the host says nothing if mail of others arrives from it unbroken: then it forwards.
+	if len(x.carried) < leastCarried {
+		source.AuthorSPFFail = x.spfFail
 	}
 	if len(x.names) <= maxHosts {
 		source.Names = slices.Sorted(maps.Keys(x.names))

@@ -72,7 +72,7 @@ func (j *Judge) classify(s *sample, o *owner, h *host) class {
 }
 
 // nameOf reports whether the verified name of the client is of the domain.
-func (s *sample) nameOf(domain dns.Name) bool { return s.name != "" && dns.Name(s.name).Under(domain) }
+func (s *sample) nameOf(domain dns.Name) bool { return dns.Name(s.name).Under(domain) }
 
 // group is the samples of one domain and class, and of one host where that matters.
 type group struct {

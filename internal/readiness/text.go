@@ -17,7 +17,7 @@ func (r *Report) Text(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", capital(r.Reason.Text))
 	fmt.Fprintf(&b, "%s to %s (%d of %d days), mode: %s, policy.learned: %s\n", r.From, r.To, r.Seen, r.Days, r.Mode, r.Learned)
-	fmt.Fprintf(&b, "%d messages, of which %d fail DMARC: %d under p=reject and %d under p=quarantine.\n", r.Messages, r.Fail, r.Reject, r.Quarantine)
+	fmt.Fprintf(&b, "%s, of which %d fail DMARC: %d under p=reject and %d under p=quarantine.\n", printable.Counted(r.Messages, "message"), r.Fail, r.Reject, r.Quarantine)
 	if r.Hits() > 0 {
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 		for _, p := range r.ByLooks {
@@ -25,17 +25,17 @@ func (r *Report) Text(out io.Writer) error {
 		}
 		_ = w.Flush() // a Builder does not fail
 	}
-	fmt.Fprintf(&b, "The present rules and trusted sealers let %d of these through. With policy.learned: use, %d messages would be treated more harshly and %d more mildly.\n",
-		r.Excepted, r.Harsher, r.Milder)
+	fmt.Fprintf(&b, "The present rules and trusted sealers let %d of these through. With policy.learned: use, %s would be treated more harshly and %d more mildly.\n",
+		r.Excepted, printable.Counted(r.Harsher, "message"), r.Milder)
 	if len(r.Proposed) > 0 {
-		fmt.Fprintf(&b, "\nRules for policy.overrides. Look at each: is this a host that you know? They help %d of the %d honest messages.\n\n", r.Harmed-r.Left, r.Harmed)
+		fmt.Fprintf(&b, "\nRules for policy.overrides. Look at each: is this a host that you know? They help %d of %s.\n\n", r.Harmed-r.Left, printable.Counted(r.Harmed, "honest message"))
 		b.WriteString(r.YAML())
 	}
 	for i := range r.Domains[:min(len(r.Domains), textDomains)] {
 		r.Domains[i].text(&b)
 	}
 	if n := len(r.Domains) - textDomains; n > 0 {
-		fmt.Fprintf(&b, "\n%d further domains; --json lists them.\n", n)
+		fmt.Fprintf(&b, "\n%s; --json lists them.\n", printable.Counted(int64(n), "further domain"))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "\nNote: %s.\n", n.Text)
@@ -54,20 +54,20 @@ func (r *Report) YAML() string {
 	var b strings.Builder
 	for i := range r.Proposed {
 		p := &r.Proposed[i]
-		fmt.Fprintf(&b, "# %d messages of %d authors: %s\n%s", p.Messages, p.Authors, explanations[p.Looks], p.Rule.YAML(""))
+		fmt.Fprintf(&b, "# %s of %s: %s\n%s", printable.Counted(p.Messages, "message"), printable.Counted(int64(p.Authors), "author"), explanations[p.Looks], p.Rule.YAML(""))
 	}
 	return b.String()
 }
 
 func (d *Domain) text(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s: %d of %d messages hit (p=%s); %d pass", printable.Value(string(d.Domain)), d.Hits(), d.Messages, d.policies(), d.Pass)
+	fmt.Fprintf(b, "\n%s: %d of %s hit (p=%s); %d pass", printable.Value(string(d.Domain)), d.Hits(), printable.Counted(d.Messages, "message"), d.policies(), d.Pass)
 	switch {
 	case d.Signs && d.Networks > 0:
-		fmt.Fprintf(b, "; it signs all of its mail and sends from %d networks", d.Networks)
+		fmt.Fprintf(b, "; it signs all of its mail and sends from %s", printable.Counted(int64(d.Networks), "network"))
 	case d.Signs:
 		b.WriteString("; it signs all of its mail")
 	case d.Networks > 0:
-		fmt.Fprintf(b, "; it sends from %d networks", d.Networks)
+		fmt.Fprintf(b, "; it sends from %s", printable.Counted(int64(d.Networks), "network"))
 	}
 	b.WriteString("\n")
 	for _, x := range d.Broken {
@@ -106,7 +106,7 @@ func (s *Stream) hosts() string {
 	}
 	text := strings.Join(parts, ", ")
 	if s.Networks > len(s.Hosts) {
-		text += fmt.Sprintf(" (%d networks)", s.Networks)
+		text += fmt.Sprintf(" (%s)", printable.Counted(int64(s.Networks), "network"))
 	}
 	return text
 }

@@ -66,7 +66,7 @@ func (s *Sender) policy() string {
 }
 
 func (s *Sender) text(b *strings.Builder) {
-	fmt.Fprintf(b, "%s (DMARC policy: %s): %s on %s\n", printable.Value(string(s.Domain)), s.policy(), counted(s.Messages, "message"), counted(int64(s.Days), "day"))
+	fmt.Fprintf(b, "%s (DMARC policy: %s): %s on %s\n", printable.Value(string(s.Domain)), s.policy(), printable.Counted(s.Messages, "message"), printable.Counted(int64(s.Days), "day"))
 	fmt.Fprintf(b, "  %s pass: %s by DKIM, %s by SPF; %d fail, %d are not decided; %d rejected, %d quarantined\n", share(s.Pass, s.Messages),
 		share(s.PassDKIM, s.Messages), share(s.PassSPF, s.Messages), s.Fail, s.TempError, s.Rejected, s.Quarantined)
 	if s.Example != "" {
@@ -116,14 +116,6 @@ func (x *Trouble) text(b *strings.Builder) {
 		b.WriteString(strings.TrimRight("      "+printable.Text(strings.TrimSuffix(line, "\n")), " ") + "\n")
 	}
 	b.WriteString("\n")
-}
-
-// counted returns a number with the noun in the singular or plural.
-func counted(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func share(n, of int64) string {

@@ -49,7 +49,7 @@ func Judged(ctx context.Context, o Options) (*readiness.Report, *readiness.Judge
 	days := ledger.Filter{From: today - ledger.Day(o.Days) + 1, To: today}
 	for _, step := range []func() error{
 		func() error { return count(ctx, j, o.Ledger, days) },
-		func() error { return sample(ctx, j, o, days) },
+		func() error { return sample(ctx, j, o, days, maxRecords) },
 		func() error { return more(ctx, j, o, days) },
 		func() error { return know(ctx, j, o, today) },
 	} {
@@ -77,13 +77,13 @@ func count(ctx context.Context, j *readiness.Judge, l ledger.Store, days ledger.
 	return nil
 }
 
-// sample reads decisions of all parts of the days. What parts with few decisions do not need, the others share in
-// the next round.
-func sample(ctx context.Context, j *readiness.Judge, o Options, days ledger.Filter) error {
+// sample reads at most so many decisions, of all parts of the days. What parts with few decisions do not need, the
+// others share in the next round.
+func sample(ctx context.Context, j *readiness.Judge, o Options, days ledger.Filter, most int) error {
 	if o.History == nil {
 		return nil
 	}
-	begin, left := days.From.Time(), maxRecords
+	begin, left := days.From.Time(), most
 	each := o.Now.Sub(begin) / parts
 	var open []history.Query
 	for part := range parts {
