@@ -3,6 +3,7 @@ package senders
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/ledger"
 )
@@ -143,6 +145,208 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestTable compares a whole table with what is shown.
+func TestTable(t *testing.T) {
+	l := find(t, Options{Ledger: filled(2), Limit: 2})
+	l.Senders[0].Policy = ""
+	const want = `2026-11-26 to 2026-11-30
+
+DOMAIN        POLICY  MESSAGES  PASS    BY DKIM  BY SPF  FAIL  REJECTED  QUARANTINED  KEYS  NETWORKS  
+d000.example  -       5000      90.0 %  90.0 %   1.0 %   500   0         35           2     20        
+d001.example  reject  4995      90.0 %  90.0 %   1.0 %   500   0         35           2     0         selector_gone
+`
+	if page := text(t, l); page != want {
+		t.Error(page)
+	}
+	if l.More = true; !strings.HasSuffix(text(t, l), "selector_gone\nThere are more; --limit lists more of them.\n") {
+		t.Error(text(t, l))
+	}
+}
+
+// TestDetails compares what is shown of a sender with and without each part.
+func TestDetails(t *testing.T) {
+	at := time.Date(2026, 11, 29, 9, 0, 0, 0, time.UTC)
+	s := Sender{Domain: "a.example", Counts: ledger.Counts{Messages: 8, Pass: 4, PassDKIM: 3, PassSPF: 2, Fail: 5, TempError: 6, Rejected: 7, Quarantined: 1}, Policy: "none", Days: 1, Example: "XYZ"}
+	for i := range textSigners + 1 {
+		s.Signers = append(s.Signers, Signer{ledger.Signer{Domain: "a.example", Selector: fmt.Sprint("s", i), Pass: 9, Fail: 8}, "2026-11-28", "2026-11-30"})
+	}
+	for i := range textNetworks {
+		s.Networks = append(s.Networks, Network{"a.example", netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 0}), 24), i, "2026-11-30"})
+	}
+	b := ledger.Breakage{Domain: "a.example", Kind: ledger.SPFBroken, Subject: "x", First: at, Last: at.Add(time.Hour), Evidence: "none passes"}
+	s.Trouble = []Trouble{{b, Mail{To: "p@a.example", Subject: "S", Text: "one\n\ntwo\n"}}}
+	s.ByDay = []Day{{"2026-11-30", ledger.Counts{Messages: 9, Pass: 8, PassDKIM: 7, PassSPF: 6, Fail: 5, Rejected: 4, Quarantined: 3}, "none"}}
+	var keys, networks strings.Builder
+	for i := range textSigners {
+		fmt.Fprintf(&keys, "  d=a.example s=s%d  9     8     2026-11-28  2026-11-30\n", i)
+	}
+	for i := range textNetworks {
+		fmt.Fprintf(&networks, "  %-12s  a.example  %-4d  2026-11-30\n", fmt.Sprintf("10.0.%d.0/24", i), i)
+	}
+	head := "a.example (DMARC policy: none): 8 messages on 1 day\n  50.0 % pass: 37.5 % by DKIM, 25.0 % by SPF; 5 fail, 6 are not decided; 7 rejected, 1 quarantined\n"
+	want := head + "  a message that failed: sekimori explain --id XYZ\n  spf_broken x\n    found at 2026-11-29 09:00:00 (UTC), still so at 2026-11-29 10:00:00\n    none passes\n" +
+		"    A mail to p@a.example:\n\n      Subject: S\n\n      one\n\n      two\n\n" +
+		"  KEY               PASS  FAIL  FIRST       LAST\n" + keys.String() + "  NETWORK       AUTHOR     DAYS  LAST\n" + networks.String() +
+		"  DAY         MESSAGES  PASS  DKIM  SPF  FAIL  REJECTED  QUARANTINED  POLICY\n  2026-11-30  9         8     7     6    5     4         3            none\n"
+	plain := Sender{Domain: s.Domain, Counts: s.Counts, Policy: s.Policy, Days: s.Days}
+	for _, tt := range []struct {
+		l    List
+		want string
+	}{
+		{List{Senders: []Sender{s}}, want}, {List{Broken: true, Senders: []Sender{plain, s}}, head + "\n" + want}, {List{Broken: true, Senders: []Sender{{Domain: "b.example"}}},
+			"b.example (DMARC policy: -): 0 messages on 0 days\n  - pass: - by DKIM, - by SPF; 0 fail, 0 are not decided; 0 rejected, 0 quarantined\n"},
+	} {
+		if got := text(t, &tt.l); got != tt.want {
+			t.Errorf("%s\nwant\n%s", got, tt.want)
+		}
+	}
+	s.Networks = append(s.Networks, s.Networks[0])
+	s.Trouble[0].Example, s.Trouble[0].Ended = "EX", at.Add(2*time.Hour)
+	page := text(t, &List{Senders: []Sender{s}})
+	for _, want := range []string{"2026-11-30\n  and 1 more\n", "(UTC), over at 2026-11-29 11:00:00\n    none passes\n    sekimori explain --id EX\n    A mail"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("lacks %q:\n%s", want, page)
+		}
+	}
+	if err := (&List{}).Text(full{}); !errors.Is(err, errFull) {
+		t.Error(err)
+	}
+}
+
+// full is a disk without room.
+type full struct{}
+
+var errFull = errors.New("no room")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+// TestMail has a mail with everything in it, and mails that lack one part.
+func TestMail(t *testing.T) {
+	b := ledger.Breakage{Domain: "a.example", Kind: "another", First: time.Date(2026, 11, 29, 9, 0, 0, 0, time.FixedZone("", 3600)), Evidence: "3 pass"}
+	const body = "Dear postmaster of a.example,\n\nwe receive mail with your domain in the From field, and check SPF, DKIM and DMARC.\nSince 2026-11-29 08:00 (UTC) something no longer works:\n\n  3 pass\n\n" +
+		"Please look at your keys and your records in DNS.\n"
+	const policy = "\nYour DMARC policy is p=quarantine, so receivers may refuse such mail or treat it as spam.\n"
+	for _, tt := range []struct{ policy, id, organization, contact, want string }{
+		{"", "", "", "", body}, {"none", "", "", "", body}, {"quarantine", "", "", "", body + policy}, {"", "XYZ", "", "", body + "\nIf you ask us about an example, quote the ID XYZ.\n"},
+		{"", "", "ISP", "", body + "\n-- \nISP\n"}, {"", "", "", "c@isp.example", body + "\n-- \nc@isp.example\n"},
+	} {
+		b.Example = tt.id
+		m := mailAbout(&b, dmarc.Policy(tt.policy), tt.organization, tt.contact)
+		if m.Text != tt.want || m.To != "postmaster@a.example" || m.Subject != "Mail from a.example: something no longer works" {
+			t.Errorf("%+v: %+v", tt, m)
+		}
+	}
+}
+
+// TestAdd adds rows of one key and of others, of one day and of several groups of hosts.
+func TestAdd(t *testing.T) {
+	row := func(day ledger.Day, example, selector string, pass, fail int64) *ledger.Row {
+		return &ledger.Row{Day: day, Example: example, Policy: "none", Counts: ledger.Counts{Messages: pass}, Signers: []ledger.Signer{{Domain: "a.example", Selector: selector, Pass: pass, Fail: fail}}}
+	}
+	for byDay, want := range map[bool]string{true: "[{2026-11-27 {3}} {2026-11-28 {4}}]", false: "[]"} {
+		s := Sender{}
+		for _, r := range []*ledger.Row{row(20784, "E1", "s", 1, 5), row(20784, "", "t", 2, 6), row(20785, "", "s", 4, 7)} {
+			s.add(r, byDay)
+		}
+		s.add(&ledger.Row{Day: 20785, Signers: []ledger.Signer{{Domain: "b.example", Selector: "s", Pass: 9}}}, false)
+		got := "["
+		for i, d := range s.ByDay {
+			got += fmt.Sprintf("%s{%s {%d}}", strings.Repeat(" ", min(i, 1)), d.Day, d.Messages)
+		}
+		if got += "]"; got != want || s.Example != "E1" || fmt.Sprint(s.Signers) !=
+			"[{{a.example s 5 12} 2026-11-27 2026-11-28} {{a.example t 2 6} 2026-11-27 2026-11-27} {{b.example s 9 0} 2026-11-28 2026-11-28}]" {
+			t.Errorf("by day %t: %s, %v, example %q", byDay, got, s.Signers, s.Example)
+		}
+	}
+}
+
+// TestOrder: those who sign and deliver most come first, and equal ones by name.
+func TestOrder(t *testing.T) {
+	today := ledger.DayOf(now)
+	m := &memory{rows: []ledger.Row{{Day: today, Domain: "a.example", Signers: []ledger.Signer{{Domain: "b.a.example", Selector: "s", Pass: 1}, {Domain: "a.example", Selector: "t", Pass: 1}, {Domain: "a.example", Selector: "s", Pass: 1},
+		{Domain: "z.a.example", Selector: "s", Pass: 1, Fail: 1}, {Domain: "z.a.example", Selector: "t", Pass: 2}}}}}
+	for _, x := range []struct {
+		domain, network string
+		days            ledger.DaySet
+	}{{"b.a.example", "192.0.2.0/24", 1}, {"a.example", "192.0.3.0/24", 1}, {"a.example", "192.0.2.0/24", 1}, {"z.a.example", "192.0.2.0/24", 3}} {
+		m.sources = append(m.sources, ledger.Source{Domain: dns.Name(x.domain), Owner: "a.example", Network: netip.MustParsePrefix(x.network), Last: today, Days: x.days})
+	}
+	s := find(t, Options{Ledger: m, Limit: 1}).Senders[0]
+	got := ""
+	for _, x := range s.Signers {
+		got += fmt.Sprint(x.Domain, " ", x.Selector, ", ")
+	}
+	for _, x := range s.Networks {
+		got += fmt.Sprint(x.Domain, " ", x.Network, " ", x.Days, " ", x.Last, ", ")
+	}
+	if want := "z.a.example t, z.a.example s, a.example s, a.example t, b.a.example s, z.a.example 192.0.2.0/24 2 2026-11-30, a.example 192.0.2.0/24 1 2026-11-30, a.example 192.0.3.0/24 1 2026-11-30, b.a.example 192.0.2.0/24 1 2026-11-30, "; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestParseDomain(t *testing.T) {
+	for in, want := range map[string]string{"a.Shop.Example.": "shop.example", "shop.example": "shop.example", "co.jp": "co.jp", "shop": "", "a b.example": ""} {
+		if got, err := ParseDomain(in); string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+}
+
+// TestStoreFails: an error of any of the questions is the answer.
+func TestStoreFails(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		for _, what := range []string{"breakages", "sums", "rows", "sources"} {
+			l, err := Find(t.Context(), Options{Ledger: &failing{*filled(2), what}, Limit: 3, Days: 5, Now: now, Broken: broken})
+			if l != nil || !errors.Is(err, errFull) {
+				t.Errorf("%s: %+v, %v", what, l, err)
+			}
+		}
+	}
+}
+
+// failing is a ledger that does not answer one of the questions.
+type failing struct {
+	memory
+	what string
+}
+
+// end answers, and fails in the end.
+func end[T any](fails bool, all iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for x := range all {
+			if !yield(x, nil) {
+				return
+			}
+		}
+		if fails {
+			var none T
+			yield(none, errFull)
+		}
+	}
+}
+
+func (f *failing) Rows(ctx context.Context, q ledger.Filter) iter.Seq2[ledger.Row, error] {
+	return end(f.what == "rows", f.memory.Rows(ctx, q))
+}
+
+func (f *failing) Sums(ctx context.Context, q ledger.Filter, by ledger.Order, limit int) iter.Seq2[ledger.Sum, error] {
+	return end(f.what == "sums", f.memory.Sums(ctx, q, by, limit))
+}
+
+func (f *failing) Sources(ctx context.Context, owner dns.Name, since ledger.Day) ([]ledger.Source, error) {
+	if f.what == "sources" {
+		return nil, errFull
+	}
+	return f.memory.Sources(ctx, owner, since)
+}
+
+func (f *failing) Breakages(ctx context.Context, since time.Time) ([]ledger.Breakage, error) {
+	if f.what == "breakages" {
+		return nil, errFull
+	}
+	return f.memory.Breakages(ctx, since)
+}
+
 func TestOneDomain(t *testing.T) {
 	l := find(t, Options{Ledger: filled(4), Limit: 3, Domain: "d000.example"})
 	page := text(t, l)
@@ -189,8 +393,15 @@ func TestBroken(t *testing.T) {
 	if page := text(t, find(t, Options{Ledger: &memory{}, Limit: 3, Broken: true})); page != "No sender in trouble from 2026-11-26 to 2026-11-30.\n" {
 		t.Error(page)
 	}
-	if l := find(t, Options{Ledger: filled(4), Limit: 3, Broken: true, Domain: "d000.example"}); len(l.Senders) != 0 {
-		t.Errorf("%+v", l)
+	for _, tt := range []struct {
+		domain  dns.Name
+		limit   int
+		senders int
+		more    bool
+	}{{"d000.example", 3, 0, false}, {"d001.example", 3, 1, false}, {"", 2, 2, false}, {"", 1, 1, true}} {
+		if l := find(t, Options{Ledger: filled(4), Limit: tt.limit, Broken: true, Domain: tt.domain}); len(l.Senders) != tt.senders || l.More != tt.more || !l.Broken {
+			t.Errorf("%+v: %+v", tt, l)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package trait
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -25,8 +26,43 @@ func TestTable(t *testing.T) {
 	if n := len(Of(Spoofing, Indirect, Author, Neither)); n != len(all) {
 		t.Errorf("%d of %d traits have a known side", n, len(all))
 	}
-	if w := Trait("lists"); w.Side() != Neither || setOf(w) != (Set{}) || setOf(all...).Has(w) {
+	if w := Trait("lists"); w.Side() != Neither || w.IsLearned() || w.IsWeak() || setOf(w) != (Set{}) || setOf(all...).Has(w) {
 		t.Errorf("the table has %q", w)
+	}
+}
+
+// TestSides: what each trait is evidence for, and which rest on memory. A side decides whether a message that fails is
+// refused, so a change of one is a change of verdicts.
+func TestSides(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		got  []Trait
+		want string
+	}{
+		{"a spoof", Of(Spoofing), "[author_spf_fail iprev_fail unsigned_unlike_usual unknown_source]"},
+		{"indirect mail", Of(Indirect), "[list list_signature arc broken_author_signature srs forwarded known_source]"},
+		{"mail of the author", Of(Author), "[author_host author_record_broken client_unknown]"},
+		{"nothing", Of(Neither), "[bulk rewritten_from third_party_signature notification lookalike]"},
+		{"learned", Learned(), "[unsigned_unlike_usual unknown_source known_source]"},
+		{"learned, one by one", where(func(r row) bool { return r.trait.IsLearned() }), "[unsigned_unlike_usual unknown_source known_source]"},
+		{"weak", where(func(r row) bool { return r.trait.IsWeak() }), "[unknown_source]"},
+		{"not held by a set", where(func(r row) bool { return !slices.Contains(Held(), r.trait) }), "[author_spf_fail iprev_fail client_unknown]"},
+	} {
+		if got := fmt.Sprint(tt.got); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	for _, side := range []Side{Spoofing, Indirect, Author, Neither} {
+		for _, w := range Of(side) {
+			if w.Side() != side {
+				t.Errorf("%s: side %q, want %q", w, w.Side(), side)
+			}
+		}
+	}
+	const held = "list=true list_signature=false arc=false broken_author_signature=false srs=true forwarded=false author_host=false author_record_broken=false bulk=false " +
+		"rewritten_from=false third_party_signature=false notification=false lookalike=false unsigned_unlike_usual=false unknown_source=false known_source=false"
+	if got := setOf(SRS, List).String(); got != held {
+		t.Error(got)
 	}
 }
 
@@ -86,7 +122,11 @@ func TestSetBinary(t *testing.T) {
 			t.Errorf("%v became %v (%v)", set, back, err)
 		}
 	}
-	for _, data := range []string{"", "\x80", "\x01\x02", "\xff\xff\xff\xff\xff\x01"} {
+	var all Set
+	if all.UnmarshalBinary([]byte("\xff\xff\xff\xff\x0f")) != nil || all.bits != 1<<32-1 {
+		t.Errorf("the largest set is read as %x", all.bits)
+	}
+	for _, data := range []string{"", "\x80", "\x01\x02", "\x80\x80\x80\x80\x10", "\xff\xff\xff\xff\xff\x01"} {
 		var set Set
 		if set.UnmarshalBinary([]byte(data)) == nil {
 			t.Errorf("%q was read", data)

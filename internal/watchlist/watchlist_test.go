@@ -71,9 +71,28 @@ func TestCounts(t *testing.T) {
 	if b = w.Lists()[0]; b.Week != (Counts{}) || len(b.Fails) != 2 {
 		t.Errorf("a week later: %+v", b)
 	}
-	w.Set([]lookalike.List{lists[1], {Name: "banks", Domains: []string{"other.example"}}})
-	if got = w.Lists(); len(got) != 2 || got[1].Domains[0] != "other.example" || len(got[1].Fails) != 2 {
+	w.mail("towns", "", dmarc.ResultPass, "T2")
+	w.Set([]lookalike.List{{Name: "new"}, lists[1], {Name: "banks", Domains: []string{"other.example"}}})
+	if got = w.Lists(); len(got) != 3 || got[0].Week != (Counts{}) || got[1].Name != "towns" || got[1].Week.Pass != 1 || got[2].Domains[0] != "other.example" || len(got[2].Fails) != 2 ||
+		got[1].Lookalikes || !got[2].Since.Equal(time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)) {
 		t.Errorf("after a reload: %+v", got)
+	}
+}
+
+// TestWeek: an interval counts as long as it is one of the last of a week, also after a week without mail.
+func TestWeek(t *testing.T) {
+	for _, tt := range []struct {
+		after int // intervals
+		want  Counts
+		kept  int
+	}{{0, Counts{2, 0, 0}, 1}, {1, Counts{2, 0, 0}, 2}, {maxQuarters - 1, Counts{2, 0, 0}, maxQuarters}, {maxQuarters, Counts{1, 0, 0}, 1}, {maxQuarters + 1, Counts{1, 0, 0}, 1}} {
+		w := newWorld()
+		w.mail("banks", "", dmarc.ResultPass, "P")
+		w.at = w.at.Add(time.Duration(tt.after) * Quarter)
+		w.mail("banks", "", dmarc.ResultPass, "P")
+		if l := w.Lists()[0]; l.Week != tt.want || len(w.lists[0].quarters) != tt.kept {
+			t.Errorf("%d intervals later: %+v, %d kept", tt.after, l.Week, len(w.lists[0].quarters))
+		}
 	}
 }
 
