@@ -255,7 +255,7 @@ func TestChosenFields(t *testing.T) {
 		p.check(t, program)
 	}
 	for n := 1; n <= hops; n++ {
-		whole := []byte{8, 7, 6, 5, 4, 3, 2, 1, 0}[3*(hops-n):]
+		whole := whole(n)
 		for i := range p.others {
 			other := byte(len(p.genuine) + i)
 			p.check(t, append([]byte{other}, whole...))
@@ -268,11 +268,30 @@ func TestChosenFields(t *testing.T) {
 	}
 }
 
-// FuzzChain chooses fields and compares the status with what they say.
+// whole returns the fields of the first sets, the newest set on top.
+func whole(sets int) []byte { return []byte{8, 7, 6, 5, 4, 3, 2, 1, 0}[3*(hops-sets):] }
+
+// FuzzChain changes a chain and compares the status with what the fields say. at chooses a place, and whether a
+// field is replaced or added there. more has further changes, of two octets each.
 func FuzzChain(f *testing.F) {
 	p := newChainPieces(f)
-	f.Add([]byte{0, 1, 2})
-	f.Add([]byte{0, 1, 2, 3, 4, 5})
-	f.Add([]byte{8, 7, 6, 5, 4, 3, 2, 1, 0})
-	f.Fuzz(func(t *testing.T, program []byte) { p.check(t, program) })
+	for sets := range hops + 1 {
+		for at, field := range whole(sets) {
+			f.Add(byte(sets), byte(128+at), field, []byte{})
+		}
+	}
+	f.Add(byte(0), byte(0), byte(0), []byte{0, 1, 0, 2})
+	f.Fuzz(func(t *testing.T, sets, at, field byte, more []byte) {
+		program := slices.Clone(whole(int(sets) % (hops + 1)))
+		for c := range slices.Chunk(append([]byte{at, field}, more[:min(len(more), 14)]...), 2) {
+			at := int(c[0]) % 128 % (len(program) + 1)
+			switch field := c[len(c)-1]; {
+			case c[0] < 128:
+				program = slices.Insert(program, at, field)
+			case at < len(program):
+				program[at] = field
+			}
+		}
+		p.check(t, program)
+	})
 }

@@ -36,7 +36,7 @@ func decodeWords(text, domain string) (display string, seen sight, refusal strin
 		}
 		switch {
 		case !holdsAngle(scan.Judged, domain):
-		case mixed, strings.ContainsAny(text, "<>"), !isNameWithAngle(scan.Judged):
+		case strings.ContainsAny(text, "<>"), !isNameWithAngle(scan.Judged):
 			return hiddenAddress
 		default:
 			seen |= seesAngle

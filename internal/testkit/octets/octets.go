@@ -9,7 +9,6 @@ import (
 	"iter"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -57,26 +56,15 @@ func Words(n int, pieces ...string) iter.Seq[string] {
 }
 
 // Chosen returns the pieces that the octets of program choose, one after the other. A fuzzer that
-// changes program so makes inputs of whole pieces, which it would hardly find octet by octet. The piece
-// [Number] stands for the next octet in decimal.
+// changes program so makes inputs of whole pieces, which it would hardly find octet by octet.
 func Chosen(program []byte, pieces ...string) string {
-	const most = 64 // octets; a longer input only makes the fuzzer slower
+	const most = 64 // pieces; a longer input only makes the fuzzer slower
 	var b strings.Builder
-	program = program[:min(len(program), most)]
-	for len(program) > 0 {
-		piece := pieces[int(program[0])%len(pieces)]
-		program = program[1:]
-		if piece == Number && len(program) > 0 {
-			piece = strconv.Itoa(int(program[0]))
-			program = program[1:]
-		}
-		b.WriteString(piece)
+	for _, c := range program[:min(len(program), most)] {
+		b.WriteString(pieces[int(c)%len(pieces)])
 	}
 	return b.String()
 }
-
-// Number is a piece for a number from 0 to 255. Only few inputs of single digits are long numbers.
-const Number = "#"
 
 // Program returns the octets with which Chosen returns s, if s can be made of pieces. At each place it
 // takes the longest piece that fits. A part of s that is not a piece is left out. It makes seeds for a
