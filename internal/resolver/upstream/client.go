@@ -43,9 +43,8 @@ const (
 // All errors of this package begin with "resolver", like those of the cache: an operator who reads
 // an error need not know whether the client or the cache failed.
 var (
-	errNoServer = errors.New("resolver: every server failed")
-	errPanic    = errors.New("resolver: panic during a lookup")
-	errClosed   = errors.New("resolver: closed")
+	errPanic  = errors.New("resolver: panic during a lookup")
+	errClosed = errors.New("resolver: closed")
 )
 
 // ClientConfig configures a Client; the zero value asks the system's servers.
@@ -271,10 +270,7 @@ func (c *Client) resolve(ctx context.Context, name dns.Name, typ dns.Type) (dnsw
 		}
 		candidates = again
 	}
-	if last == nil {
-		last = q.Fail(dns.KindServFail, errNoServer)
-	}
-	return dnswire.Reply{}, last
+	return dnswire.Reply{}, last // not nil: there is a server, and it was asked
 }
 
 // next asks the first of the candidates, and with hedging perhaps the second as well. It returns

@@ -152,7 +152,8 @@ func TestClientServerDown(t *testing.T) {
 	addr := down.Addr()
 	up := nameserver.Serve(t, "x.example A 192.0.2.1", nameserver.Options{})
 	_ = down.Close()
-	c, err := NewClient(ClientConfig{Servers: []string{addr, up.Addr()}, Timeout: longTimeout})
+	m := testMetrics(t)
+	c, err := NewClient(ClientConfig{Servers: []string{addr, up.Addr()}, Timeout: longTimeout, Metrics: m.Metrics})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +161,9 @@ func TestClientServerDown(t *testing.T) {
 	a, err := c.Lookup(t.Context(), "x.example", dns.TypeA)
 	if got := nameserver.Show(a, err); got != "NOERROR x.example 5m0s 192.0.2.1" || a.Server != up.Addr() {
 		t.Errorf("got %s from %s", got, a.Server)
+	}
+	if n := m.Values(t)["tcp_fallbacks flood"]; n != 0 {
+		t.Error("asked again over TCP")
 	}
 }
 

@@ -31,6 +31,15 @@ var (
 	errTruncatedTCP = errors.New("resolver: answer truncated over TCP")
 )
 
+// past is a deadline that ends a read that is under way. The end of a context does not.
+var past = time.Unix(1, 0)
+
+// answered is a message that answers a query, with the result of Match.
+type answered struct {
+	wire []byte
+	dnswire.Match
+}
+
 // The reasons for asking again over TCP. They are label values of the metrics.
 const (
 	reasonTruncated = "truncated"
@@ -69,35 +78,35 @@ func (c *Client) put(ctx context.Context, s *server, q dnswire.Query) (dnswire.R
 	defer c.buffers.Put(buf)
 	reason := ""
 	if s.secure == nil && !s.changesCase.lasts(c.now()) {
-		wire, m, err := c.overUDP(ctx, s, q, *buf)
+		a, err := c.overUDP(ctx, s, q, *buf)
 		switch {
 		case errors.Is(err, errFlood):
 			reason = reasonFlood
 		case err != nil:
 			return dnswire.Reply{}, q.Fail(transportKind(ctx, err), err)
-		case m == dnswire.Truncated:
+		case a.Match == dnswire.Truncated:
 			reason = reasonTruncated
-		case m == dnswire.Recased:
+		case a.Match == dnswire.Recased:
 			reason = reasonCase
 		default:
-			return q.Decode(wire)
+			return q.Decode(a.wire)
 		}
 		c.metrics.overTCP(reason)
 	}
 	q.Exact = false // a forger who cannot see the query cannot forge an answer over TCP or TLS
-	wire, m, err := c.overStream(ctx, s, q, *buf)
+	a, err := c.overStream(ctx, s, q, *buf)
 	switch {
 	case err != nil:
 		return dnswire.Reply{}, q.Fail(transportKind(ctx, err), err)
-	case m == dnswire.Truncated:
+	case a.Match == dnswire.Truncated:
 		return dnswire.Reply{}, q.Fail(dns.KindMalformed, errTruncatedTCP)
 	case reason == reasonCase:
 		s.changesCase.begin(c.now()) // the server itself changed the case, so the answer over UDP was not forged
 	}
-	return q.Decode(wire)
+	return q.Decode(a.wire)
 }
 
-func (c *Client) overStream(ctx context.Context, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
+func (c *Client) overStream(ctx context.Context, s *server, q dnswire.Query, buf []byte) (answered, error) {
 	if s.secure != nil {
 		return s.secure.exchange(ctx, c, q)
 	}
@@ -106,25 +115,25 @@ func (c *Client) overStream(ctx context.Context, s *server, q dnswire.Query, buf
 
 // overUDP sends a query over a UDP socket and waits for the message that answers it. The result may
 // be a part of buf. If a socket that was used before cannot be used again, overUDP takes another.
-func (c *Client) overUDP(ctx context.Context, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
+func (c *Client) overUDP(ctx context.Context, s *server, q dnswire.Query, buf []byte) (answered, error) {
 	deadline := c.deadline(ctx)
 	for {
 		k, err := c.socketTo(ctx, s)
 		if err != nil {
-			return nil, dnswire.Stray, err
+			return answered{}, err
 		}
 		again, err := k.exchange(ctx, q, buf, deadline)
 		for range k.strays {
 			c.observe(q.Type, ResultMalformed, 0)
 		}
-		answer, m := k.answer, k.match
+		a := k.answered
 		if again {
 			c.idle.put(k, cap(c.slots)-len(c.slots))
 		} else {
 			_ = k.Close()
 		}
 		if !errors.Is(err, errStale) {
-			return answer, m, err
+			return a, err
 		}
 	}
 }
@@ -152,34 +161,33 @@ func (c *Client) socketTo(ctx context.Context, s *server) (*socket, error) {
 
 // overTCP sends a query over a new connection and waits for the message that answers it. The result
 // may be a part of buf.
-func (c *Client) overTCP(ctx context.Context, s *server, q dnswire.Query, buf []byte) ([]byte, dnswire.Match, error) {
+func (c *Client) overTCP(ctx context.Context, s *server, q dnswire.Query, buf []byte) (answered, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	conn, err := c.dial(ctx, "tcp", s.addr)
 	if err != nil {
-		return nil, dnswire.Stray, err
+		return answered{}, err
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
-	// A canceled context does not end a read. A deadline in the past does.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
 	defer stop()
 	if _, err := conn.Write(frame(q.Packet)); err != nil {
-		return nil, dnswire.Stray, err
+		return answered{}, err
 	}
 	for range maxStrays {
 		wire, err := readFramed(conn, buf)
 		if err != nil {
-			return nil, dnswire.Stray, err
+			return answered{}, err
 		}
 		if m := q.Match(wire); m != dnswire.Stray {
-			return wire, m, nil
+			return answered{wire, m}, nil
 		}
 		c.observe(q.Type, ResultMalformed, 0)
 	}
-	return nil, dnswire.Stray, errFlood
+	return answered{}, errFlood
 }
 
 // frame returns a message with its length in front (RFC 1035 §4.2.2).

@@ -59,9 +59,8 @@ type inquiry struct {
 	buf     []byte
 	sent    bool
 	strays  int // number of packets that do not answer the query
-	answer  []byte
-	match   dnswire.Match
 	failure error
+	answered
 }
 
 // newSocket returns the socket for conn. It can serve several queries only if conn is a real UDP
@@ -75,7 +74,7 @@ func newSocket(conn net.Conn, s *server, now time.Duration) *socket {
 	return k
 }
 
-func (k *socket) interruptNow() { _ = k.SetReadDeadline(time.Unix(1, 0)) }
+func (k *socket) interruptNow() { _ = k.SetReadDeadline(past) }
 
 // exchange sends q and waits for the answer until the deadline or the end of ctx. It reports
 // whether the socket may be used again. The answer may be a part of buf.
@@ -83,7 +82,6 @@ func (k *socket) exchange(ctx context.Context, q dnswire.Query, buf []byte, dead
 	k.inquiry = inquiry{query: q, buf: buf}
 	k.uses++
 	_ = k.SetReadDeadline(deadline)
-	// A canceled context does not end a read. A deadline in the past does.
 	stop := context.AfterFunc(ctx, k.interrupt)
 	if k.raw != nil {
 		err = k.raw.Read(k.step)
@@ -94,10 +92,10 @@ func (k *socket) exchange(ctx context.Context, q dnswire.Query, buf []byte, dead
 	if k.failure != nil {
 		err = k.failure
 	}
-	if err == nil && k.match == dnswire.Stray {
+	if err == nil && k.Match == dnswire.Stray {
 		err = errFlood
 	}
-	return k.match == dnswire.Whole && k.strays == 0 && k.raw != nil && !interrupted, err
+	return k.Match == dnswire.Whole && k.strays == 0 && k.raw != nil && !interrupted, err
 }
 
 // converse sends the query and reads packets until one of them ends the inquiry.
@@ -165,12 +163,12 @@ func (k *socket) explain(call string, err error) error {
 // ends reports whether a packet ends the inquiry. It does if it is the answer, or if too many
 // packets were not the answer.
 func (x *inquiry) ends(packet []byte) bool {
-	x.match = x.query.Match(packet)
-	if x.match == dnswire.Stray {
+	m := x.query.Match(packet)
+	if m == dnswire.Stray {
 		x.strays++
 		return x.strays >= maxStrays
 	}
-	x.answer = packet
+	x.answered = answered{packet, m}
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -229,16 +230,41 @@ func TestSocketIsDropped(t *testing.T) {
 	}
 }
 
-// TestOldSocketsAreClosed: a socket that is older than maxAge is not used, and is closed.
+// TestSocketTakesNoQuery: a query that cannot be sent fails. If the socket was used before, another one may send it.
+func TestSocketTakesNoQuery(t *testing.T) {
+	s := servePorts(t, answerGood(t))
+	c := s.client(t, longTimeout)
+	tooLong := dnswire.Query{Packet: make([]byte, 1<<16)} // for UDP
+	for uses, want := range []error{syscall.EMSGSIZE, errStale} {
+		k, err := c.socketTo(t.Context(), c.list()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.uses = uses
+		if again, err := k.exchange(t.Context(), tooLong, make([]byte, readSize), time.Now().Add(longTimeout)); again || !errors.Is(err, want) {
+			t.Errorf("used %d times: again %t, %v", uses, again, err)
+		}
+		_ = k.Close()
+	}
+}
+
+// TestOldSocketsAreClosed: a socket of the age maxAge is not used, and is closed. A moment before, it is kept.
 func TestOldSocketsAreClosed(t *testing.T) {
 	s := servePorts(t, answerGood(t))
 	c := s.client(t, longTimeout)
 	lookUp(t, c)
-	old := c.idle.idle[0]
-	old.opened -= maxAge
+	old, now := c.idle.idle[0], c.now()
+	c.idle.sweep.Stop()
+	c.idle.now = func() time.Duration { return now }
+	old.opened = now - maxAge
 	lookUp(t, c)
 	if p := s.seen(); p[0] == p[1] {
 		t.Error("an old socket was used")
+	}
+	c.idle.idle[1].opened = now - maxAge + 1
+	lookUp(t, c)
+	if p := s.seen(); p[1] != p[2] {
+		t.Error("a socket that is not so old was not used")
 	}
 	c.idle.closeOld()
 	if len(c.idle.idle) != 1 || !errors.Is(old.SetDeadline(time.Time{}), net.ErrClosed) {
@@ -366,8 +392,8 @@ func TestInterruptedSocket(t *testing.T) {
 	}
 	q, _ := dnswire.NewQuestion("x.example", dns.TypeA)
 	again, err := k.exchange(ctx, q.Pack(dnswire.Options{}), make([]byte, readSize), time.Now().Add(longTimeout))
-	if err != nil || k.match != dnswire.Whole {
-		t.Fatalf("the answer did not arrive: %v, %v", k.match, err)
+	if err != nil || k.Match != dnswire.Whole {
+		t.Fatalf("the answer did not arrive: %v, %v", k.Match, err)
 	}
 	if again {
 		t.Error("the socket may be used again")

@@ -41,12 +41,6 @@ type pending struct {
 	answer chan answered // its buffer holds one answer
 }
 
-// answered is a message with the result of Match.
-type answered struct {
-	wire []byte
-	dnswire.Match
-}
-
 func newStream(conn net.Conn, under io.Closer) *stream {
 	st := &stream{conn: conn, under: under, done: make(chan struct{}), waiting: map[uint16]pending{}}
 	// The lookup that opened the connection may have ended. Then no query comes, and this deadline
@@ -76,31 +70,29 @@ func (st *stream) close(why error) {
 // exchange sends q and waits for its answer. It may change the ID of q. The result "again" is true
 // if a new stream may succeed: this stream had already ended, or it ends although it had worked
 // before.
-func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Duration) (wire []byte, m dnswire.Match, again bool, err error) {
+func (st *stream) exchange(ctx context.Context, q dnswire.Query, timeout time.Duration) (a answered, again bool, err error) {
 	answer, heard, err := st.register(q)
 	if err != nil {
-		return nil, dnswire.Stray, true, err // closed before anything was sent
+		return answered{}, true, err // closed before anything was sent
 	}
 	id := binary.BigEndian.Uint16(q.Packet)
 	defer st.forget(id)
-	if err := st.send(q.Packet, timeout); err != nil {
-		return nil, dnswire.Stray, heard > 0, err
-	}
+	st.send(q.Packet, timeout)
 	select {
 	case a := <-answer:
-		return a.wire, a.Match, false, nil
+		return a, false, nil
 	case <-st.done:
 		select {
 		case a := <-answer: // the answer came just before the end
-			return a.wire, a.Match, false, nil
+			return a, false, nil
 		default:
 		}
-		return nil, dnswire.Stray, heard > 0, st.err
+		return answered{}, heard > 0, st.err
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			st.suspect(heard)
 		}
-		return nil, dnswire.Stray, false, ctx.Err()
+		return answered{}, false, ctx.Err()
 	}
 }
 
@@ -131,15 +123,14 @@ func (st *stream) forget(id uint16) {
 	}
 }
 
-func (st *stream) send(packet []byte, timeout time.Duration) error {
+// send writes one message. If that fails, it closes the stream, because a part of the message may have been sent.
+func (st *stream) send(packet []byte, timeout time.Duration) {
 	st.write.Lock()
 	defer st.write.Unlock()
 	_ = st.conn.SetWriteDeadline(time.Now().Add(timeout))
-	_, err := st.conn.Write(frame(packet))
-	if err != nil {
-		st.close(err) // a part of the message may have been sent
+	if _, err := st.conn.Write(frame(packet)); err != nil {
+		st.close(err)
 	}
-	return err
 }
 
 // suspect is called when a query had no answer within its timeout. heard is the number of messages

@@ -195,10 +195,26 @@ func TestStreamEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, again, err := st.exchange(t.Context(), q.Pack(dnswire.Options{}), time.Minute); !again || !errors.Is(err, tt.want) {
+		if _, again, err := st.exchange(t.Context(), q.Pack(dnswire.Options{}), time.Minute); !again || !errors.Is(err, tt.want) {
 			t.Errorf("%s: again %t, %v", tt.why, again, err)
 		}
 	}
+}
+
+// TestStreamBreaks: if a query cannot be written, the stream ends at once: a part of the query may have been sent.
+func TestStreamBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		st := newStream(deaf{near}, near)
+		q, err := dnswire.NewQuestion("x.example", dns.TypeA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, again, err := st.exchange(t.Context(), q.Pack(dnswire.Options{}), time.Minute); again || !errors.Is(err, syscall.EPIPE) || !st.closed() {
+			t.Errorf("again %t, %v", again, err)
+		}
+	})
 }
 
 // mute is a connection on which each read fails.

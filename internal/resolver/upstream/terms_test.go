@@ -124,6 +124,21 @@ func TestProbeQuestion(t *testing.T) {
 	})
 }
 
+// TestProbePauses: the pause between the probes of a server that does not answer doubles, up to maxProbePause.
+func TestProbePauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin, at := time.Now(), make(chan time.Duration, 20)
+		c, _ := scripted(t, ClientConfig{Timeout: time.Second}, func(string, string, []byte, net.Conn) { at <- time.Since(begin) })
+		c.probe(c.list()[0])
+		for end, pause := time.Duration(0), probePause; pause < 4*maxProbePause; pause *= 2 {
+			if got := <-at; got != end {
+				t.Errorf("a probe after %s, want %s", got, end)
+			}
+			end += time.Second + min(pause, maxProbePause)
+		}
+	})
+}
+
 // TestMemo: what is remembered of a server lasts for a time from when it was learnt.
 func TestMemo(t *testing.T) {
 	var m memo

@@ -45,23 +45,23 @@ func newSecure(addr, name string, roots *x509.CertPool) *secure {
 // exchange sends q on the current connection. If there is none, it opens one. A server may close
 // its connection at any time. A query that fails on a connection that had worked before is
 // therefore sent once more, on a new connection.
-func (s *secure) exchange(ctx context.Context, c *Client, q dnswire.Query) ([]byte, dnswire.Match, error) {
+func (s *secure) exchange(ctx context.Context, c *Client, q dnswire.Query) (answered, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
-		return nil, dnswire.Stray, ctx.Err()
+		return answered{}, ctx.Err()
 	}
 	for first := true; ; first = false {
 		st, err := s.connection(ctx, c)
 		if err != nil {
-			return nil, dnswire.Stray, err
+			return answered{}, err
 		}
-		wire, m, again, err := st.exchange(ctx, q, c.timeout)
+		a, again, err := st.exchange(ctx, q, c.timeout)
 		if !again || !first {
-			return wire, m, err
+			return a, err
 		}
 	}
 }

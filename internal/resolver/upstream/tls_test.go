@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,6 +146,85 @@ func TestTLSServerCloses(t *testing.T) {
 			t.Errorf("%d connections", dialed)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
+			if nameserver.QuestionName(query) == "." {
+				write(truth(t, query))
+				return true
+			}
+			return false // nothing ever works
+		})
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" {
+			t.Errorf("got %s", got)
+		}
+		if _, _, queries := d.counts(); queries != 2 { // one is the probe
+			t.Errorf("asked %d times", queries)
+		}
+	})
+}
+
+// blocking is a connection whose Write waits and then fails while blocked is set.
+type blocking struct {
+	net.Conn
+	blocked *atomic.Bool
+	until   chan struct{}
+}
+
+func (b blocking) Write(p []byte) (int, error) {
+	if b.blocked.Load() {
+		<-b.until
+		return 0, net.ErrClosed
+	}
+	return b.Conn.Write(p)
+}
+
+// TestTLSSendsTwice: a query is not sent a third time, even if the second connection had worked before too.
+func TestTLSSendsTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		hangUp, until := make(chan struct{}), make(chan struct{})
+		_, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
+			switch nameserver.QuestionName(query) {
+			case "a.example.":
+				asked.Add(1)
+				return false
+			case "first.example.":
+				write(truth(t, query))
+				<-hangUp
+				return false
+			}
+			write(truth(t, query))
+			return true
+		})
+		var blocked atomic.Bool
+		dial := c.dial
+		c.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return blocking{conn, &blocked, until}, err
+		}
+		look := func(name dns.Name) string {
+			a, err := c.Lookup(t.Context(), name, dns.TypeA)
+			return nameserver.Show(a, err)
+		}
+		good := func(name dns.Name) {
+			if got := look(name); got != "NOERROR "+string(name)+" 5m0s 192.0.2.1" {
+				t.Errorf("got %s", got)
+			}
+		}
+		good("first.example")
+		blocked.Store(true)
+		result := make(chan string)
+		go func() { result <- look("a.example") }()
+		synctest.Wait()
+		blocked.Store(false)
+		close(hangUp)
+		synctest.Wait()
+		good("second.example") // on a new connection
+		close(until)
+		if got := <-result; got != "network" || asked.Load() != 1 {
+			t.Errorf("got %s, asked %d times", got, asked.Load())
+		}
+	})
 }
 
 // TestTLSSilentConnection: a connection may become silent, for example because a firewall has
@@ -216,7 +296,8 @@ func TestTLSLies(t *testing.T) {
 		"garbage":        func(query, _ []byte) []byte { return append(query[:2:2], strings.Repeat("\xff", 60000)...) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			_, c := newDoT(t, ClientConfig{}, func(query []byte, write func([]byte)) bool {
+			m := testMetrics(t)
+			_, c := newDoT(t, ClientConfig{Metrics: m.Metrics}, func(query []byte, write func([]byte)) bool {
 				write(lie(query, truth(t, query)))
 				write(truth(t, query))
 				return true
@@ -224,6 +305,7 @@ func TestTLSLies(t *testing.T) {
 			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
 				t.Errorf("%s: got %s", reason, got)
 			}
+			m.Expect(t, map[string]float64{"queries other malformed": 1, "queries A noerror": 1, "tls_connections opened": 1})
 		})
 		synctest.Test(t, func(t *testing.T) {
 			d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
