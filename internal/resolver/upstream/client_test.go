@@ -298,7 +298,7 @@ func TestClientUnpackableName(t *testing.T) {
 	c, err := NewClient(ClientConfig{Servers: []string{"192.0.2.1"}, Dial: func(context.Context, string, string) (net.Conn, error) {
 		t.Error("a name that fits no packet was asked for")
 		return nil, os.ErrInvalid
-	}})
+	}, OnPanic: func(p any) { t.Error(p) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,10 @@ func TestReserve(t *testing.T) {
 	if _, wrapped := c.(*lent); err != nil || wrapped || idle != 0 || len(s.fds) != maxReserved {
 		t.Errorf("with an idle socket: %v, lent %v, %d idle, %d in reserve", err, wrapped, idle, len(s.fds))
 	}
+	free, dialed = -maxReserved, 0 // the rest of the process takes each descriptor that becomes free
+	if c, err := s.dial(t.Context(), "udp", "192.0.2.1:53"); !errors.Is(err, syscall.EMFILE) || c != nil || dialed != 1+maxReserved {
+		t.Errorf("nothing is left: %v, dialed %d times", err, dialed)
+	}
 	s.close()
 	s.refill()
 	if len(s.fds) != 0 {

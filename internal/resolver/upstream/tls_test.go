@@ -330,6 +330,23 @@ func TestTLSLies(t *testing.T) {
 	}
 }
 
+// TestTLSWithoutEDNS: a message that is only a header may be the answer to a query with EDNS.
+func TestTLSWithoutEDNS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
+			if query[11] != 0 {
+				write(append(query[:2:2], nameserver.BitResponse, 1, 0, 0, 0, 0, 0, 0, 0, 0)) // FORMERR
+			} else {
+				write(truth(t, query))
+			}
+			return true
+		})
+		if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "NOERROR x.example 5m0s 192.0.2.1" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
 // TestTLSPipelineIsBounded: the number of queries that run on the connection is bounded. Further
 // queries wait.
 func TestTLSPipelineIsBounded(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,17 +235,38 @@ func TestServerWithoutEDNSOverSockets(t *testing.T) {
 	}
 }
 
-// TestRefusalIsNotAboutEDNS: if a server rejects the query also without EDNS, the client does not
-// remember that the server lacks EDNS.
+// TestRefusalIsNotAboutEDNS: a server that rejects the query also without EDNS, or does not answer then, may know
+// EDNS. The client remembers that it lacks EDNS only after another answer.
 func TestRefusalIsNotAboutEDNS(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) {
-			_, _ = conn.Write(nameserver.Respond(t, query, codec.RcodeFormatError, ""))
-		})
-		for i := range 2 {
-			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "servfail" || len(dialed()) != 2*i+2 {
-				t.Errorf("got %s with %d queries", got, len(dialed()))
+	const silence = -1
+	for _, tt := range []struct {
+		without    int // the answer to a query without EDNS
+		want       string
+		remembered bool
+	}{
+		{codec.RcodeSuccess, "NOERROR x.example 0s", true}, {codec.RcodeServerFailure, "servfail", true}, {codec.RcodeRefused, "refused", true},
+		{codec.RcodeFormatError, "servfail", false}, {codec.RcodeNotImplemented, "servfail", false}, {silence, "timeout", false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var asked atomic.Int32 // with EDNS
+			c, _ := scripted(t, ClientConfig{rounds: 1}, func(_, _ string, query []byte, conn net.Conn) {
+				switch edns := query[11] != 0; {
+				case nameserver.QuestionName(query) == ".": // a probe
+				case edns:
+					asked.Add(1)
+					_, _ = conn.Write(nameserver.Respond(t, query, codec.RcodeFormatError, ""))
+				case tt.without != silence:
+					_, _ = conn.Write(nameserver.Respond(t, query, tt.without, ""))
+				}
+			})
+			for range 2 {
+				if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != tt.want {
+					t.Errorf("rcode %d: got %s", tt.without, got)
+				}
 			}
-		}
-	})
+			if n := asked.Load(); (n == 1) != tt.remembered {
+				t.Errorf("rcode %d: asked %d times with EDNS", tt.without, n)
+			}
+		})
+	}
 }

@@ -48,8 +48,8 @@ func Show(a dns.Answer, err error) string {
 // Series is a registry in which a test collects DNS metrics.
 type Series struct{ *prometheus.Registry }
 
-// NewSeries returns an empty registry.
-func NewSeries() Series { return Series{prometheus.NewRegistry()} }
+// NewSeries returns an empty registry, which also checks that every series is described.
+func NewSeries() Series { return Series{prometheus.NewPedanticRegistry()} }
 
 // Values returns the value of every series. The key is the name of the metric (without
 // "sekimori_dns_" and "_total") followed by the label values. The value of a histogram is the
