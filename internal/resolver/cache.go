@@ -309,7 +309,7 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 		if err == nil {
 			answer.TTL = e.expires - now // waiting lookups get the TTL with which the cache stores the answer
 		}
-		if e.keepable(now) && (err == nil || !c.answered(k, f, now)) {
+		if e.keepable(now) && (err == nil || !c.answered(k, f)) {
 			c.keep(k, f, e, now)
 		}
 	}
@@ -328,10 +328,10 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 }
 
 // answered reports whether another Cache that shares the stores (see with) has stored an answer
-// since f began. A failure of f must not replace that answer.
-func (c *Cache) answered(k key, f *flight, now time.Duration) bool {
+// since f began. A failure of f must not replace that answer, even if its TTL is over.
+func (c *Cache) answered(k key, f *flight) bool {
 	e := c.load(k)
-	return e != nil && e != f.stale && e.err == nil && now < e.expires
+	return e != nil && e != f.stale && e.err == nil
 }
 
 // ask calls next.Lookup and turns a panic into a failure. Queries run in goroutines of the cache,

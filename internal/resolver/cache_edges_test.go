@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/zone"
@@ -48,6 +50,45 @@ func TestAnswerComesMeanwhile(t *testing.T) {
 	if err != nil || !a.Cached || len(a.Records) != 1 || len(z.Queries()) != 1 {
 		t.Errorf("%+v, %v, asked %d times", a, err, len(z.Queries()))
 	}
+}
+
+// TestLookupWithoutTime: a lookup whose time is over asks nobody.
+func TestLookupWithoutTime(t *testing.T) {
+	z := nameserver.Zone(t, cacheZone)
+	c := cached(t, cacheDefaults(), z)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got := nameserver.Show(c.Lookup(ctx, "a.example.com", dns.TypeA))
+	c.Close() // waits for a query
+	if n := len(z.Queries()); got != "canceled" || n != 0 {
+		t.Errorf("got %s, asked %d times", got, n)
+	}
+}
+
+// TestQueryEnds: an answer that comes when the query is given up is stored. When a query has ended, its context
+// has ended too, so nothing is left of it.
+func TestQueryEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		contexts := make(chan context.Context, 2)
+		c := cached(t, cacheDefaults(), nameserver.Func(func(ctx context.Context, name dns.Name, _ dns.Type) (dns.Answer, error) {
+			contexts <- ctx
+			if name == "late.example" {
+				<-ctx.Done()
+			}
+			return dns.Answer{TTL: time.Minute}, nil
+		}))
+		_, _ = c.Lookup(t.Context(), "x.example", dns.TypeA)
+		synctest.Wait()
+		if err := (<-contexts).Err(); err == nil {
+			t.Error("the context of the query goes on")
+		}
+		go func() { _, _ = c.Lookup(t.Context(), "late.example", dns.TypeA) }()
+		<-contexts
+		c.Close()
+		if a, err := c.Lookup(t.Context(), "late.example", dns.TypeA); err != nil || !a.Cached {
+			t.Errorf("the late answer is lost: %+v, %v", a, err)
+		}
+	})
 }
 
 // TestCacheConcurrentUse looks up many names in many goroutines, with evictions, purges and

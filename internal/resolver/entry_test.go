@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"sekimori/internal/dns"
 )
@@ -93,6 +94,28 @@ func TestEntryOfFailure(t *testing.T) {
 	}
 	if e := c.newEntry(dns.Answer{}, errors.New("strange"), nil, now); e.keepable(now) {
 		t.Error("a failure of no known kind is stored")
+	}
+}
+
+// TestEntryWeight: each octet of an entry counts.
+func TestEntryWeight(t *testing.T) {
+	fixed := storeOverhead + int(unsafe.Sizeof(key{})) + int(unsafe.Sizeof(entry{}))
+	record := int(unsafe.Sizeof(dns.Record{}))
+	for _, tt := range []struct {
+		k    key
+		e    *entry
+		more int
+	}{
+		{key{}, &entry{}, 0},
+		{key{name: "abc"}, &entry{}, 3},
+		{key{}, &entry{answer: dns.Answer{Canonical: "abc", Server: "abcd"}}, 7},
+		{key{}, &entry{answer: dns.Answer{Records: make([]dns.Record, 1, 2)}}, 2 * record},
+		{key{}, &entry{answer: dns.Answer{Records: []dns.Record{{Host: "abc"}, {Text: "abcd"}}}}, 2*record + 7},
+		{key{}, &entry{err: errClosed}, int(unsafe.Sizeof(dns.Error{})) + len(errClosed.Error())},
+	} {
+		if got := int(tt.e.weight(tt.k)); got != fixed+tt.more {
+			t.Errorf("%+v %+v: %d, want %d", tt.k, tt.e.answer, got, fixed+tt.more)
+		}
 	}
 }
 

@@ -31,13 +31,18 @@ func TestLargeAnswers(t *testing.T) {
 	}
 }
 
-// TestPurgeEmpties: after Purge, neither a small nor a large answer of before is found.
+// TestPurgeEmpties: after Purge, neither a small nor a large answer of before is found or counted.
 func TestPurgeEmpties(t *testing.T) {
 	for _, octets := range []int{1, maxSmallText + 1} {
 		z := zone.New().AddTTL("x.example", dns.TypeTXT, time.Hour, dns.Record{Text: strings.Repeat("x", octets)})
-		c := cached(t, cacheDefaults(), z)
+		cfg := cacheDefaults()
+		cfg.Metrics = testMetrics(t).Metrics
+		c := cached(t, cfg, z)
 		if _, err := c.Lookup(t.Context(), "x.example", dns.TypeTXT); err != nil {
 			t.Fatal(err)
+		}
+		if n := cfg.Metrics.Counts(); n.Entries != 1 || n.Bytes < int64(octets) || n.Misses != 1 {
+			t.Errorf("%d octets: counted %+v", octets, n)
 		}
 		if _, ok := c.Peek("x.example", dns.TypeTXT); !ok {
 			t.Errorf("%d octets: not kept", octets)
@@ -45,6 +50,9 @@ func TestPurgeEmpties(t *testing.T) {
 		c.Purge()
 		if _, ok := c.Peek("x.example", dns.TypeTXT); ok {
 			t.Errorf("%d octets: found after Purge", octets)
+		}
+		if n := cfg.Metrics.Counts(); n.Entries != 0 || n.Bytes != 0 {
+			t.Errorf("%d octets: after Purge %+v", octets, n)
 		}
 	}
 }

@@ -119,14 +119,18 @@ func TestOrphanIsAdopted(t *testing.T) {
 		leave("kept.example")
 		leave("lost.example")
 		var waits sync.WaitGroup
-		for range 3 {
+		for _, name := range []dns.Name{"kept.example", "kept.example", "kept.example", "once.example"} {
 			waits.Go(func() {
-				if _, err := c.Lookup(t.Context(), "kept.example", dns.TypeTXT); err != nil {
+				if _, err := c.Lookup(t.Context(), name, dns.TypeTXT); err != nil {
 					t.Errorf("a lookup still waited for it: %v", err)
 				}
 			})
 		}
 		synctest.Wait()
+		leave("once.example")
+		if _, orphans, _ := c.underWay(); orphans != 1 {
+			t.Errorf("%d orphans, want the lost one", orphans)
+		}
 		for i := range 2 * maxOrphans {
 			leave(dns.Name(fmt.Sprintf("h%d.example", i)))
 		}

@@ -15,10 +15,13 @@ import (
 type slow struct {
 	delays []time.Duration
 	asked  atomic.Int32
+	open   atomic.Int32 // queries under way
 }
 
 func (s *slow) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 	n := s.asked.Add(1) - 1
+	s.open.Add(1)
+	defer s.open.Add(-1)
 	select {
 	case <-time.After(s.delays[n]):
 	case <-ctx.Done():
@@ -51,12 +54,15 @@ func TestPurgeUnderWay(t *testing.T) {
 		size     int64
 		old, new time.Duration // how long the queries take
 		shared   bool          // the lookups after Purge come by a Cache that shares the stores
+		purged   bool          // Purge comes by that Cache, but the lookups do not
 	}{
-		{"old answer first", 1 << 20, 3 * time.Second, 5 * time.Second, false},
-		{"old answer last", 1 << 20, 9 * time.Second, 2 * time.Second, false},
-		{"nothing is stored", 0, 3 * time.Second, 5 * time.Second, false},
-		{"shared stores, old answer first", 1 << 20, 3 * time.Second, 5 * time.Second, true},
-		{"shared stores, old answer last", 1 << 20, 9 * time.Second, 2 * time.Second, true},
+		{"old answer first", 1 << 20, 3 * time.Second, 5 * time.Second, false, false},
+		{"old answer last", 1 << 20, 9 * time.Second, 2 * time.Second, false, false},
+		{"nothing is stored", 0, 3 * time.Second, 5 * time.Second, false, false},
+		{"shared stores, old answer first", 1 << 20, 3 * time.Second, 5 * time.Second, true, false},
+		{"shared stores, old answer last", 1 << 20, 9 * time.Second, 2 * time.Second, true, false},
+		{"shared stores, purged by the other, old answer first", 1 << 20, 3 * time.Second, 5 * time.Second, false, true},
+		{"shared stores, purged by the other, old answer last", 1 << 20, 9 * time.Second, 2 * time.Second, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -64,15 +70,22 @@ func TestPurgeUnderWay(t *testing.T) {
 				cfg.Size = c.size
 				next := &slow{delays: []time.Duration{c.old, c.new, 0}}
 				before := cached(t, cfg, next)
-				after := before
+				other := before.with(next)
+				t.Cleanup(other.Close)
+				after, purger := before, before
 				if c.shared {
-					after = before.with(next)
-					t.Cleanup(after.Close)
+					after, purger = other, other
+				}
+				if c.purged {
+					purger = other
 				}
 				address(t, before, time.Second)
-				after.Purge()
+				purger.Purge()
 				if got := address(t, after, time.Minute); got != "192.0.2.2" {
 					t.Errorf("the lookup after Purge got %s", got)
+				}
+				if synctest.Wait(); next.open.Load() != 0 && !c.shared {
+					t.Error("the old query goes on although another one replaced it")
 				}
 				time.Sleep(20 * time.Second) // until the old query has ended
 				want := "192.0.2.2"
