@@ -44,12 +44,17 @@ func Report(ctx context.Context, o Options) (*readiness.Report, error) {
 
 // Judged makes the report, and returns the Judge that made it, which knows what single messages look like.
 func Judged(ctx context.Context, o Options) (*readiness.Report, *readiness.Judge, error) {
+	return judged(ctx, o, maxRecords)
+}
+
+// judged is Judged with a sample of at most so many decisions.
+func judged(ctx context.Context, o Options, most int) (*readiness.Report, *readiness.Judge, error) {
 	today := ledger.DayOf(o.Now)
 	j := readiness.New(readiness.Setup{Policy: o.Policy, Days: o.Days, Today: today})
 	days := ledger.Filter{From: today - ledger.Day(o.Days) + 1, To: today}
 	for _, step := range []func() error{
 		func() error { return count(ctx, j, o.Ledger, days) },
-		func() error { return sample(ctx, j, o, days, maxRecords) },
+		func() error { return sample(ctx, j, o, days, most) },
 		func() error { return more(ctx, j, o, days) },
 		func() error { return know(ctx, j, o, today) },
 	} {

@@ -116,16 +116,12 @@ func TestReport(t *testing.T) {
 // TestBounds: of more messages than are looked at, the sample has those of all days, and a domain with few
 // messages in it is searched for.
 func TestBounds(t *testing.T) {
-	if testing.Short() {
-		t.Skip("15,000 messages")
-	}
-	const messages = maxRecords + 2000
-	o := options(t, filled(t, messages, time.Second))
-	r, err := Report(t.Context(), o)
+	const most, messages = 1280, 1500
+	r, _, err := judged(t.Context(), options(t, filled(t, messages, 10*time.Second)), most)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Samples != maxRecords && r.Samples != maxRecords+1 || r.Reject != messages+1 {
+	if r.Samples != most && r.Samples != most+1 || r.Reject != messages+1 {
 		t.Errorf("%d samples of %d", r.Samples, messages)
 	}
 	for _, d := range r.Domains {
@@ -136,10 +132,28 @@ func TestBounds(t *testing.T) {
 	if len(r.Notes) != 1 || r.Notes[0].Word != "sampled" {
 		t.Errorf("%+v", r.Notes)
 	}
-	// A search of the history ends after 5,000 records, and goes on where it ended.
-	q := history.Query{Limit: 6000}
+}
+
+// TestGoesOn: a search ends when what it found is large. The next one goes on there, and reads no more than the rest.
+func TestGoesOn(t *testing.T) {
+	const messages, most, octets = 12, 10, 600_000
+	db := filled(t, 0, 0)
+	var kept []archive.Made
+	for n := range messages {
+		e := failing("many.example", n, now.Add(time.Duration(n-messages)*time.Minute))
+		e.MailFrom.Record = strings.Repeat("x", octets)
+		kept = append(kept, archive.Made{Decision: &judge.Decision{Evaluation: e, Verdict: policy.Verdict{ID: fmt.Sprint("ID", n)}}, At: e.Time})
+	}
+	b, err := archive.Pack("large", "mx.example", kept)
+	if err == nil {
+		err = db.AddHistory(t.Context(), now, b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(t, db)
 	j := readiness.New(readiness.Setup{Days: 14, Today: ledger.DayOf(now)})
-	if n, more, err := find(t.Context(), j, o.History, &q); n != 6000 || !more || err != nil || j.Sampled("many.example") < 5990 { // some have the same millisecond
+	if n, more, err := find(t.Context(), j, o.History, &history.Query{Limit: most}); n != most || !more || err != nil || j.Sampled("many.example") != most {
 		t.Errorf("%d records with %d samples, more %t, %v", n, j.Sampled("many.example"), more, err)
 	}
 }
