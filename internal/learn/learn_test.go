@@ -33,15 +33,34 @@ type memory struct {
 	rows      map[dns.Name][]ledger.Row
 	breakages map[string]ledger.Breakage
 	err       error
+	only      string // if it is set, err is for questions of this kind only
 	hang      bool
 	asked     []dns.Name
 	expired   int
+	kept      int64    // the domains that the last Expire kept
+	notes     []string // what was asked of Sums, Rows and AuthorDomains
+}
+
+// fails returns the error of a question. The caller holds mu.
+func (m *memory) fails(what string) error {
+	if m.only != "" && m.only != what {
+		return nil
+	}
+	return m.err
+}
+
+func (m *memory) note(what string, f ledger.Filter, args ...any) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	today := ledger.DayOf(time.Now())
+	m.notes = append(m.notes, fmt.Sprint(append([]any{what, today - f.From, today - f.To, f.Domain}, args...)...))
+	return m.fails(what)
 }
 
 func (m *memory) Usual(ctx context.Context, author dns.Name, _ ledger.Day) (ledger.Usual, error) {
 	m.mu.Lock()
 	m.asked = append(m.asked, author)
-	hang, err := m.hang, m.err
+	hang, err := m.hang, m.fails("usual")
 	u := m.usual[author]
 	m.mu.Unlock()
 	if hang {
@@ -51,17 +70,22 @@ func (m *memory) Usual(ctx context.Context, author dns.Name, _ ledger.Day) (ledg
 	return u, err
 }
 
-func (m *memory) Sums(context.Context, ledger.Filter, ledger.Order, int) iter.Seq2[ledger.Sum, error] {
+func (m *memory) Sums(_ context.Context, f ledger.Filter, by ledger.Order, limit int) iter.Seq2[ledger.Sum, error] {
+	err := m.note("sums", f, by, limit)
 	return func(yield func(ledger.Sum, error) bool) {
 		for _, s := range m.sums {
 			if !yield(s, nil) {
 				return
 			}
 		}
+		if err != nil {
+			yield(ledger.Sum{}, err)
+		}
 	}
 }
 
 func (m *memory) Rows(_ context.Context, f ledger.Filter) iter.Seq2[ledger.Row, error] {
+	err := m.note("rows", f)
 	return func(yield func(ledger.Row, error) bool) {
 		m.mu.Lock()
 		rows := m.rows[f.Domain]
@@ -71,20 +95,22 @@ func (m *memory) Rows(_ context.Context, f ledger.Filter) iter.Seq2[ledger.Row, 
 				return
 			}
 		}
+		if err != nil {
+			yield(ledger.Row{}, err)
+		}
 	}
 }
 
-func (m *memory) AuthorDomains(context.Context, ledger.Filter) (map[dmarc.Policy]float64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return map[dmarc.Policy]float64{dmarc.PolicyReject: 7.4}, m.err
+func (m *memory) AuthorDomains(_ context.Context, f ledger.Filter) (map[dmarc.Policy]float64, error) {
+	return map[dmarc.Policy]float64{dmarc.PolicyReject: 7.4}, m.note("domains", f)
 }
 
-func (m *memory) Expire(context.Context, time.Time, int64) error {
+func (m *memory) Expire(_ context.Context, _ time.Time, most int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.expired++
-	return m.err
+	m.kept = most
+	return m.fails("expire")
 }
 
 func (m *memory) Breakages(context.Context, time.Time) (all []ledger.Breakage, err error) {
@@ -93,10 +119,17 @@ func (m *memory) Breakages(context.Context, time.Time) (all []ledger.Breakage, e
 			all = append(all, b)
 		}
 	}
-	return all, nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return all, m.fails("breakages")
 }
 
 func (m *memory) SetBreakage(_ context.Context, b ledger.Breakage) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fails("set"); err != nil {
+		return err
+	}
 	m.breakages[string(b.Domain)+string(b.Kind)+b.Subject] = b
 	return nil
 }
@@ -218,6 +251,25 @@ func TestClockBack(t *testing.T) {
 	}
 }
 
+// TestAges has each bound of how old an answer may be: until when it is used, and from when a new one is looked for.
+func TestAges(t *testing.T) {
+	at := time.Unix(1e9, 0)
+	for age, want := range map[time.Duration][2]bool{ // used, looked for
+		0: {true, false}, fresh: {true, false}, fresh + 1: {true, true}, usable: {true, true}, usable + 1: {false, true}, -1: {true, true}, -usable: {true, true}, -usable - 1: {false, true},
+	} {
+		c := &Cache{o: Options{Now: func() time.Time { return at.Add(age) }}, ask: make(chan dns.Name, maxAsked), asked: map[dns.Name]bool{}, known: map[dns.Name]answer{"shop.example": {shop, at}}}
+		if got := c.Signs(failing("shop.example", "198.51.100.1")) != nil; got != want[0] || len(c.ask) == 1 != want[1] || c.Counts.Hits.Load() == 1 != got || c.Counts.Misses.Load() == 1 == got {
+			t.Errorf("%s old: used %t, %d asked", age, got, len(c.ask))
+		}
+	}
+	c := &Cache{o: Options{Now: time.Now}}
+	e := failing("shop.example", "198.51.100.1")
+	e.FromError = &author.Error{}
+	if c.Signs(e) != nil || c.Signs(failing("", "198.51.100.1")) != nil || c.Counts.Misses.Load() != 0 { // they would be asked for
+		t.Error("a message without an author counts")
+	}
+}
+
 // TestBounds fills the cache. Domains that nobody knows do not push out those that are known.
 func TestBounds(t *testing.T) {
 	m := newMemory()
@@ -262,10 +314,97 @@ func TestPreload(t *testing.T) {
 		if got := c.Signs(failing("shop.example", "198.51.100.1")); len(got) != 2 {
 			t.Errorf("%v", got)
 		}
-		if m.times("other.example") != 1 {
-			t.Error("the other one was not asked for")
+		if m.times("other.example") != 1 || !slices.Equal(m.notes, []string{fmt.Sprintf("sums%d 0messages%d", ledger.UsualDays, maxPreload)}) {
+			t.Errorf("the other one was asked for %d times; %q", m.times("other.example"), m.notes)
 		}
 	})
+	for only, want := range map[string]int{"sums": 0, "usual": 1} { // each fails after the first answer
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory()
+			m.sums, m.err, m.only = []ledger.Sum{{Domain: "shop.example"}, {Domain: "other.example"}}, errors.New("away"), only
+			start(t, m)
+			synctest.Wait()
+			if len(m.asked) != want {
+				t.Errorf("%s fail: asked for %q", only, m.asked)
+			}
+		})
+	}
+}
+
+// TestPause: after a failure the store is left alone for a while, and the log says so once.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.err, m.only = errors.New("away"), "usual"
+		var log logs.Buffer
+		c := New(Options{Store: m, Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		defer c.Close()
+		ask := func(name string) {
+			for n := range 3 {
+				c.Signs(failing(dns.Name(fmt.Sprintf("%s%d.example", name, n)), "198.51.100.1"))
+			}
+			synctest.Wait()
+		}
+		for n, want := range []int{1, 1, 2, 3} { // at once, a moment before the pause is over, at its end, and at the next
+			if ask("d"); len(m.asked) != want || c.Counts.Failures.Load() != int64(want) || strings.Count(log.String(), "does not say what is usual") != 1 {
+				t.Errorf("step %d: asked for %q, %d failures\n%s", n, m.asked, c.Counts.Failures.Load(), log.String())
+			}
+			time.Sleep([]time.Duration{pause - 1, 1, pause, 0}[n])
+		}
+		m.set(nil, false)
+		time.Sleep(pause)
+		synctest.Wait()
+		m.set(errors.New("away"), false)
+		ask("e")
+		if n := strings.Count(log.String(), "does not say what is usual"); n != 2 {
+			t.Errorf("%d records about a store that is away for the second time", n)
+		}
+	})
+}
+
+// TestKeeperFails: whatever the store does not do, the keeper says so, and tries all again in five minutes and not an
+// hour later.
+func TestKeeperFails(t *testing.T) {
+	for _, only := range []string{"domains", "expire", "breakages", "sums", "rows", "set", "end"} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory()
+			m.sums = []ledger.Sum{{Domain: "shop.example", Counts: ledger.Counts{Messages: 1500, Pass: 1500}}}
+			m.rows = map[dns.Name][]ledger.Row{"shop.example": broken("shop.example", time.Now(), 0)}
+			var log logs.Buffer
+			k := NewKeeper(Options{Store: m, Now: time.Now, Log: slog.New(slog.NewTextHandler(&log, nil))}, 5)
+			defer k.Close()
+			time.Sleep(keepTime / 2)
+			k.SetMaxDomains(7)
+			m.mu.Lock()
+			if m.err, m.only = errors.New("away"), only; only == "end" { // of a breakage
+				m.only, m.sums = "set", nil
+			}
+			m.mu.Unlock()
+			time.Sleep(keepTime)
+			synctest.Wait()
+			if n := strings.Count(log.String(), "cannot be looked after"); n != 1 {
+				t.Errorf("%s fail: %d records\n%s", only, n, log.String())
+			}
+			m.set(nil, false)
+			time.Sleep(countTime)
+			synctest.Wait()
+			if n := k.Broken(ledger.SPFBroken); m.kept != 7 || n != 1 && only != "end" || n != 0 && only == "end" {
+				t.Errorf("%s failed: %d broken, %d domains are kept", only, n, m.kept)
+			}
+		})
+	}
+}
+
+// TestSearched: of which domains the days are looked at.
+func TestSearched(t *testing.T) {
+	m := newMemory()
+	for name, c := range map[dns.Name]ledger.Counts{"few.example": {Messages: leastSearched - 1, Pass: 1}, "enough.example": {Messages: leastSearched, Pass: 1}, "fails.example": {Messages: 2 * leastSearched}} {
+		m.sums = append(m.sums, ledger.Sum{Domain: name, Counts: c})
+	}
+	k := &Keeper{o: Options{Store: m}}
+	if _, err := k.find(t.Context(), time.Now()); err != nil || !slices.Equal(m.notes, []string{fmt.Sprintf("sums%d 0messages%d", ledger.BreakageDays+1, maxSearched), fmt.Sprintf("rows%d 0enough.example", ledger.BreakageDays+1)}) {
+		t.Errorf("%q, %v", m.notes, err)
+	}
 }
 
 // broken returns 15 days of a domain whose SPF has stopped to pass.
@@ -309,8 +448,11 @@ func TestSearch(t *testing.T) {
 		if k.Broken(ledger.SPFBroken) != 0 || !strings.Contains(log.String(), "authenticates again") || m.breakages["shop.examplespf_broken"].Ended.IsZero() {
 			t.Errorf("it is not over: %s", log.String())
 		}
-		if m.expired != 4 { // not at the start
-			t.Errorf("expired %d times in four hours", m.expired)
+		if m.expired != 4 || m.kept != 5 { // not at the start
+			t.Errorf("expired %d times in four hours, %d domains are kept", m.expired, m.kept)
+		}
+		if want := fmt.Sprint("domains", ledger.UsualDays-1, " ", 0); !slices.Contains(m.notes, want) {
+			t.Errorf("%q, want %q", m.notes, want)
 		}
 		if got := k.AuthorDomains(); got[dmarc.PolicyReject] != 7.4 {
 			t.Errorf("author domains: %v", got)

@@ -9,15 +9,13 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/ledger"
-	"sekimori/internal/policy"
 )
 
 // Judge gathers what a report needs. The calls come in this order: Total, Hit and Sample; then Know for the
 // domains that Wanted names, Carried for its networks, and Broken; then Report. A Judge is for one report and
 // one goroutine.
 type Judge struct {
-	setup  Setup
-	policy policy.Config // of the setup, in mode enforce
+	setup Setup
 
 	seen            map[ledger.Day]bool
 	messages, fail  int64
@@ -39,9 +37,7 @@ type Judge struct {
 
 // New returns a Judge.
 func New(s Setup) *Judge {
-	p := s.Policy
-	p.Mode = policy.Enforce
-	return &Judge{setup: s, policy: p, seen: map[ledger.Day]bool{}, known: map[string]bool{}, owners: map[dns.Name]*owner{},
+	return &Judge{setup: s, seen: map[ledger.Day]bool{}, known: map[string]bool{}, owners: map[dns.Name]*owner{},
 		carried: map[netip.Prefix][]dns.Name{}, hosts: map[hostKey]*host{}, clients: map[netip.Addr]*host{}, verdicts: map[string]Looks{}}
 }
 

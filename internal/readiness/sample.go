@@ -28,7 +28,7 @@ func (j *Judge) Sample(id string, e *msgauth.Evaluation) bool {
 		return false
 	}
 	s := sample{
-		id: id, owner: dns.Name(strings.Clone(string(owner))), now: policy.Decide(e, j.policy).Action,
+		id: id, owner: dns.Name(strings.Clone(string(owner))), now: policy.Decide(e, j.setup.Policy).Action,
 		other: handedOn(e, owner), listSigned: e.Has(trait.ListSignature), srs: mailaddr.IsSRS(strings.TrimPrefix(e.Envelope.MailFrom, "<")),
 		authorHost: e.Has(trait.AuthorHost), recordBroken: e.Has(trait.AuthorRecordBroken),
 		spfFail: e.MailFrom.Result == spf.Fail && e.MailFrom.Domain.Under(owner),

@@ -69,9 +69,9 @@ func (m *memory) Sums(_ context.Context, f ledger.Filter, _ ledger.Order, limit 
 	}
 }
 
-func (m *memory) Sources(_ context.Context, owner dns.Name, _ ledger.Day) (all []ledger.Source, err error) {
+func (m *memory) Sources(_ context.Context, owner dns.Name, since ledger.Day) (all []ledger.Source, err error) {
 	for _, s := range m.sources {
-		if s.Owner == owner {
+		if s.Owner == owner && s.Last >= since {
 			all = append(all, s)
 		}
 	}
@@ -193,7 +193,8 @@ func TestDetails(t *testing.T) {
 		l    List
 		want string
 	}{
-		{List{Senders: []Sender{s}}, want}, {List{Broken: true, Senders: []Sender{plain, s}}, head + "\n" + want}, {List{Broken: true, Senders: []Sender{{Domain: "b.example"}}},
+		{List{Senders: []Sender{s}}, want}, {List{Broken: true, Senders: []Sender{plain, s}}, head + "\n" + want}, {List{Broken: true, Senders: []Sender{{Domain: "a.example", Counts: s.Counts, Policy: "none", Days: 1, Signers: s.Signers[:1], Networks: s.Networks[:1]}}},
+			head + "  KEY               PASS  FAIL  FIRST       LAST\n  d=a.example s=s0  9     8     2026-11-28  2026-11-30\n  NETWORK      AUTHOR     DAYS  LAST\n  10.0.0.0/24  a.example  0     2026-11-30\n"}, {List{Broken: true, Senders: []Sender{{Domain: "b.example"}}},
 			"b.example (DMARC policy: -): 0 messages on 0 days\n  - pass: - by DKIM, - by SPF; 0 fail, 0 are not decided; 0 rejected, 0 quarantined\n"},
 	} {
 		if got := text(t, &tt.l); got != tt.want {
@@ -271,6 +272,9 @@ func TestOrder(t *testing.T) {
 	}{{"b.a.example", "192.0.2.0/24", 1}, {"a.example", "192.0.3.0/24", 1}, {"a.example", "192.0.2.0/24", 1}, {"z.a.example", "192.0.2.0/24", 3}} {
 		m.sources = append(m.sources, ledger.Source{Domain: dns.Name(x.domain), Owner: "a.example", Network: netip.MustParsePrefix(x.network), Last: today, Days: x.days})
 	}
+	for ago := range ledger.Day(2) { // the last of the days that are asked for, and the one before
+		m.sources = append(m.sources, ledger.Source{Domain: "old.example", Owner: "a.example", Network: netip.MustParsePrefix("192.0.2.0/24"), Last: today - ledger.KeepSources + 1 - ago, Days: 1})
+	}
 	s := find(t, Options{Ledger: m, Limit: 1}).Senders[0]
 	got := ""
 	for _, x := range s.Signers {
@@ -279,7 +283,7 @@ func TestOrder(t *testing.T) {
 	for _, x := range s.Networks {
 		got += fmt.Sprint(x.Domain, " ", x.Network, " ", x.Days, " ", x.Last, ", ")
 	}
-	if want := "z.a.example t, z.a.example s, a.example s, a.example t, b.a.example s, z.a.example 192.0.2.0/24 2 2026-11-30, a.example 192.0.2.0/24 1 2026-11-30, a.example 192.0.3.0/24 1 2026-11-30, b.a.example 192.0.2.0/24 1 2026-11-30, "; got != want {
+	if want := "z.a.example t, z.a.example s, a.example s, a.example t, b.a.example s, z.a.example 192.0.2.0/24 2 2026-11-30, a.example 192.0.2.0/24 1 2026-11-30, a.example 192.0.3.0/24 1 2026-11-30, b.a.example 192.0.2.0/24 1 2026-11-30, old.example 192.0.2.0/24 1 2026-10-02, "; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

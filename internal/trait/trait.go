@@ -156,26 +156,23 @@ func where(wanted func(row) bool) []Trait {
 }
 
 // Side returns the side for which t is evidence.
-func (t Trait) Side() Side {
-	if i := t.index(); i >= 0 {
-		return table[i].side
-	}
-	return Neither
-}
+func (t Trait) Side() Side { return t.row().side }
 
 // Learned lists the learned signs.
 func Learned() []Trait { return where(func(r row) bool { return r.learned }) }
 
 // IsLearned reports whether t comes from what the daemon remembers.
-func (t Trait) IsLearned() bool {
-	i := t.index()
-	return i >= 0 && table[i].learned
-}
+func (t Trait) IsLearned() bool { return t.row().learned }
 
 // IsWeak reports whether t is evidence only beside another trait of its side.
-func (t Trait) IsWeak() bool {
-	i := t.index()
-	return i >= 0 && table[i].weak
+func (t Trait) IsWeak() bool { return t.row().weak }
+
+// row returns the entry of t, or the zero row if it has none.
+func (t Trait) row() row {
+	if i := t.index(); i >= 0 {
+		return table[i]
+	}
+	return row{}
 }
 
 // index returns the index of t in the table, or -1 if t is not there.

@@ -216,9 +216,7 @@ func newest(samples []Sample) []Sample {
 // wave looks at the interval before the current one, too, because the current one may have begun just now.
 func (l *list) wave(now time.Time) *Wave {
 	fails := l.last(now, 1).Fail
-	if before := l.last(now, 2).Fail - fails; before > fails {
-		fails = before
-	}
+	fails = max(fails, l.last(now, 2).Fail-fails)
 	counts := make([]int64, maxQuarters) // intervals without a message have none
 	for i := range l.quarters {
 		if age := number(now) - l.first - int64(i); age >= 0 && age < maxQuarters {

@@ -96,12 +96,27 @@ func TestWeek(t *testing.T) {
 	}
 }
 
+// TestHourAndDay: an hour has four intervals with the current one, and a day 96.
+func TestHourAndDay(t *testing.T) {
+	for after, want := range map[int][2]int64{0: {1, 1}, 3: {1, 1}, 4: {0, 1}, quartersOfDay - 1: {0, 1}, quartersOfDay: {0, 0}} {
+		w := newWorld()
+		w.mail("banks", "", dmarc.ResultPass, "P")
+		w.at = w.at.Add(time.Duration(after) * Quarter)
+		if l := w.Lists()[0]; l.Hour.Pass != want[0] || l.Day.Pass != want[1] {
+			t.Errorf("%d intervals later: %+v in an hour, %+v in a day", after, l.Hour, l.Day)
+		}
+	}
+}
+
 // TestClock: a clock that is set back, or far ahead, loses no message of the present.
 func TestClock(t *testing.T) {
 	w := newWorld()
 	for _, jump := range []time.Duration{0, -3 * time.Hour, 400 * 24 * time.Hour, -time.Hour} {
 		w.at = w.at.Add(jump)
 		w.mail("banks", "", dmarc.ResultFail, "F")
+	}
+	if b := w.Lists()[0]; b.Hour.Fail != 2 || b.Wave != nil {
+		t.Errorf("while the clock is set back: %+v", b)
 	}
 	w.at = w.at.Add(time.Hour)
 	if b := w.Lists()[0]; b.Hour.Fail != 2 {
