@@ -105,10 +105,18 @@ func (p *printer) line(depth int, format string, args ...any) {
 	s.Lines = append(s.Lines, Line{Depth: depth, Text: fmt.Sprintf(format, args...)})
 }
 
+// took rounds how long a decision took to milliseconds, and one that took less than one to microseconds.
+func took(d time.Duration) time.Duration {
+	if d < time.Millisecond {
+		return d.Round(time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}
+
 func (r *Explanation) verdict(p *printer) {
 	v := r.Verdict
 	if !r.Decided.IsZero() {
-		p.line(0, "decided %s, in %s", r.Decided.Format(time.RFC3339), r.Took.Round(time.Millisecond))
+		p.line(0, "decided %s, in %s", r.Decided.Format(time.RFC3339), took(r.Took))
 	}
 	if r.TimeSource != "" && r.Evaluation != nil {
 		p.line(0, "judged as of %s, %s", r.Evaluation.Time.UTC().Format(time.RFC3339), printable.Value(r.TimeSource))

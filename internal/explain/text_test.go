@@ -193,3 +193,14 @@ func TestEveryReasonHasWords(t *testing.T) {
 		}
 	}
 }
+
+// TestTook: a decision that took less than half a millisecond is not said to have taken no time.
+func TestTook(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 499: "0s", 500: "1µs", 321_400: "321µs", 499_999: "500µs", 999_499: "999µs", time.Millisecond: "1ms", 1_499_999: "1ms", 1_500_000: "2ms", time.Second + 700_000: "1.001s",
+	} {
+		if got := took(d).String(); got != want {
+			t.Errorf("%d ns: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -386,6 +386,9 @@ func TestStateFile(t *testing.T) {
 		{"another file without line end", "hello", "not that of a survey"},
 		{"other JSON", `{"sekimori_dns_snapshot":1}` + "\n", "not that of a survey"},
 		{"a newer version", `{"sekimori_survey":2}` + "\n", "version 2"},
+		{"a header of no version", `{"sekimori_survey":0}` + "\n", "not that of a survey"},
+		{"a header that is no JSON", `{"sekimori_survey":1` + "\n", "not that of a survey"},
+		{"half a line, and not of a header", `{"sekimori_survex`, "not that of a survey"},
 		{"a bad line", `{"sekimori_survey":1}` + "\n{\n{}\n", "line 2"},
 		{"a long line", `{"sekimori_survey":1}` + "\n" + strings.Repeat("x", maxStateLine+1) + "\n", "line 2"},
 	} {
@@ -506,6 +509,226 @@ func TestExamples(t *testing.T) {
 	want := []string{"01.example", "02.example", "03.example", "04.example", "05.example"}
 	if got := tally.result().Faults[0]; got.Domains != 3*maxExamples || !slices.Equal(got.Examples, want) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestChart: where the parts of a chart are.
+func TestChart(t *testing.T) {
+	class := func(name string) Class {
+		return Class{Name: name, Counts: map[Measure]int{Domains: 10, WithMX: 8, SPF: 6, DMARC: 4, BIMI: 1, "p_none": 1, "p_quarantine": 1, "p_reject": 2}}
+	}
+	all := []Class{class("a.jp"), class("b.jp"), {Name: "c.jp", Counts: map[Measure]int{}}}
+	shown := func(c *chart) (out string) {
+		for _, b := range c.Bars {
+			out += fmt.Sprintf("%d %q %s %v %d:", b.Y, b.Label, b.Text, b.TextX, b.Base())
+			for _, p := range b.Parts {
+				out += fmt.Sprintf(" %s %v+%v %q", p.Kind, p.X, p.Width, p.Title)
+			}
+			out += "\n"
+		}
+		for _, p := range c.Legend {
+			out += fmt.Sprintf("%s %s %v %v, ", p.Kind, p.Title, p.X, p.TextX())
+		}
+		return out + fmt.Sprint(c.Grid, c.Title, c.Sub, c.Height, c.Bottom(), c.Axis(), c.Total(), c.LabelX())
+	}
+	const grid = "[{150 0 %} {265 25 %} {380 50 %} {495 75 %} {610 100 %}]"
+	for _, tt := range []struct {
+		got  *chart
+		want string
+	}{
+		{published(all, words[English]), `28 "a.jp (8)" 75.0 % 501 40: spf 150+345 "spf 75.0 %"
+50 "" 50.0 % 386 62: dmarc 150+230 "dmarc 50.0 %"
+72 "" 12.5 % 213.5 84: bimi 150+57.5 "bimi 12.5 %"
+102 "b.jp (8)" 75.0 % 501 114: spf 150+345 "spf 75.0 %"
+`},
+		{policies(all, words[English]), `24 "a.jp (8)" 50.0 % 616 36: reject 150+115 "reject 25.0 %" quarantine 265+57.5 "quarantine 12.5 %" none 322.5+57.5 "none 12.5 %" nothing 380+230 "no record 50.0 %"
+50 "b.jp (8)" 50.0 % 616 62: reject 150+115 "reject 25.0 %" quarantine 265+57.5 "quarantine 12.5 %" none 322.5+57.5 "none 12.5 %" nothing 380+230 "no record 50.0 %"
+76 "c.jp (0)" 0.0 % 616 88: reject 150+0 "reject 0.0 %" quarantine 150+0 "quarantine 0.0 %" none 150+0 "none 0.0 %" nothing 150+460 "no record 100.0 %"
+reject reject 150 167, quarantine quarantine 300 317, none none 450 467, nothing no record 600 617, ` + grid + words[English]["policies"] + words[English]["policybase"] + "78 102 116 122 142"},
+	} {
+		if got := shown(tt.got); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s\nwant\n%s", got, tt.want)
+		}
+	}
+}
+
+// small is a result of a few numbers, to compare as a whole.
+func small() *Result {
+	c := func(name string) Class {
+		return Class{Name: name, Counts: map[Measure]int{Domains: 10, WithMX: 8, "null_mx": 1, SPF: 6, DMARC: 4, "p_none": 1, "p_quarantine": 1, "p_reject": 2, "rua": 3, BIMI: 1}}
+	}
+	return &Result{All: c(ClassAll), Classes: []Class{c("go.jp"), c(ClassOther)}, Faults: []FaultCount{{domaincheck.SPFSyntax, 2, []string{"a.jp", "b.jp"}}, {domaincheck.SPFPTR, 1, []string{"c.jp"}}}, Invalid: []string{"x y", "z"}}
+}
+
+// TestWhole compares each format with what is written.
+func TestWhole(t *testing.T) {
+	r := small()
+	var text, rows bytes.Buffer
+	if err := errors.Join(r.Text(&text), r.CSV(&rows)); err != nil {
+		t.Fatal(err)
+	}
+	const head = `CLASS  DOMAINS  MX      NULL MX  SPF     DMARC   NONE    QUARANTINE  REJECT  RUA     BIMI
+go.jp  10       80.0 %  10.0 %   75.0 %  50.0 %  25.0 %  25.0 %      50.0 %  75.0 %  12.5 %
+other  10       80.0 %  10.0 %   75.0 %  50.0 %  25.0 %  25.0 %      50.0 %  75.0 %  12.5 %
+all    10       80.0 %  10.0 %   75.0 %  50.0 %  25.0 %  25.0 %      50.0 %  75.0 %  12.5 %
+
+domains        10                     domains
+missing        0   0.0 % of domains   does not exist
+`
+	const tail = `bimi           1   12.5 % of mx       BIMI
+
+FAULT       DOMAINS  SUCH AS
+spf_syntax  2        a.jp b.jp
+spf_ptr     1        c.jp
+
+These lines of the list have no domain name, and perhaps others:
+  "x y"
+  "z"
+`
+	if got := text.String(); !strings.HasPrefix(got, head) || !strings.HasSuffix(got, tail) || strings.Count(got, "\n") != 4+1+len(measures)+1+3+1+3 {
+		t.Errorf("%s", got)
+	}
+	got := rows.String()
+	for _, want := range []string{"class,measure,domains,of,share\ngo.jp,domains,10,,\ngo.jp,missing,0,domains,0.0000\n", "\nall,bimi,1,mx,0.1250\nall,fault:spf_syntax,2,mx,0.2500\nall,fault:spf_ptr,1,mx,0.1250\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+	var page bytes.Buffer
+	if err := r.HTML(&page, Japanese, time.Unix(1.8e9, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"2027-01-15 作成", "<th scope=\"col\">その他</th><th scope=\"col\">全体</th>", "<th scope=\"row\">p=none（監視のみ） <small>[DMARC]</small></th><td>1 <small>25.0 %</small></td>", "<th scope=\"row\">ドメイン数</th><td>10</td>"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	for _, err := range []error{r.Text(full{}), r.CSV(full{}), r.HTML(full{}, English, time.Time{})} {
+		if !errors.Is(err, errFull) {
+			t.Errorf("on a full disk: %v", err)
+		}
+	}
+}
+
+// full is a disk without room.
+type full struct{}
+
+var errFull = errors.New("no room")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+// TestTally: which entries count for what.
+func TestTally(t *testing.T) {
+	tally := newTally([]dns.Name{"jp", "co.jp", "o.jp"})
+	for domain, want := range map[dns.Name]string{"a.co.jp": "co.jp", "a.jp": "jp", "co.jp": "jp", "jp": ClassOther, "a.example": ClassOther, "xco.jp": "jp"} {
+		if got := tally.classOf(domain); got != want {
+			t.Errorf("%s is of the class %s, want %s", domain, got, want)
+		}
+	}
+	for _, e := range []Entry{
+		{Mail: domaincheck.MailMX, Own: true, P: "none", Faults: []domaincheck.Word{domaincheck.SPFPTR, domaincheck.SPFSyntax}},
+		{Mail: domaincheck.MailMX, Own: true, P: "reject", Unknown: []string{"x"}, Faults: []domaincheck.Word{domaincheck.SPFSyntax}},
+		{Mail: domaincheck.MailMX, P: "reject", Testing: true, RUA: true, RUF: true, Bad: true, Policy: "quarantine", SPF: "fail"},
+		{Mail: domaincheck.MailNull, Own: true, SPF: broken, Faults: []domaincheck.Word{domaincheck.SPFSyntax}},
+		{Mail: domaincheck.MailNone, Missing: true}, {Mail: domaincheck.MailNone, Unknown: []string{"x"}}, {Mail: domaincheck.MailNone},
+		{Mail: domaincheck.MailMX, Own: true, Parent: true, Policy: "reject", SPF: "pass", BIMI: true, Testing: true, RUA: true, RUF: true, SP: "none", NP: "reject"},
+		{Mail: domaincheck.MailMX, SPF: broken, Faults: []domaincheck.Word{domaincheck.SPFSyntax}, Policy: "none"},
+	} {
+		e.Domain = "a.example"
+		tally.add(&e)
+	}
+	r := tally.result()
+	got := map[Measure]int{}
+	for m, n := range r.All.Counts {
+		if n > 0 {
+			got[m] = n
+		}
+	}
+	want := map[Measure]int{Domains: 9, "missing": 1, "unknown": 2, "null_mx": 1, "no_mx": 1, WithMX: 4, SPF: 2, "spf_broken": 1, "spf_fail": 1, "spf_pass": 1, DMARC: 2, "dmarc_broken": 1, "dmarc_parent": 1,
+		"enforcing": 2, "spf_and_dmarc": 1, "p_none": 1, "sp_none": 1, "np_reject": 1, "testing": 1, "rua": 1, "ruf": 1, BIMI: 1}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if fmt.Sprint(r.Faults) != "[{spf_syntax 2 [a.example a.example]} {spf_ptr 1 [a.example]}]" || len(r.Classes) != 4 || r.Classes[3].Name != ClassOther || r.Classes[3].Counts[Domains] != 9 {
+		t.Errorf("%v %v", r.Faults, r.Classes)
+	}
+	if r := newTally([]dns.Name{"jp"}).result(); len(r.Classes) != 1 { // nothing is of another class
+		t.Errorf("%v", r.Classes)
+	}
+	if n := len(Measures()); n != len(measures) || Measures()[0] != Domains || Measures()[n-1] != BIMI {
+		t.Errorf("%v", Measures())
+	}
+	for m, want := range map[Measure]float64{WithMX: 4. / 9, SPF: 0.5, Domains: 0, "no such": 0, "p_reject": 0} {
+		if got := r.All.Share(m); got != want {
+			t.Errorf("%s: %v", m, got)
+		}
+	}
+	if got := (&Class{Counts: map[Measure]int{SPF: 1}}).Share(SPF); got != 0 { // of no domain with an MX
+		t.Error(got)
+	}
+}
+
+// TestRounds: a domain whose lookups fail is looked at three times, with a pause before each but the first, and one
+// that is known once.
+func TestRounds(t *testing.T) {
+	for _, tt := range []struct {
+		fails, unknown int
+		took           time.Duration
+	}{{0, 0, 0}, {1, 0, 1}, {2, 0, 2}, {3, 1, 2}, {9, 1, 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			began, left := time.Now(), tt.fails
+			o := options(nameserver.Func(func(_ context.Context, n dns.Name, typ dns.Type) (dns.Answer, error) {
+				if typ == dns.TypeMX && left > 0 {
+					left--
+					return dns.Answer{}, &dns.Error{Kind: dns.KindTimeout, Name: n, Type: typ}
+				}
+				return dns.Answer{Name: n, Type: typ}, nil
+			}))
+			o.Pause, o.Rate = time.Hour, 1e9
+			var told []string
+			o.Progress = func(done, total int, _ int64) { told = append(told, fmt.Sprint(done, "/", total)) }
+			r, err := Run(t.Context(), list(t, []string{"a.example"}), o)
+			if err != nil || r.All.Counts["unknown"] != tt.unknown || r.All.Counts[Domains] != 1 || time.Since(began).Round(time.Minute) != tt.took*time.Hour || fmt.Sprint(told) != "[1/1]" {
+				t.Errorf("%d failures: %v after %s, %v, told %v", tt.fails, r.All.Counts, time.Since(began), err, told)
+			}
+		})
+	}
+}
+
+// TestStateFails: a file that cannot be read or written ends the survey with its name in the error.
+func TestStateFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	resolver := nameserver.Func(func(_ context.Context, n dns.Name, typ dns.Type) (dns.Answer, error) {
+		return dns.Answer{Name: n, Type: typ}, nil
+	})
+	for name, flags := range map[string]int{"read": os.O_WRONLY | os.O_CREATE, "written": os.O_RDONLY | os.O_CREATE} {
+		file, err := os.OpenFile(path, flags, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := options(resolver)
+		o.State = &State{file: file}
+		if r, err := Run(t.Context(), list(t, []string{"a.example"}), o); r != nil || err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("a file that cannot be %s: %v, %v", name, r, err)
+		}
+		_ = file.Close()
+		if err := o.State.Close(); err == nil || !strings.HasPrefix(err.Error(), "survey: ") {
+			t.Errorf("closed twice: %v", err)
+		}
+	}
+	s, err := OpenState(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(resolver)
+	o.State = s
+	o.Progress = func(int, int, int64) { _ = s.file.Close() } // the disk goes away after the first domain
+	r, err := Run(t.Context(), list(t, []string{"a.example", "b.example", "c.example"}), o)
+	if err == nil || !strings.Contains(err.Error(), path) || r.All.Counts[Domains] != 1 {
+		t.Errorf("%v, %v", r, err)
+	}
+	if _, err := OpenState(filepath.Join(path, "x")); err == nil || !strings.HasPrefix(err.Error(), "survey: ") {
+		t.Errorf("below a file: %v", err)
 	}
 }
 
