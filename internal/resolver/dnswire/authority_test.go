@@ -40,6 +40,8 @@ func TestAuthority(t *testing.T) {
 		{"two of ours: the first counts", []string{good, soa(apex, names+numbers(9))}, nil, true, false, 30 * time.Second},
 		{"one that cannot be read, and then another", []string{soa(apex, names), soa(apex, names+numbers(9))}, nil, true, false, 0},
 		{"an SOA of a name below", []string{soa("\x01a\x01x\x07example\x00", names+numbers(30))}, nil, true, false, 0},
+		{"an SOA of a name with a dot inside a label", []string{soa("\x09x.example\x00", names+numbers(30))}, nil, true, false, 0},
+		{"an SOA whose owner is a pointer to itself", []string{soa("\xc0\x1b", names+numbers(30))}, nil, true, false, 0},
 		{"an SOA of the root", []string{soa("\x00", names+numbers(30))}, nil, true, false, 30 * time.Second},
 		{"four numbers", []string{soa(apex, names+numbers(30)[4:])}, nil, true, false, 0},
 		{"six numbers", []string{soa(apex, names+"\x00\x00\x00\x01"+numbers(30))}, nil, true, false, 0},
@@ -103,6 +105,7 @@ func TestNameBehindPointer(t *testing.T) {
 	}{
 		{"a name", "\xc0\x02\x02ab\x00", "ab", nil}, {"the root", "\xc0\x02\x00", "", nil},
 		{"a label of an unknown kind", "\xc0\x02\x41a\x00", "", errLabel}, {"a label that is cut", "\xc0\x02\x05ab", "", errCut}, {"a label without an end", "\xc0\x02\x02ab", "", errCut},
+		{"no pointer, but a label of an unknown kind", "\x41a\x00", "", errLabel}, {"no pointer, and no end", "\x02ab", "", errCut},
 		{"nothing", "\xc0\x02", "", errCut}, {"half a pointer", "\xc0\x02\xc0", "", errCut}, {"itself", "\xc0\x00", "", errPointers},
 	} {
 		name, _, ok, err := readName([]byte(tt.wire), 0, "")

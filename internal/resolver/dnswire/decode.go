@@ -48,7 +48,7 @@ func (q Question) Decode(wire []byte) (Reply, *dns.Error) {
 	a := dns.Answer{Name: q.Name, Type: q.Type, Canonical: q.Name, TTL: math.MaxInt64, Authenticated: m.bit(3, bitAuthentic)}
 	var few [8]owned
 	answers, err := q.relevant(&m, few[:0])
-	hops := 0
+	var hops int
 	if err == nil {
 		hops, err = q.followAliases(&m, answers, &a)
 	}
@@ -156,7 +156,7 @@ func (q Question) relevant(m *message, out []owned) ([]owned, error) {
 			return true
 		}
 		owner, _, ok, err := readName(m.wire, r.name, last)
-		if ok && err == nil {
+		if ok {
 			out = append(out, owned{owner, r})
 		}
 		last, failed = owner, err
@@ -198,21 +198,19 @@ func findAlias(answers []owned, owner dns.Name) *owned {
 	return nil
 }
 
-// collect puts the records of a.Canonical into a. It ignores records of other owners.
+// collect puts the records of a.Canonical into a. It ignores records of other owners. All records of
+// a.Canonical have the type of q: if it had an alias, followAliases would have gone on.
 func (q Question) collect(m *message, answers []owned, a *dns.Answer) error {
 	n := 0
 	for _, o := range answers {
-		if o.typ == uint16(q.Type) && o.owner == a.Canonical {
+		if o.owner == a.Canonical {
 			n++
 		}
-	}
-	if n == 0 {
-		return nil
 	}
 	a.Records = make([]dns.Record, 0, n)
 	text := 0
 	for _, o := range answers {
-		if o.typ != uint16(q.Type) || o.owner != a.Canonical {
+		if o.owner != a.Canonical {
 			continue
 		}
 		r, ok, err := m.data(o.rr)
@@ -313,7 +311,7 @@ func (m *message) negative(name dns.Name) (soa, ns bool, ttl time.Duration) {
 			ns = true
 		case r.typ == typeSOA && !found:
 			soa = true
-			if apex, _, ok, err := readName(m.wire, r.name, ""); ok && err == nil && name.Under(apex) {
+			if apex, _, ok, _ := readName(m.wire, r.name, ""); ok && name.Under(apex) {
 				found, ttl = true, m.negativeTTL(r)
 			}
 		}

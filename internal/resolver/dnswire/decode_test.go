@@ -1,6 +1,8 @@
 package dnswire
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -37,6 +39,10 @@ func TestDecode(t *testing.T) {
 		{"owner without regard to case", dns.TypePTR, 0, "X.Example PTR H.example", "NOERROR x.example 5m0s h.example"},
 		{"NS", dns.TypeNS, 0, "x.example NS a.example", "NOERROR x.example 5m0s a.example"},
 		{"CNAME asked for is not followed", dns.TypeCNAME, 0, "x.example CNAME y.example\ny.example CNAME z.example", "NOERROR x.example 5m0s y.example"},
+		{"three", dns.TypeA, 0, "x.example A 192.0.2.1\nx.example A 192.0.2.2\nx.example A 192.0.2.3", "NOERROR x.example 5m0s 192.0.2.1 192.0.2.2 192.0.2.3"},
+		{"a text of the obsolete type SPF", typeSPF, 0, `x.example SPF "a"`, "NOERROR x.example 5m0s "},
+		{"a type for whose data there is no place", dns.Type(codec.TypeHINFO), 0, "x.example HINFO a b", "NOERROR x.example 0s"},
+		{"a CNAME asked for that is not there", dns.TypeCNAME, 0, "", "NOERROR x.example 0s"},
 		{"other owners are not the answer", dns.TypeA, 0, "y.example A 192.0.2.1" + soa, "NOERROR x.example 2m0s"},
 		{"other types are not the answer", dns.TypeA, 0, "x.example TXT a" + soa, "NOERROR x.example 2m0s"},
 		{"other classes are not the answer", dns.TypeTXT, 0, "x.example CH TXT a" + soa, "NOERROR x.example 2m0s"},
@@ -82,6 +88,13 @@ func TestDecode(t *testing.T) {
 				got = fmt.Sprintf("follow %s %s", r.Answer.Canonical, r.Answer.TTL)
 			default:
 				got = nameserver.Show(r.Answer, nil)
+				if spare := cap(r.Answer.Records) - len(r.Answer.Records); spare > 0 && c.typ == dns.TypeA {
+					t.Errorf("memory for %d records that do not exist", spare)
+				}
+				wire[3] &^= bitAuthentic
+				if r, _ := q.Decode(wire); r.Answer.Authenticated {
+					t.Error("authenticated without AD")
+				}
 				if !r.Answer.Authenticated || r.Answer.Name != "x.example" || r.Answer.Type != c.typ {
 					t.Errorf("answer to %s %s, ad %v", r.Answer.Name, r.Answer.Type, r.Answer.Authenticated)
 				}
@@ -128,4 +141,54 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("NXDOMAIN with records: %+v", a)
 		}
 	})
+}
+
+// TestReferral: an answer without records is a referral only if it has name servers, has no SOA, and is not authoritative.
+func TestReferral(t *testing.T) {
+	for bits := range 8 {
+		soa, ns, aa := bits&1 != 0, bits&2 != 0, bits&4 != 0
+		zone := "\n\n"
+		if soa {
+			zone += "example. 900 SOA ns. h. 1 2 3 4 120\n"
+		}
+		if ns {
+			zone += "example. NS ns.example.\n"
+		}
+		wire := nameserver.Message(t, 7, "x.example.", dns.TypeA, 0, zone)
+		wire[2] = bitResponse | bitRecurse
+		if aa {
+			wire[2] |= bitAuthoritative
+		}
+		_, err := Question{Name: "x.example", Type: dns.TypeA}.Decode(wire)
+		if referral := ns && !soa && !aa; (err != nil) != referral || referral && !errors.Is(err, errReferral) {
+			t.Errorf("SOA %t, NS %t, AA %t: %v", soa, ns, aa, err)
+		}
+	}
+}
+
+// TestMalformedTarget: an alias whose target cannot be read is no alias to follow.
+func TestMalformedTarget(t *testing.T) {
+	wire := nameserver.Message(t, 7, "x.example.", dns.TypeA, 0, "x.example CNAME target.example")
+	wire[bytes.Index(wire, []byte("\x06target"))] = dns.MaxLabelLen + 1
+	if r, err := (Question{Name: "x.example", Type: dns.TypeA}).Decode(wire); err == nil || err.Kind != dns.KindMalformed || !errors.Is(err, errLabel) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestExtendedRcode: only an OPT record, and only one in the additional section, has a part of the rcode (RFC 6891 §6.1.3).
+func TestExtendedRcode(t *testing.T) {
+	q := mustQuestion(t, "x.example", dns.TypeA)
+	for _, typ := range []uint16{typeOPT, uint16(dns.TypeA)} {
+		for _, count := range []int{7, 9, 11} { // of the answer, authority and additional section
+			record := raw("\x00", typ, "")
+			record[5] = 1 // the first octet of the TTL
+			wire := append(q.Pack(Options{}).Packet, record...)
+			wire[2] |= bitResponse
+			wire[count] = 1
+			m, err := readMessage(wire)
+			if extended := typ == typeOPT && count == 11; err != nil || m.rcode != map[bool]int{true: 16}[extended] {
+				t.Errorf("type %d, counted in octet %d: rcode %d, %v", typ, count, m.rcode, err)
+			}
+		}
+	}
 }

@@ -134,7 +134,7 @@ func (m *message) record(off int) (rr, error) {
 // each calls f for the records of a section that begins at an offset, until f returns false.
 // readMessage has read these records before, so they are whole.
 func (m *message) each(s section, off int, f func(rr) bool) {
-	for n := m.count(s); n > 0 && off < len(m.wire); n-- {
+	for n := m.count(s); n > 0; n-- {
 		r, err := m.record(off)
 		if err != nil || !f(r) {
 			return
@@ -165,7 +165,7 @@ func skipName(wire []byte, off int) (int, error) {
 
 // readName reads the name at an offset and returns the offset after it. If the name is equal to
 // "known", it returns known, which saves an allocation. ok is false for a name with a dot inside a
-// label. A dns.Name cannot hold such a name, because the dot would look like a separator.
+// label, and beside an error. A dns.Name cannot hold such a name, because the dot would look like a separator.
 func readName(wire []byte, off int, known dns.Name) (name dns.Name, next int, ok bool, err error) {
 	if next, err = skipName(wire, off); err != nil {
 		return "", 0, false, err

@@ -140,7 +140,7 @@ func (q Query) Match(wire []byte) Match {
 	name := len(asked) - 4
 	same := bytes.Equal(got, asked)
 	switch {
-	case !same && (!equalFold(got[:name], asked[:name]) || !bytes.Equal(got[name:], asked[name:])):
+	case !equalFold(got[:name], asked[:name]) || !bytes.Equal(got[name:], asked[name:]):
 		return Stray
 	case wire[2]&bitTruncated != 0:
 		return Truncated

@@ -40,6 +40,9 @@ func TestPack(t *testing.T) {
 			if (opt != nil) != o.EDNS || (opt != nil && (opt.UDPSize() != ednsSize || opt.Do() || opt.Version() != 0)) {
 				t.Errorf("%q %+v: %v", name, o, opt)
 			}
+			if o.EDNS && (q.Packet[11] != 1 || !bytes.HasSuffix(q.Packet, append([]byte{0, 0, typeOPT, ednsSize >> 8, ednsSize & 0xff}, make([]byte, 6)...))) {
+				t.Errorf("%q %+v: %x", name, o, q.Packet)
+			}
 			if q.Exact != o.Mix || (!o.Mix && got != "" && m.Question[0].Name != strings.ToLower(m.Question[0].Name)) {
 				t.Errorf("%q %+v: asked as %s", name, o, m.Question[0].Name)
 			}
@@ -66,6 +69,7 @@ func TestQueriesAreNotPredictable(t *testing.T) {
 	q := mustQuestion(t, "abcdefghijklmnopqrstuvwxyz.example", dns.TypeA)
 	ids, names := map[string]bool{}, map[string]bool{}
 	upper := make([]int, len(q.wire))
+	changes := make([]string, len(q.wire)) // of each octet
 	for range 1000 {
 		p := q.Pack(Options{Mix: true}).Packet
 		ids[string(p[:2])] = true
@@ -75,6 +79,7 @@ func TestQueriesAreNotPredictable(t *testing.T) {
 			if c != q.wire[i] {
 				upper[i]++
 			}
+			changes[i] += string(rune(c ^ q.wire[i]))
 		}
 	}
 	if len(ids) < 950 || len(names) != 1000 { // of 1,000 random IDs, about 8 equal an earlier one
@@ -83,6 +88,9 @@ func TestQueriesAreNotPredictable(t *testing.T) {
 	for i, n := range upper {
 		if letter := 'a' <= q.wire[i] && q.wire[i] <= 'z'; letter && (n < 350 || n > 650) || !letter && n != 0 {
 			t.Errorf("octet %d (%c) was changed %d times of 1000", i, q.wire[i], n)
+		}
+		if same := slices.Index(changes, changes[i]); n > 0 && same != i {
+			t.Errorf("octet %d is always changed with octet %d", i, same)
 		}
 	}
 }
@@ -127,7 +135,7 @@ func TestMatch(t *testing.T) {
 		{"so has success", Stray, func([]byte) []byte { return header(codec.RcodeSuccess) }},
 	}
 	for _, c := range cases {
-		if got := q.Match(c.spoil(good())); got != c.want {
+		if got := q.Match(slices.Clip(c.spoil(good()))); got != c.want { // nothing is read beyond the end
 			t.Errorf("%s: got %d, want %d", c.reason, got, c.want)
 		}
 	}
@@ -199,6 +207,17 @@ func TestRejected(t *testing.T) {
 		_, err := q.Decode(nameserver.Message(t, 7, "x.example.", dns.TypeA, tt.rcode, ""))
 		if got := Rejected(err); got != tt.want {
 			t.Errorf("%s: %v of %v", tt.reason, got, err)
+		}
+	}
+}
+
+// TestMixChangesNoType: only the name gets another letter case. The last octet of the type SPF (99) is that of a "c".
+func TestMixChangesNoType(t *testing.T) {
+	q := mustQuestion(t, "x.example", typeSPF)
+	for range 64 {
+		p := q.Pack(Options{Mix: true}).Packet
+		if end := p[len(p)-4:]; !bytes.Equal(end, []byte{0, typeSPF, 0, classIN}) {
+			t.Fatalf("type and class %x", end)
 		}
 	}
 }
