@@ -129,7 +129,8 @@ func TestHeloAfterSwap(t *testing.T) {
 		}}
 	}
 	f := New(options())
-	s := open(t, serveFilter(t, f), "192.0.2.1", "helo.bank.example", client.PostfixOffer())
+	addr := serveFilter(t, f)
+	s := open(t, addr, "192.0.2.1", "helo.bank.example", client.PostfixOffer())
 	for i := range 4 {
 		s.send("<a@bank.example>", fmt.Sprintf(mail, "bank.example"))
 		e := seen.decisions[i].Evaluation
@@ -148,6 +149,12 @@ func TestHeloAfterSwap(t *testing.T) {
 	}
 	if asked != 2 {
 		t.Errorf("the client's name was looked up %d times for four messages and one swap between them: %q", asked, zone.Queries())
+	}
+	s = open(t, addr, "192.0.2.1", "", client.PostfixOffer())
+	f.Swap(options())
+	s.send("<a@bank.example>", fmt.Sprintf(mail, "bank.example"))
+	if e := seen.decisions[4].Evaluation; e.HELO.Problem != "no HELO" {
+		t.Errorf("a client that said no HELO: %+v", e.HELO)
 	}
 }
 

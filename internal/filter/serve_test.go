@@ -105,8 +105,10 @@ func open(t *testing.T, addr, ip, helo string, offer client.Offer) mtaSession {
 	if _, err := c.Connect("client.example", peer); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Helo(helo); err != nil {
-		t.Fatal(err)
+	if helo != "" {
+		if _, err := c.Helo(helo); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return mtaSession{t, c}
 }

@@ -265,12 +265,10 @@ func (s *session) tell(d *judge.Decision, took time.Duration) {
 	}
 }
 
-// nameMessage stores the queue id of the message. Postfix does not know the queue id before
+// nameMessage stores the queue id of the message again. Postfix does not know the queue id before
 // the first recipient.
 func (s *session) nameMessage(t *transaction) {
-	if id := s.conn.Macro("i"); id != "" {
-		t.Envelope.QueueID = id
-	}
+	t.Envelope.QueueID = s.conn.Macro("i")
 }
 
 // reply returns the milter reply for the verdict.

@@ -43,7 +43,7 @@ func decodeWords(text, domain string) (display string, seen sight, refusal strin
 		}
 		return ""
 	})
-	if refusal == "" && mixed && seen&seesAngle != 0 {
+	if mixed && seen&seesAngle != 0 {
 		refusal = hiddenAddress
 	}
 	if refusal != "" {
