@@ -145,8 +145,8 @@ func TestGrammar(t *testing.T) {
 // prefix is a prefix length, or where one may be.
 var prefix = regexp.MustCompile(`(/+)[0-9]*`)
 
-// FuzzRecord parses records that are made of pieces, and compares with the grammar. It also reads each record with
-// another prefix length, because most lengths are not among the pieces.
+// FuzzRecord parses records that are made of pieces, and compares with the grammar. It also reads each valid
+// record with some other prefix lengths, because most lengths are not among the pieces.
 func FuzzRecord(f *testing.F) {
 	for _, c := range readCases(f) {
 		for line := range strings.Lines(c.zone) {
@@ -155,13 +155,24 @@ func FuzzRecord(f *testing.F) {
 			}
 		}
 	}
+	for _, term := range []string{"a/24", "mx//128", "ip4:192.0.2.1/32", "ip6:2001:db8::1/32", "a:example.com/0//1", "-mx:example.com/1"} {
+		f.Add(octets.Program("v=spf1 "+term, pieces...))
+	}
 	f.Fuzz(func(t *testing.T, program []byte) {
 		text := octets.Chosen(program, pieces...)
 		checkGrammar(t, text)
 		checkGrammar(t, "v=spf1 "+text)
+		if !valid(text) {
+			text = "v=spf1 " + text
+		}
+		if !prefix.MatchString(text) || !valid(text) {
+			return
+		}
 		h := fnv.New32a()
 		h.Write(program)
-		checkGrammar(t, "v=spf1 "+prefix.ReplaceAllString(text, fmt.Sprintf("${1}%d", h.Sum32()%300)))
+		for length := h.Sum32() % 10; length < 300; length += 10 {
+			checkGrammar(t, prefix.ReplaceAllString(text, fmt.Sprintf("${1}%d", length)))
+		}
 	})
 }
 
