@@ -389,7 +389,7 @@ func TestPrintMasksSecrets(t *testing.T) {
 		}
 		_, err := Parse("x", []byte("store:\n  url: '"+c.store+"'\n"))
 		if strings.Contains(c.store, "s3cret") && (err == nil || strings.Contains(err.Error(), "s3cret") ||
-			!strings.Contains(err.Error(), "store.password_file")) {
+			!strings.Contains(err.Error(), "store.password_file") || strings.Count(err.Error(), "store.url: ") != 1) {
 			t.Errorf("%s: no error, or it shows the secret, or does not say what to do: %v", c.store, err)
 		}
 	}

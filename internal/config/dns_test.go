@@ -12,7 +12,7 @@ func TestHedge(t *testing.T) {
 		want Hedge
 		said string // "" if refused
 	}{
-		{"off", 0, "off"}, {"100ms", Hedge(100 * time.Millisecond), "100ms"}, {"1s", Hedge(time.Second), "1s"},
+		{"off", 0, "off"}, {"100ms", Hedge(100 * time.Millisecond), "100ms"}, {"1s", Hedge(time.Second), "1s"}, {"1ns", 1, "1ns"},
 		{"0", 0, ""}, {"0s", 0, ""}, {"-1s", 0, ""}, {"on", 0, ""}, {"auto", 0, ""}, {"100", 0, ""}, {"", 0, ""},
 	} {
 		var h Hedge

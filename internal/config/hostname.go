@@ -18,10 +18,7 @@ const maxHostsFile = 1 << 20
 // DNS, because DNS may not answer yet when the host starts, and may give
 // another name later.
 func HostName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
+	name, _ := os.Hostname() // "" if the host has no name
 	f, err := os.Open(hostsFile)
 	if err != nil {
 		return fullName(name, strings.NewReader(""))

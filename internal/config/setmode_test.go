@@ -51,8 +51,13 @@ func TestSetMode(t *testing.T) {
 		"an end mark": "log: {level: warn}\n...\n",
 		"wrong":       "log: {level: x}\n", "quoted key": "\"mode\": enforce\n",
 	} {
-		if got, err := SetMode("x", []byte(in), "monitor"); err == nil {
+		got, err := SetMode("x", []byte(in), "monitor")
+		if err == nil {
 			t.Errorf("%s: %q", why, got)
+			continue
+		}
+		if byHand := strings.HasPrefix(in, "{mode") || strings.HasPrefix(in, "\"mode"); byHand && !strings.HasPrefix(err.Error(), "config: x:1:1: mode: ") {
+			t.Errorf("%s: %v", why, err)
 		}
 	}
 	if _, err := SetMode("x", nil, "sleep"); err == nil {

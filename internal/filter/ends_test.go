@@ -61,7 +61,11 @@ func TestInterruptedMessages(t *testing.T) {
 				if tt.cause != nil {
 					cancel(tt.cause)
 				}
-				return s.EndOfMessage(ctx, m)
+				r := s.EndOfMessage(ctx, m)
+				if tt.answer == "tempfail" && r != milter.Tempfail { // package milter would make it of any reply that is not valid
+					t.Errorf("%s: reply %q", tt.why, string(r))
+				}
+				return r
 			}}
 		})
 		res, _ := open(t, addr, tt.ip, "h.example", client.PostfixOffer()).send("<x@evil.example>", fmt.Sprintf(mail, "hobby.example"))

@@ -89,6 +89,34 @@ func (b bomb) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answ
 	return b.next.Lookup(ctx, name, typ)
 }
 
+// endless is a resolver that never answers, and tells why a lookup ended.
+type endless struct {
+	dns.LookupOnly
+	began chan struct{}
+	ended chan error
+}
+
+func (e endless) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	e.began <- struct{}{}
+	<-ctx.Done()
+	e.ended <- ctx.Err()
+	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
+}
+
+// TestLookupsEndWithSession checks that no lookup goes on after the client has gone.
+func TestLookupsEndWithSession(t *testing.T) {
+	r := endless{began: make(chan struct{}, 10), ended: make(chan error, 10)}
+	f := New(Options{Judge: &judge.Judge{Verifier: msgauth.NewVerifier(r, msgauth.Options{}), Label: namedLabel()}})
+	s := open(t, serveFilter(t, f), "203.0.113.1", "h.example", client.Offer{Version: 6}) // not buffered: each step has a reply
+	<-r.began
+	if err := s.c.Quit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-r.ended; err != context.Canceled {
+		t.Errorf("a lookup ended by %v", err)
+	}
+}
+
 func TestOnPanic(t *testing.T) {
 	if r := OnPanic(policy.Config{Mode: policy.Enforce}); r.Code() != 451 {
 		t.Errorf("enforce: %s", r)

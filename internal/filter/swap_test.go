@@ -120,6 +120,16 @@ func TestSwapOfTrust(t *testing.T) {
 	}
 }
 
+// TestNamesOfMTA checks that each of several MTAs gets the names that are right for it.
+func TestNamesOfMTA(t *testing.T) {
+	e := New(Options{Judge: &judge.Judge{}}).acquire()
+	for _, mta := range []string{"a.example", "a.example", "b.example", "", "a.example"} {
+		if got := e.identity(mta).MTA; got != mta {
+			t.Errorf("%q is named %q", mta, got)
+		}
+	}
+}
+
 // TestRetired checks that options are retired once, when they were replaced and no session uses them: by Swap if no
 // session does, and else by the last session that ends.
 func TestRetired(t *testing.T) {
