@@ -222,8 +222,8 @@ func parseAddress(s string) (recipient, bool) {
 	if inner := strings.TrimPrefix(s, "<"); strings.HasPrefix(inner, "@") && !strings.Contains(inner, ":") {
 		s = s[:len(s)-len(inner)] + `""` + inner // MTAs accept an address with an empty local part; mailaddr needs quotes for it
 	}
-	p, err := mailaddr.ParsePath(s)
-	if err != nil || p.Null || p.Local == "" && p.Domain == "" {
+	p, _ := mailaddr.ParsePath(s)
+	if p.Local == "" && p.Domain == "" { // as for a null path, and for text that is no path
 		return recipient{}, false
 	}
 	domain := string(p.Domain)

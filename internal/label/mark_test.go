@@ -252,3 +252,14 @@ func BenchmarkMarkFields(b *testing.B) {
 		})
 	}
 }
+
+// TestLocationFolds checks that a URI stays in the first line if the line then has foldAt octets, and no longer.
+func TestLocationFolds(t *testing.T) {
+	const fits = foldAt - len(LocationField+": v=BIMI1; l=")
+	for n, before := range map[int]string{fits: " ", fits + 1: "\r\n "} {
+		uri := strings.Repeat("x", n)
+		if got, want := locationText(&bimi.Evaluation{Location: uri, Mark: &bimi.Mark{Same: true}}), " v=BIMI1;"+before+"l="+uri; got != want {
+			t.Errorf("%d octets: %q, want %q", n, got, want)
+		}
+	}
+}

@@ -100,6 +100,7 @@ var bad = []struct{ name, svg, says string }{
 	{"no title", head + `</svg>`, "no title"},
 	{"title not first", head + `<g/><title>S</title></svg>`, "must be the first"},
 	{"title only in a group", head + `<g><title>S</title></g></svg>`, "title is not allowed"},
+	{"xml:space of no kind", wrap(`<g xml:space="x"/>`), "xml:space"},
 	{"two titles", wrap(`<title>T</title>`), "second title"},
 	{"empty title", head + `<title> </title></svg>`, "title is empty"},
 	{"long title", strings.Replace(wrap(""), "Shop", strings.Repeat("店", maxTitle+1), 1), "65 characters"},

@@ -89,7 +89,7 @@ func TestOneProblem(t *testing.T) {
 		{wrap(`<g>x</g>`), "line 1: there is text in the element g, which may have none: remove it"},
 		{wrap("") + "x", "line 1: there is text outside of the element svg: remove it"},
 		{wrap("") + "<g>x</g>", "line 1: there is a second element after svg: remove it"},
-		{wrap("<title>x</title>"), "line 1: svg has a second title: remove it"},
+		{wrap("<title>x<g/></title>"), "line 1: svg has a second title: remove it"},
 		{wrap("<script>x<script/>&#xd800;</script>"), "line 1: the element script is not allowed: remove it; a mark may run nothing\n" +
 			"line 1: the reference &#xd800; is of no character: remove it"},
 		{head + "<g/><title>x</title></svg>", "line 1: the title must be the first element in svg: move it there"},

@@ -53,6 +53,10 @@ func TestHeaderWithoutName(t *testing.T) {
 	if _, err := Address(long); err == nil || len(err.Error()) > maxAddress+len("...")+len(ErrAddress.Error())+10 {
 		t.Errorf("an error of %d octets", len(err.Error()))
 	}
+	h.MessageID = long
+	if _, err := h.Append(nil); err == nil || len(err.Error()) > maxMessageID+len("...")+len(ErrAddress.Error())+20 {
+		t.Errorf("an error of %d octets", len(err.Error()))
+	}
 }
 
 // TestFolds checks where a field is folded: before a word that would make the line longer than foldAt, and

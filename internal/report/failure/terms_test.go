@@ -153,7 +153,7 @@ func TestWrittenHeader(t *testing.T) {
 		e.From.Mailboxes = append(e.From.Mailboxes, author.Mailbox{Local: "x", Domain: "bank.example"})
 	}
 	h := message.Header{{Name: "From", Value: " x"}, {Name: "FROM", Value: " y"}, {Name: "Date", Value: " never"}, {Name: "date", Value: " Sun, 22 Nov 2026 08:00:00 +0000"},
-		{Name: "Message-ID", Value: " <1@bank.example>"}, {Name: "Message-ID", Value: " <2@bank.example>"}, {Name: "Subject", Value: " hello"}, {Name: "To", Value: " <z@here.example>"}}
+		{Name: "Message-ID", Value: " <0@bank.example"}, {Name: "Message-ID", Value: " 0@bank.example>"}, {Name: "Message-ID", Value: " <1@bank.example>"}, {Name: "Message-ID", Value: " <2@bank.example>"}, {Name: "Subject", Value: " hello"}, {Name: "To", Value: " <z@here.example>"}}
 	for range maxSignatures + 1 {
 		h = append(h, message.Field{Name: "DKIM-Signature", Value: " d=bank.example"})
 	}

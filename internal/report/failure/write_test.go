@@ -3,6 +3,7 @@ package failure
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -142,10 +143,18 @@ func TestWriteWithLittle(t *testing.T) {
 	}
 }
 
+// full is a disk without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
 func TestWriteRefuses(t *testing.T) {
 	var b bytes.Buffer
 	if err := Write(&b, &Mail{MessageID: "a@b", From: "a@b.example", To: "c@d.example\r\nBcc: e@f.example"}); err == nil || b.Len() > 0 {
 		t.Errorf("%v, written %q", err, b.String())
+	}
+	if err := Write(full{}, &Mail{MessageID: "a@b", From: "a@b.example", To: "c@d.example"}); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("nothing can be written: %v", err)
 	}
 }
 

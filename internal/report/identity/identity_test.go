@@ -148,15 +148,20 @@ func TestWhatToDo(t *testing.T) {
 		if !strings.Contains(text, tt.want) {
 			t.Errorf("%s: lacks %q:\n%s", tt.why, tt.want, text)
 		}
+		published := false
 		for _, do := range all {
 			key, ok := strings.CutPrefix(do, "publish s1._domainkey.dmarc.isp.example TXT ")
 			if !ok {
 				continue
 			}
+			published = true
 			parts := strings.Split(strings.Trim(key, `"`), `" "`)
 			if len(parts) != tt.strings || !strings.HasPrefix(parts[0], "v=DKIM1;") || slices.ContainsFunc(parts, func(s string) bool { return len(s) > 255 }) {
 				t.Errorf("%s: %q", tt.why, parts)
 			}
+		}
+		if published != (tt.strings > 0) {
+			t.Errorf("%s: the key record is told: %t", tt.why, published)
 		}
 	}
 }
