@@ -49,6 +49,7 @@ type car struct {
 	Engine engine            `yaml:"engine"`
 	Labels map[string]colour `yaml:"labels"`
 	Home   place             `yaml:"home"`
+	Wheel  string            `yaml:"wheel"`
 	hidden int
 }
 
@@ -90,6 +91,7 @@ func TestMistakes(t *testing.T) {
 		"nmbe: 1":                         `unknown key "nmbe"; perhaps number; known`,
 		"nmb: 1":                          `unknown key "nmb"; known`,
 		"inches: 1":                       `unknown key "inches"; its place is engine.spare.inches; known`,
+		"wheels: 1":                       `unknown key "wheels"; perhaps wheel; known`,
 		"running: 1":                      `unknown key "running"; its place is engine.running; known`,
 		"engine: {text: a}":               `1:10: engine: unknown key "text"; its place is text; known here: name, running, wheels, spare`,
 		"text: a\ntext: b":                `2:1: mapping key "text" already defined at [1:1]; remove one of the two`,
@@ -259,7 +261,7 @@ func TestDiff(t *testing.T) {
 
 // TestWords checks the list of keys, and which words are alike.
 func TestWords(t *testing.T) {
-	want := "paint size doors seats weight text number engine engine.name engine.running engine.wheels engine.spare engine.spare.inches labels home"
+	want := "paint size doors seats weight text number engine engine.name engine.running engine.wheels engine.spare engine.spare.inches labels home wheel"
 	if got := strings.Join(Paths(reflect.TypeFor[car]()), " "); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

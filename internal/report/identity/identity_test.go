@@ -62,7 +62,7 @@ func TestCheck(t *testing.T) {
 			false, true, []string{"dkim fault the key record s1._domainkey.dmarc.isp.example cannot be looked up"}},
 		{"broken DNS of the key, and SPF", good + "! s1._domainkey.dmarc.isp.example TXT servfail\n", func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public },
 			true, false, []string{"dkim fault the key record"}},
-		{"a selector that makes the name too long", good, func(o *Options) { o.Selector = dns.Name(strings.Repeat("x.", 120) + "x") }, true, false,
+		{"a selector that makes the name too long", good, func(o *Options) { o.Selector, o.Addresses = dns.Name(strings.Repeat("x.", 120)+"x"), nil }, false, false,
 			[]string{"dkim fault the name of the key record is too long", "!cannot be looked up", "!no usable key"}},
 		{"a key that was revoked", good + "s1._domainkey.dmarc.isp.example TXT \"v=DKIM1; p=\"\n", func(o *Options) { o.Selector, o.Signs, o.Public = "s1", true, public }, true, false,
 			[]string{"dkim fault there is no usable key at"}},
