@@ -199,6 +199,9 @@ func TestEmptyName(t *testing.T) {
 			}
 		}
 	}
+	if NewIDs("").Claimed("(") { // no id can be read, which is not the same as an empty one
+		t.Error("a field that cannot be read is claimed for an empty id")
+	}
 }
 
 // TestHostileSizes would take much too long if the work grew faster than the input.
