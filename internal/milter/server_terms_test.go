@@ -2,6 +2,7 @@ package milter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	gomilter "github.com/emersion/go-milter"
+
+	"sekimori/internal/milter/wire"
 )
 
 // TestObserverMayBeEmpty checks that a server without an Observer counts nothing and goes on.
@@ -153,4 +158,43 @@ func TestAttendanceOfMany(t *testing.T) {
 			}
 		}
 	})
+}
+
+// failsOnce is a connection whose first write fails.
+type failsOnce struct {
+	net.Conn
+	failed bool
+}
+
+func (f *failsOnce) Write(p []byte) (int, error) {
+	if !f.failed {
+		f.failed = true
+		return 0, io.ErrClosedPipe
+	}
+	return len(p), nil
+}
+
+// TestEditsNotSent checks that edits of which a part could not be sent are an error, even if the rest can be sent.
+func TestEditsNotSent(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	tr := wire.NewTransport(&failsOnce{Conn: near}, &wire.Limits{WriteTimeout: time.Minute}, &wire.Buffers{})
+	m := &Modifier{sets: []deleteSet{{name: "X", count: maxUnsent, doomed: func(int) bool { return true }}}}
+	if err := m.write(tr); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRepliesToRcpt checks that the terms say whether the MTA waits for a reply to RCPT.
+func TestRepliesToRcpt(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		c := &Conn{}
+		if silent {
+			c.terms.Protocol = gomilter.OptNoRcptReply
+		}
+		if c.RepliesToRcpt() == silent {
+			t.Errorf("silent %t", silent)
+		}
+	}
 }

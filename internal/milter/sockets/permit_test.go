@@ -20,6 +20,27 @@ func TestPermitFails(t *testing.T) {
 	}
 }
 
+// TestPermitKeepsOwner checks that the group changes and the owner does not.
+func TestPermitKeepsOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a file of another owner")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chown(path, 4711, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Config{Group: "4712"}).permit(path); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner := info.Sys().(*syscall.Stat_t); owner.Uid != 4711 || owner.Gid != 4712 || info.Mode().Perm() != DefaultMode {
+		t.Errorf("%d:%d, %v", owner.Uid, owner.Gid, info.Mode())
+	}
+}
+
 // TestUnclearSocketStays checks that a socket of which it cannot be told whether a process serves it is
 // not removed. A datagram socket answers neither like a server nor like a file that was left behind.
 func TestUnclearSocketStays(t *testing.T) {
@@ -54,6 +75,9 @@ func TestHints(t *testing.T) {
 		if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), errno.Error()) || strings.Contains(err.Error(), "listen tcp") {
 			t.Errorf("%v: %v", errno, err)
 		}
+	}
+	if err := hint(&net.OpError{Op: "listen", Net: "tcp", Err: os.ErrClosed}); err != os.ErrClosed {
+		t.Errorf("the text of package net stays: %v", err)
 	}
 	if err := hint(os.ErrClosed); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)

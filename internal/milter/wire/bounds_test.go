@@ -139,7 +139,7 @@ func TestConnectBounds(t *testing.T) {
 // TestMacroNames checks which braces are a part of a macro's name.
 func TestMacroNames(t *testing.T) {
 	for name, want := range map[string]string{
-		"i": "i", "{i}": "i", "{auth_authen}": "auth_authen", "": "", "{": "{", "}": "}", "{}": "{}", "{i": "{i", "i}": "i}", "{{i}}": "{i}",
+		"i": "i", "{i}": "i", "{auth_authen}": "auth_authen", "": "", "{": "{", "}": "}", "{}": "{}", "{i": "{i", "{ij": "{ij", "i}": "i}", "{{i}}": "{i}",
 	} {
 		if got := macroName(name); got != want {
 			t.Errorf("%q: %q, want %q", name, got, want)

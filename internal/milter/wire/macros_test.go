@@ -79,3 +79,20 @@ func TestMacrosCostNothing(t *testing.T) {
 		t.Errorf("%d octets kept", n)
 	}
 }
+
+// TestMacrosOfEachStage: after its event, the macros of each stage replace those of before. Other commands have none.
+func TestMacrosOfEachStage(t *testing.T) {
+	for _, cmd := range []byte(macroStages) {
+		m := Macros{Limit: 100}
+		for _, frame := range []string{"a\x001\x00", "b\x002\x00"} {
+			if err := m.Add(append([]byte{cmd}, frame...)); err != nil {
+				t.Fatal(err)
+			}
+			m.Event(cmd)
+			m.Event(CmdAbort)
+		}
+		if a, b := m.Get("a"), m.Get("b"); a != "" || b != "2" {
+			t.Errorf("%c: %q, %q", cmd, a, b)
+		}
+	}
+}

@@ -112,13 +112,18 @@ func TestForcedWrite(t *testing.T) {
 	for _, tc := range []struct {
 		why    string
 		forced bool
+		after  time.Duration // the write begins, and Force is called
 		took   time.Duration
 	}{
-		{"the MTA does not read", false, plenty.WriteTimeout},
-		{"the time of a shutdown is up", true, forcedWriteTimeout},
+		{"the MTA does not read", false, 0, plenty.WriteTimeout},
+		{"the time of a shutdown is up", true, 0, forcedWriteTimeout},
+		{"the time of a shutdown is up during the write", true, time.Millisecond, time.Millisecond + forcedWriteTimeout},
 	} {
 		piped(t, func(t *testing.T, tr *Transport, _ net.Conn) {
-			if tc.forced {
+			switch {
+			case tc.after > 0:
+				time.AfterFunc(tc.after, tr.Force)
+			case tc.forced:
 				tr.Force()
 			}
 			start := time.Now()
@@ -164,4 +169,17 @@ func TestWatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWatchEnds: stop waits until gone has returned.
+func TestWatchEnds(t *testing.T) {
+	piped(t, func(t *testing.T, tr *Transport, mta net.Conn) {
+		stop := tr.Watch(func() { time.Sleep(time.Second) })
+		_ = mta.Close()
+		synctest.Wait()
+		begin := time.Now()
+		if stop(); time.Since(begin) != time.Second {
+			t.Errorf("stop took %s", time.Since(begin))
+		}
+	})
 }

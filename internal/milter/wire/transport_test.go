@@ -204,3 +204,37 @@ func TestFlushWaits(t *testing.T) {
 		t.Error("closed:", err)
 	}
 }
+
+// TestBeginningIsKept: while nothing more comes, the beginning of a frame stays in its buffer.
+func TestBeginningIsKept(t *testing.T) {
+	mta, nc := connected(t, "tcp", "127.0.0.1:0")
+	tr := NewTransport(nc, &plenty, &Buffers{})
+	if _, err := mta.Write([]byte("abc")); err != nil {
+		t.Fatal(err)
+	}
+	for tr.w < 3 {
+		if err := tr.fill(5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = tr.raw.Control(func(fd uintptr) {
+		if tr.tryRead(fd) {
+			t.Errorf("read more: %v", tr.err)
+		}
+	})
+	if tr.in == nil || string(tr.in.b[tr.r:tr.w]) != "abc" {
+		t.Error("the beginning is lost")
+	}
+}
+
+// TestBufferSizes: each size is three times the one before, and the largest has room for the largest part of a body.
+func TestBufferSizes(t *testing.T) {
+	for i, size := range bufferSizes[1:] {
+		if size != 3*bufferSizes[i] {
+			t.Errorf("%d after %d", size, bufferSizes[i])
+		}
+	}
+	if largest := bufferSizes[len(bufferSizes)-1]; largest <= 65535 || largest >= 2*65535 {
+		t.Errorf("at most %d", largest)
+	}
+}
