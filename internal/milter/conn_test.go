@@ -3,6 +3,7 @@ package milter
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -180,6 +181,33 @@ func TestAttendance(t *testing.T) {
 		}
 		if _, pending := after(attendAfter); pending {
 			t.Error("the timer is set without a call")
+		}
+	})
+}
+
+// panicking is a connection whose Read panics.
+type panicking struct{ net.Conn }
+
+func (panicking) Read([]byte) (int, error) { panic("boom") }
+
+// TestPanicOutsideSession checks that a panic that is not one of the Session ends its connection, and is told.
+func TestPanicOutsideSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended, panicked := make(chan End, 1), make(chan string, 1)
+		s := New(Options{
+			NewSession: func(*Conn) Session { return nil }, Logger: slog.New(slog.DiscardHandler),
+			Observer: Observer{SessionEnded: func(e End) { ended <- e }, Panic: func(component string, _ []byte) { panicked <- component }},
+		})
+		ln := dials{make(chan net.Conn), make(chan struct{}), &sync.Once{}}
+		go func() { _ = s.Serve(ln) }()
+		ours, mta := net.Pipe()
+		defer mta.Close()
+		ln.next <- panicking{ours}
+		if component, e := <-panicked, <-ended; component != "milter.negotiate" || e != EndPanic {
+			t.Errorf("%s, ended by %s", component, e)
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }
