@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -202,5 +203,18 @@ func TestTook(t *testing.T) {
 		if got := took(d).String(); got != want {
 			t.Errorf("%d ns: %s, want %s", d, got, want)
 		}
+	}
+}
+
+// noRoom is a disk without room.
+type noRoom struct{}
+
+var errFull = errors.New("no room")
+
+func (noRoom) Write([]byte) (int, error) { return 0, errFull }
+
+func TestNoRoom(t *testing.T) {
+	if err := (&Explanation{Summary: "x"}).Text(noRoom{}); !errors.Is(err, errFull) {
+		t.Error(err)
 	}
 }

@@ -59,6 +59,13 @@ func TestDecodeDamage(t *testing.T) {
 	if b, err := Decode(sealed(append(slices.Clone(data), 0))); err == nil {
 		t.Errorf("with an octet too many: %+v", b)
 	}
+	for i := range magic {
+		other := slices.Clone(data)
+		other[i]++
+		if b, err := Decode(sealed(other)); err == nil {
+			t.Errorf("of another version: %+v", b)
+		}
+	}
 	want.ID = ""
 	if b, err := Decode(Encode(&want)); err == nil {
 		t.Errorf("without an id: %+v", b)

@@ -33,6 +33,7 @@ func TestHint(t *testing.T) {
 		{"another domain beside the sender's", SenderKey("c.shop.example"), mail, false},
 		{"the sender", SenderPathKey("b.shop.example", "ann@B.shop.example"), mail, true},
 		{"another sender of the domain", SenderPathKey("b.shop.example", "bob@b.shop.example"), mail, false},
+		{"the same path, of the registered domain", SenderPathKey("shop.example", mail.path), mail, false},
 		{"the null sender", SenderPathKey("", "<>"), record{"bank.example", "", "<>"}, true},
 		{"letters that are equal without case", SenderPathKey("k.example", "Straſe\u212a@k.example"), record{"", "k.example", "strASEk@k.example"}, true},
 		{"an id", IDKey("X"), mail, true},

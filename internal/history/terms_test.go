@@ -85,6 +85,30 @@ func TestColumnsOfKeys(t *testing.T) {
 	}
 }
 
+// TestOutcomes: which keys a query for a verdict or a reason selects.
+func TestOutcomes(t *testing.T) {
+	reject, tag := OutcomeKey(policy.Reject, policy.ReasonReject).Key, OutcomeKey(policy.Tag, policy.ReasonReject).Key
+	one := (&Query{Verdict: policy.Reject, Reason: policy.ReasonReject}).Outcomes()
+	if want := []int32{reject, oldVerdict(policy.Reject)}; !slices.Equal(one, want) {
+		t.Errorf("%v, want %v", one, want)
+	}
+	if all := (&Query{Reason: policy.ReasonReject}).Outcomes(); len(all) != 2*len(policy.Actions) || !slices.Contains(all, reject) || !slices.Contains(all, tag) || !slices.Contains(all, oldVerdict(policy.Tag)) {
+		t.Errorf("%v", all)
+	}
+	for _, tt := range []struct {
+		q  Query
+		ok bool
+	}{
+		{Query{Verdict: policy.Reject}, true}, {Query{Verdict: policy.Reject, From: time.Unix(1, 0), Host: "h"}, true}, {Query{}, false}, {Query{Verdict: policy.Accept}, false},
+		{Query{Verdict: policy.Reject, Reason: policy.ReasonReject}, false}, {Query{Verdict: policy.Reject, Any: []KeyIn{IDKey("X")}}, false},
+	} {
+		first, last, ok := tt.q.RareVerdict()
+		if ok != tt.ok || ok && (first > reject || last < reject || first>>OutcomeBits != last>>OutcomeBits || last-first != 1<<OutcomeBits-1) {
+			t.Errorf("%+v: %x to %x, %t", tt.q, first, last, ok)
+		}
+	}
+}
+
 // TestKeyOfSum checks that the first octets of the hash are the key, and that no text has the key of no text.
 func TestKeyOfSum(t *testing.T) {
 	for sum, want := range map[[sha256.Size]byte]int32{{}: 1, {31: 1}: 1, {3: 1}: 1, {3: 2, 4: 9}: 2, {1, 2, 3, 4}: 0x01020304, {0xff, 0xff, 0xff, 0xff}: -1} {

@@ -299,3 +299,29 @@ func TestStoreWarns(t *testing.T) {
 		t.Errorf("%s", log.String())
 	}
 }
+
+// TestStopped: a fetch that may not begin any more says nothing about the mark.
+func TestStopped(t *testing.T) {
+	j := &Judge{Lists: NewLists(), Fetch: func(context.Context, webfetch.Kind, string) ([]byte, error) { panic("fetched") }}
+	for _, q := range []bimi.Query{query("shop.example"), shop()} {
+		if a := j.judge(t.Context(), q, time.Now(), func(context.Context) error { return context.Canceled }); a.Result != bimi.TempError || a.Reason != ReasonUnreachable {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// TestNoLocation: a record without l= has the picture of the certificate, and nothing differs from it.
+func TestNoLocation(t *testing.T) {
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	ca := markca.New(t, now)
+	web := newCertified(t, ca)
+	j := &Judge{Fetch: web.fetch, Lists: NewLists(), Marks: mark.Rules{Roots: []*x509.Certificate{ca.Root}}}
+	q := shop()
+	q.Location = ""
+	if a := j.Check(t.Context(), q, now); a.Result != bimi.Pass || !a.Mark.Same || len(web.asked) != 3 {
+		t.Errorf("%+v; fetched %q", a, web.asked)
+	}
+	if a := j.CheckFile(t.Context(), web.of[q.Evidence], q, now); a.Result != bimi.Pass || string(a.Mark.SVG) != markca.SVG {
+		t.Errorf("a file: %+v", a)
+	}
+}

@@ -37,7 +37,10 @@ func (m *memory) Rows(_ context.Context, f ledger.Filter) iter.Seq2[ledger.Row, 
 	}
 }
 
-func (m *memory) Sums(_ context.Context, f ledger.Filter, _ ledger.Order, limit int) iter.Seq2[ledger.Sum, error] {
+func (m *memory) Sums(_ context.Context, f ledger.Filter, by ledger.Order, limit int) iter.Seq2[ledger.Sum, error] {
+	if by != ledger.ByMessages {
+		panic(by)
+	}
 	sums := map[dns.Name]*ledger.Sum{}
 	for _, r := range m.rows {
 		if f.Domain != "" && r.Domain != f.Domain || r.Day < f.From || r.Day > f.To {

@@ -445,6 +445,34 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// full is a disk without room.
+type full struct{}
+
+var errFull = errors.New("no room")
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
+// TestParts: a part of the text is there if there is one of it, and not if there is none.
+func TestParts(t *testing.T) {
+	for _, tt := range []struct {
+		m    Month
+		part string
+	}{
+		{Month{Dropped: 1}, "\n1 messages are missing"}, {Month{Reasons: []Reason{{Applied: "reject"}}}, "\nDONE    REASON"}, {Month{SPF: []Count{{Word: "pass"}}}, "\nSPF   MESSAGES"}, {Month{Countries: []Country{{Country: "JP"}}}, "\nCOUNTRY "},
+	} {
+		var with, without strings.Builder
+		if err := errors.Join(tt.m.Text(&with), (&Month{}).Text(&without)); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(with.String(), tt.part) || strings.Contains(without.String(), strings.TrimLeft(tt.part, "\n1")) {
+			t.Errorf("%q:\n%s\nand\n%s", tt.part, with.String(), without.String())
+		}
+	}
+	if err := (&Month{}).Text(full{}); !errors.Is(err, errFull) {
+		t.Error(err)
+	}
+}
+
 // TestUnknownPolicy: a policy that no list has still counts.
 func TestUnknownPolicy(t *testing.T) {
 	m := collect(t, &memory{totals: []ledger.Total{{Day: ledger.DayOf(november), Policy: "strange", DMARC: "fail", Messages: 3}}})

@@ -54,6 +54,8 @@ func TestRefusals(t *testing.T) {
 		{` a(x)@a.example`, `ambiguous 5: white space or comment before "@"`},
 		{` b@b.example <a@a.example>`, `ambiguous 1: unquoted address of another domain in a display name`},
 		// an address in angle brackets
+		{` <a@a.example> [x]`, `malformed 15: text after an address in angle brackets`},
+		{` a@a.example [x]`, `ambiguous 13: text after an address without angle brackets`},
 		{` <a@a.example> x`, `malformed 15: text after an address in angle brackets`},
 		{` <a@a.example> <`, `malformed 15: second angle bracket in one mailbox`},
 		{` <>`, `no_address 1: the angle brackets are empty`},
