@@ -233,7 +233,7 @@ func TestListTimes(t *testing.T) {
 	}
 	l := NewLists()
 	for n, text := range []string{"no list", ""} {
-		if l.one(t.Context(), fmt.Sprint(n), now, func(context.Context, webfetch.Kind, string) ([]byte, error) { return []byte(text), nil }, func(*mark.CRL) bool { return true }) != nil || l.of[fmt.Sprint(n)].next.Sub(now) != listAgain {
+		if l.one(t.Context(), fmt.Sprint(n), now, func(context.Context, webfetch.Kind, string) ([]byte, error) { return []byte(text), nil }, func(crl *mark.CRL) bool { return !crl.NextUpdate().IsZero() }) != nil || l.of[fmt.Sprint(n)].next.Sub(now) != listAgain {
 			t.Errorf("%q is a list", text)
 		}
 	}

@@ -20,7 +20,6 @@ type entry struct {
 	// next is when the mark may be fetched again.
 	next time.Time
 	size int64
-	used time.Time // when it was last asked for
 }
 
 func (e *entry) good() bool { return e.answer.Result == bimi.Pass }
@@ -54,12 +53,11 @@ func (c *cache) find(m id, now time.Time) (answer bimi.Answer, known, due bool) 
 	if e == nil {
 		return bimi.Answer{}, false, true
 	}
-	e.used = now
 	due = !now.Before(e.next)
 	switch {
 	case now.Before(e.answer.Until):
 		return e.answer, true, due
-	case e.good() && e.stale && now.Before(e.staleUntil):
+	case e.stale && now.Before(e.staleUntil):
 		c.counts.Stale.Add(1)
 		return e.answer, true, due
 	}
@@ -123,9 +121,6 @@ func (c *cache) put(e *entry) {
 	e.size = sizeOf(e)
 	for _, l := range []*lru{&c.good, &c.bad} {
 		if el := l.of[e.id]; el != nil {
-			if old := el.Value.(*entry); e.used.IsZero() {
-				e.used = old.used
-			}
 			l.remove(el)
 		}
 	}

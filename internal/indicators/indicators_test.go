@@ -37,6 +37,9 @@ func TestNoCertificate(t *testing.T) {
 	in(t, func(o *Options) { o.Judge.RequireCertificate = true }, func(w *world) {
 		w.want("shop.example", "none no_certificate")
 		w.fetches(0)
+		if a := w.Find(t.Context(), shop()); a.Result != bimi.Skipped {
+			t.Errorf("a record with a certificate: %+v", a)
+		}
 	})
 }
 
@@ -301,6 +304,25 @@ func TestWait(t *testing.T) {
 			t.Errorf("%+v after %s", a, time.Since(began))
 		}
 		time.Sleep(2 * time.Minute)
+	})
+}
+
+// TestWaitsForNothing: a message does not wait for the renewal of a mark that is known, nor if nothing is fetched.
+func TestWaitsForNothing(t *testing.T) {
+	in(t, func(o *Options) { o.Wait = time.Hour }, func(w *world) {
+		w.want("shop.example", "pass")
+		w.answers(func(context.Context, webfetch.Kind, string) ([]byte, error) {
+			time.Sleep(time.Second)
+			return nil, errDown
+		})
+		time.Sleep(18 * time.Hour)
+		began := time.Now()
+		w.want("shop.example", "pass")
+		w.end()
+		w.want("new.example", "skipped not_fetched")
+		if took := time.Since(began); took > time.Second { // of the stop
+			t.Errorf("waited for %s", took)
+		}
 	})
 }
 

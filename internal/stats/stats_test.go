@@ -226,6 +226,8 @@ func TestDays(t *testing.T) {
 		{november.AddDate(0, 0, 17), november.AddDate(0, 3, 0), "2026-11-01", "2026-11-30", true, 30},
 		{november, november.AddDate(0, 0, 29), "2026-11-01", "2026-11-30", false, 30},
 		{november, november.AddDate(0, 0, 9).Add(5 * time.Hour), "2026-11-01", "2026-11-10", false, 10},
+		{november, november.AddDate(0, 0, ledger.KeepDays-1), "2026-11-01", "2026-11-30", true, 30},
+		{november, november.AddDate(0, 0, ledger.KeepDays), "2026-11-02", "2026-11-30", false, 29},
 		{november, november.AddDate(0, 0, 10+ledger.KeepDays-1), "2026-11-11", "2026-11-30", false, 20},
 		{time.Date(2028, 2, 1, 0, 0, 0, 0, time.UTC), time.Date(2028, 4, 1, 0, 0, 0, 0, time.UTC), "2028-02-01", "2028-02-29", true, 29},
 	} {
@@ -265,6 +267,29 @@ func TestParseMonth(t *testing.T) {
 			}
 		} else if got.Format(time.RFC3339Nano) != want+"-01T00:00:00Z" {
 			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestOldestMonth: a month is there as long as its last day is.
+func TestOldestMonth(t *testing.T) {
+	last := november.AddDate(0, 1, -1)
+	for ago, ok := range map[int]bool{ledger.KeepDays - 1: true, ledger.KeepDays: false} {
+		if _, err := ParseMonth("2026-11", last.AddDate(0, 0, ago)); (err == nil) != ok {
+			t.Errorf("%d days after its last day: %v", ago, err)
+		}
+	}
+}
+
+// TestShares: the numbers beside the tables have their shares.
+func TestShares(t *testing.T) {
+	m, err := Collect(t.Context(), example(), Options{Month: november, Now: november.AddDate(0, 1, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct{ got, want any }{{m.Unauthenticated, m.part(m.Unauthenticated.Messages)}, {m.NothingPassed, m.part(m.NothingPassed.Messages)}} {
+		if x.got != x.want || x.got == m.part(0) {
+			t.Errorf("%+v, want %+v", x.got, x.want)
 		}
 	}
 }
