@@ -382,6 +382,11 @@ func testFinder(t *testing.T, ringFirst bool) {
 			t.Errorf("the newest is of host %q, want that which the daemon remembers", e.Host)
 		}
 	}
+	// If the search of the store ended early, what the daemon remembers of the time before that comes with the next page.
+	f.Reader.examine = 1
+	if found, err := f.Find(t.Context(), history.Query{}, func(*recent.Head) bool { return true }, 10); err != nil || fmt.Sprint(ids(found.Entries), found.More) != "[Q5] true" || found.Next.After(found.Entries[0].Time) {
+		t.Errorf("%v, more %t, next %s, %v", ids(found.Entries), found.More, found.Next, err)
+	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

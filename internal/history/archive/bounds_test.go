@@ -225,7 +225,10 @@ type expiring struct {
 	err  error
 }
 
-func (e *expiring) ExpireHistory(_ context.Context, _ time.Time, keep time.Duration, size int64) (history.Size, error) {
+func (e *expiring) ExpireHistory(ctx context.Context, _ time.Time, keep time.Duration, size int64) (history.Size, error) {
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > expireTime {
+		panic("the store may take longer")
+	}
 	e.keep, e.size = keep, size
 	return e.left, e.err
 }
@@ -337,5 +340,24 @@ func TestChunks(t *testing.T) {
 	}
 	for range chunks(make([]string, 2*flushRecords)) {
 		break
+	}
+}
+
+// TestBlockSize: a block takes no further record as soon as it is large.
+func TestBlockSize(t *testing.T) {
+	packer, err := history.NewPacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := json.Marshal(&recent.Entry{ID: "I"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for short, blocks := range map[int]int{1: 0, 0: 1, -1: 1} {
+		p := packing{packer: packer}
+		p.lines.WriteString(strings.Repeat("x", history.MaxBlockSize-len(line)-len("\n")-short))
+		if !p.add(&recent.Entry{ID: "I"}) || len(p.batch.Blocks) != blocks {
+			t.Errorf("%d octets short: %d blocks", short, len(p.batch.Blocks))
+		}
 	}
 }
