@@ -125,13 +125,16 @@ func TestCheck(t *testing.T) {
 			if (res.Problem == "") != (res.Status == Pass) || (res.DNSError != nil) != (res.Status == TempError || tc.failed) {
 				t.Errorf("%s with problem %q and error %v", res.Status, res.Problem, res.DNSError)
 			}
+			if void := res.Status == PermError && !tc.failed; void != strings.HasPrefix(res.Trace[0].Detail, "no records: ") {
+				t.Errorf("%s, traced %+v", res.Status, res.Trace[0])
+			}
 		})
 	}
 }
 
 func TestNoAddress(t *testing.T) {
 	z := nameserver.Zone(t, "")
-	if res := Check(t.Context(), z, netip.Addr{}); res.Status != PermError || len(z.Queries()) != 0 {
+	if res := Check(t.Context(), z, netip.Addr{}); res.Status != PermError || res.Problem == "" || len(z.Queries()) != 0 {
 		t.Errorf("%+v, asked %v", res, z.Queries())
 	}
 }

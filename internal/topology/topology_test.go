@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -243,5 +244,8 @@ func TestWords(t *testing.T) {
 		if lackAdvice[l] == "" {
 			t.Error(l)
 		}
+	}
+	if distinct := slices.Compact(slices.Sorted(slices.Values(Lacks))); len(distinct) != len(Lacks) || len(Lacks) != len(lackAdvice) {
+		t.Error(Lacks)
 	}
 }
