@@ -48,6 +48,9 @@ func TestClip(t *testing.T) {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
+	if got, want := Clip("\x80\x80\x80\x80", 3), "\x80\x80\x80..."; got != want {
+		t.Errorf("no character begins within the limit: %q, want %q", got, want)
+	}
 }
 
 func TestMarked(t *testing.T) {
@@ -60,6 +63,8 @@ func TestMarked(t *testing.T) {
 		{"U+FFFD is a character", "\ufffd", "?", "\ufffd"},
 		{"marks of direction, other spaces, C1 controls", "\u202e\u00a0\u0085", "???", "???"},
 		{"exactly full", "1234567890", "1234567890", "1234567890"},
+		{"exactly full, with a mark", "\x00123456789", "?123456789", "?123456789"},
+		{"exactly full, with a character beyond ASCII", "12345678é", "12345678?", "12345678é"},
 		{"cut", "12345678901", "1234567...", "1234567..."},
 		{"characters of three octets: full", "関関関", "???", "関関関"},
 		{"characters of three octets: cut before the mark", "関関関関", "????", "関関..."},
