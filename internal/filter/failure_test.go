@@ -103,17 +103,25 @@ func (e endless) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.A
 	return dns.Answer{}, &dns.Error{Kind: dns.KindCanceled, Name: name, Type: typ}
 }
 
-// TestLookupsEndWithSession checks that no lookup goes on after the client has gone.
+// TestLookupsEndWithSession checks that no lookup goes on after the client has gone, or after new options
+// have begun lookups of their own.
 func TestLookupsEndWithSession(t *testing.T) {
-	r := endless{began: make(chan struct{}, 10), ended: make(chan error, 10)}
-	f := New(Options{Judge: &judge.Judge{Verifier: msgauth.NewVerifier(r, msgauth.Options{}), Label: namedLabel()}})
-	s := open(t, serveFilter(t, f), "203.0.113.1", "h.example", client.Offer{Version: 6}) // not buffered: each step has a reply
-	<-r.began
-	if err := s.c.Quit(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-r.ended; err != context.Canceled {
-		t.Errorf("a lookup ended by %v", err)
+	for _, swapped := range []bool{false, true} {
+		r := endless{began: make(chan struct{}, 10), ended: make(chan error, 10)}
+		f := New(Options{Judge: &judge.Judge{Verifier: msgauth.NewVerifier(r, msgauth.Options{}), Label: namedLabel()}})
+		s := open(t, serveFilter(t, f), "203.0.113.1", "h.example", client.Offer{Version: 6}) // not buffered: each step has a reply
+		<-r.began
+		if swapped {
+			f.Swap(Options{Judge: &judge.Judge{Verifier: msgauth.NewVerifier(nameserver.Zone(t, zoneText), msgauth.Options{}), Label: namedLabel()}})
+			if _, err := s.c.Mail("<x@evil.example>"); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := s.c.Quit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-r.ended; err != context.Canceled {
+			t.Errorf("swapped %t: a lookup ended by %v", swapped, err)
+		}
 	}
 }
 

@@ -125,3 +125,23 @@ func TestVerdictComment(t *testing.T) {
 		}
 	}
 }
+
+// TestReason checks that the label says why there is no author.
+func TestReason(t *testing.T) {
+	for want, e := range map[string]*msgauth.Evaluation{"": {}, string(author.KindMissing): {FromError: &author.Error{Kind: author.KindMissing}}} {
+		got := Text(&Settings{}, id, e, policy.Verdict{})
+		if strings.Contains(got, "reason=") != (want != "") || !strings.Contains(got, want) {
+			t.Errorf("%q: %s", want, got)
+		}
+	}
+}
+
+// TestLateStamp checks how far into the Subject a stamp is looked for.
+func TestLateStamp(t *testing.T) {
+	const stamp = "[X]"
+	for before, want := range map[int]bool{1000 - len(stamp): true, 1001 - len(stamp): false} {
+		if got := hasStamp(strings.Repeat(" ", before)+stamp, stamp); got != want {
+			t.Errorf("after %d spaces: %t", before, got)
+		}
+	}
+}

@@ -76,6 +76,8 @@ func TestMarkFields(t *testing.T) {
 		{"indicator", MarkIndicator, marked(1000), accepted, "BIMI-Indicator", ""},
 		{"a preference", MarkBoth, change(func(b *bimi.Evaluation) { b.Preference = bimi.PreferPersonal }), accepted,
 			"BIMI-Logo-Preference BIMI-Indicator BIMI-Location", location},
+		{"a preference beside the picture alone", MarkIndicator, change(func(b *bimi.Evaluation) { b.Preference = bimi.PreferPersonal }), accepted,
+			"BIMI-Logo-Preference BIMI-Indicator", ""},
 		{"a rule let it through", MarkBoth, marked(1000), softened, "", ""},
 		{"no mark", MarkBoth, change(func(b *bimi.Evaluation) { b.Result, b.Reason = bimi.Skipped, bimi.ReasonNotFetched }), accepted, "", ""},
 		{"the mark is lost", MarkBoth, change(func(b *bimi.Evaluation) { b.Mark = nil }), accepted, "", ""},

@@ -242,6 +242,9 @@ func TestParseCRL(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if _, err := ParseCRL(make([]byte, MaxCRL)); err == nil || strings.Contains(err.Error(), "octets, and may have") {
+		t.Error(err)
+	}
 	if _, err := ParseCRL(make([]byte, MaxCRL+1)); err == nil || !strings.Contains(err.Error(), "has 10485761 octets") {
 		t.Errorf("a large one: %v", err)
 	}

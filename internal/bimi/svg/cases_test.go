@@ -101,6 +101,8 @@ var bad = []struct{ name, svg, says string }{
 	{"title not first", head + `<g/><title>S</title></svg>`, "must be the first"},
 	{"title only in a group", head + `<g><title>S</title></g></svg>`, "title is not allowed"},
 	{"xml:space of no kind", wrap(`<g xml:space="x"/>`), "xml:space"},
+	{"a weight of no kind", strings.Replace(wrap(""), `version="1.2"`, `version="1.2" font-weight="inherit"`, 1), "font-weight"},
+	{"a URL between two letters", wrap(`<g fill="url(x#gx)"/>`), "fill"},
 	{"two titles", wrap(`<title>T</title>`), "second title"},
 	{"empty title", head + `<title> </title></svg>`, "title is empty"},
 	{"long title", strings.Replace(wrap(""), "Shop", strings.Repeat("店", maxTitle+1), 1), "65 characters"},

@@ -14,6 +14,12 @@ func TestExcerpt(t *testing.T) {
 	if n := strings.Count(got, "語"); n != maxExcerpt {
 		t.Errorf("%d characters of a long line", n)
 	}
+	if !strings.HasPrefix(got, "      1 | a b??\n  >   2 | ") || !strings.Contains(got, "...\n") {
+		t.Errorf("got %q", got)
+	}
+	if s := strings.Repeat("x", maxExcerpt); show(s) != s || show(s+"x") != s+"..." {
+		t.Error("a line is cut at another length")
+	}
 	for _, line := range []int{-1, 0, 3} {
 		if got := excerpt(lines, line, 1); got != "" {
 			t.Errorf("line %d: %q", line, got)

@@ -64,7 +64,12 @@ func TestAdd(t *testing.T) {
 	doc := Parse("f", []byte("name: [a]\nspare: {inches: 15}\n"))
 	doc.Decode(&engine{}, nil)
 	doc.Add([]Problem{{Path: "name", Message: "is empty"}, {Path: "spare.inches", Message: "is odd"}})
+	doc.Add([]Problem{{Path: "x", Line: 1, Column: 1}})
 	err := doc.Err()
+	var all *Error
+	if !errors.As(err, &all) || len(all.Problems) != 3 || all.Problems[0].Path != "x" || all.Problems[2].Path != "spare.inches" {
+		t.Errorf("not in the order of their places: %v", err)
+	}
 	if err == nil || strings.Contains(err.Error(), "is empty") || !strings.Contains(err.Error(), "f:2:17: spare.inches: is odd") {
 		t.Error(err)
 	}

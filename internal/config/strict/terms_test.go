@@ -192,7 +192,7 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	if line, _, set := Parse("f", []byte("[a]")).Key("a"); line != 0 || set {
+	if line, column, set := Parse("f", []byte("[a]")).Key("a"); line != 0 || column != 0 || set {
 		t.Error("a list has a key")
 	}
 	for in, want := range map[string]int{"": 1, "\n\n": 1, "a: 1\n\nb: 2\n\n": 3, "a: 1": 1} {

@@ -214,10 +214,7 @@ func (r *redactor) subject(value string) string {
 	text = r.scrub(defang(text), true)
 	text = address.ReplaceAllStringFunc(text, func(s string) string { return r.code(strings.TrimSuffix(s, "@")) + "@" })
 	text = printable.MarkedUTF8(text, maxValue)
-	if printable.IsASCII(text) {
-		return text
-	}
-	return mime.BEncoding.Encode("utf-8", text)
+	return mime.BEncoding.Encode("utf-8", text) // text in ASCII stays as it is
 }
 
 // signature returns a DKIM signature with the tags that say who signed what. The tag z is left out: it
