@@ -14,7 +14,7 @@ type entry struct {
 	answer   bimi.Answer
 	failures int // fetches that failed since the last good one
 	// stale means that the last fetch failed, and that the answer, a good one, may be used until
-	// staleUntil.
+	// staleUntil. A bad one has no such time.
 	stale      bool
 	staleUntil time.Time
 	// next is when the mark may be fetched again.
@@ -89,7 +89,7 @@ func (c *cache) learn(m id, answer judged, now time.Time) {
 		failures = old.failures
 	}
 	again := now.Add(min(keepBad<<min(failures, 5), keepGood))
-	if answer.Result == bimi.TempError && old != nil && old.good() && now.Before(old.staleUntil) {
+	if answer.Result == bimi.TempError && old != nil && now.Before(old.staleUntil) {
 		e := *old
 		e.stale, e.failures, e.next = true, failures+1, again
 		c.put(&e)
@@ -104,7 +104,7 @@ func (c *cache) learn(m id, answer judged, now time.Time) {
 func (c *cache) postpone(m id, answer bimi.Answer, now, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.entry(m); old != nil && (now.Before(old.answer.Until) || old.good() && now.Before(old.staleUntil)) {
+	if old := c.entry(m); old != nil && (now.Before(old.answer.Until) || now.Before(old.staleUntil)) {
 		old.next = until
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
 	"sekimori/internal/ledger"
+	"sekimori/internal/printable"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -476,6 +477,30 @@ type full struct{}
 var errFull = errors.New("no room")
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
+
+// TestSafe: what a cell of CSV shows of a text that a spreadsheet or a terminal would obey.
+func TestSafe(t *testing.T) {
+	for in, want := range map[string]string{"": "", "a=b": "a=b", "=1": "'=1", "+1": "'+1", "-1": "'-1", "@x": "'@x", "a\x1b[2J": printable.Text("a\x1b[2J")} {
+		if got := safe(in); got != want || strings.Contains(got, "\x1b") {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestRest: the countries beyond those that are shown are added up, each number for itself.
+func TestRest(t *testing.T) {
+	m := &Month{Messages: 100}
+	for range maxCountries {
+		m.Countries = append(m.Countries, Country{Country: "JP"})
+	}
+	for range 2 {
+		m.Countries = append(m.Countries, Country{Country: "AA", Part: Part{Messages: 20}, Standings: Standings{Pass: 2, Other: 4, Fail: 6, Nothing: 8}})
+	}
+	rows := m.countries(English).Table.Rows
+	if got := fmt.Sprint(rows[len(rows)-1][1:]); len(rows) != maxCountries+1 || got != "[40 40.00 % 10.00 % 20.00 % 30.00 % 40.00 %]" {
+		t.Errorf("%d rows, the last is %s", len(rows), got)
+	}
+}
 
 // TestParts: a part of the text is there if there is one of it, and not if there is none.
 func TestParts(t *testing.T) {

@@ -111,6 +111,9 @@ func TestRingOnly(t *testing.T) {
 				t.Errorf("limit %d: %s, want %s", limit, got, want)
 			}
 		}
+		if found, err := f.Find(t.Context(), history.Query{}, func(*recent.Head) bool { return true }, 4); err != nil || !found.Next.IsZero() {
+			t.Errorf("there is no more, but a next page from %s, %v", found.Next, err)
+		}
 		if a := f.Answer(t.Context(), recent.Query{Limit: 3, Host: "mx2.example"}); a.Decisions == nil || len(a.Decisions) != 0 || a.More {
 			t.Errorf("another host: %+v", a)
 		}
@@ -213,6 +216,25 @@ func TestLossLog(t *testing.T) {
 		if !strings.Contains(log.String(), "decisions=4 in_all=4") {
 			t.Errorf("%s", log.String())
 		}
+	})
+}
+
+// TestGathered: a decision is kept as long as no more than the bound is gathered.
+func TestGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := start(t, &memory{}, nil, all)
+		for gathered, lost := range map[int64]int64{maxGathered: 0, maxGathered + 1: 1} {
+			before := k.counts.LostQueue.Load()
+			k.gathered.Add(gathered)
+			k.Decided(decision(1, policy.Reject), 0)
+			k.gathered.Add(-gathered)
+			synctest.Wait()
+			time.Sleep(time.Minute)
+			if got := k.counts.LostQueue.Load() - before; got != lost {
+				t.Errorf("%d octets are gathered: %d lost", gathered, got)
+			}
+		}
+		stop(k, time.Minute)
 	})
 }
 
