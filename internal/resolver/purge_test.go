@@ -124,6 +124,19 @@ func TestPurgeGivesUp(t *testing.T) {
 	})
 }
 
+// TestPurgeSparesTheNew: a query that began after the last Purge is not abandoned.
+func TestPurgeSparesTheNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cached(t, cacheDefaults(), &slow{delays: []time.Duration{time.Minute}})
+		c.Purge()
+		address(t, c, time.Second) // the query goes on
+		ending := c.abandonAll()
+		if flights, orphans, _ := c.underWay(); len(ending) != 0 || flights != 1 || orphans != 1 {
+			t.Errorf("%d are ended, %d go on, %d of them orphans", len(ending), flights, orphans)
+		}
+	})
+}
+
 // TestPurgeWaits: Purge returns when the queries that it ended have ended, and does not wait for one for which a
 // lookup waits. That one ends when its last lookup leaves.
 func TestPurgeWaits(t *testing.T) {

@@ -299,6 +299,8 @@ func TestOrder(t *testing.T) {
 		{"a server with maxFailures failures is asked last", []*health{{failures: maxFailures}, {srtt: time.Second}, {}}, "1 2 0"},
 		{"a suspect server is asked last", []*health{{suspect: true}, {}, {srtt: ms}}, "1 2 0"},
 		{"down is not asked", []*health{{down: true}, {failures: maxFailures}, {down: true, srtt: 1}}, "1"},
+		{"down is not asked, however slow", []*health{{down: true, srtt: time.Second}, {srtt: 10 * ms}}, "1"},
+		{"a suspect server is asked after a slow one, however slow", []*health{{suspect: true, srtt: time.Second}, {srtt: time.Second}, {srtt: 10 * ms}}, "2 1 0"},
 		{"unless all are down", []*health{{down: true, srtt: time.Second}, {down: true, srtt: 1}}, "0 1"},
 		{"the time of a suspect server does not count", []*health{{srtt: time.Second}, {suspect: true, srtt: 1}}, "0 1"},
 	}
