@@ -90,6 +90,10 @@ func TestQueryEnds(t *testing.T) {
 		if a, err := c.Lookup(t.Context(), "late.example", dns.TypeA); err != nil || !a.Cached {
 			t.Errorf("the late answer is lost: %+v, %v", a, err)
 		}
+		_, err := c.Lookup(t.Context(), "closed.example", dns.TypeA)
+		if synctest.Wait(); !errors.Is(err, errClosed) || len(contexts) != 0 {
+			t.Errorf("after Close: %v, asked %d times", err, len(contexts))
+		}
 	})
 }
 

@@ -140,3 +140,19 @@ func TestResolvConfEmpty(t *testing.T) {
 		t.Error("a file that is not there is empty")
 	}
 }
+
+// TestEmptyFromTheStart: that the file has no server is not told as a change if it had none at the start.
+func TestEmptyFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := NewClient(ClientConfig{ResolvConf: path, OnServers: func(servers []string, err error) { t.Errorf("told %q, %v", servers, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		time.Sleep(2*rereadEvery + time.Second)
+	})
+}

@@ -93,13 +93,13 @@ func TestPorts(t *testing.T) {
 	}
 	ports := s.seen()
 	var used []int
-	row := 0
+	row, twice := 0, 0
 	for i, p := range ports {
 		if row++; i == 0 || p != ports[i-1] {
 			used, row = append(used, p), 1
 		}
-		if row > maxUses {
-			t.Fatalf("port %d was used for %d queries in a row", p, row)
+		if row%maxUses == 1 && row > 1 {
+			twice++ // the next socket may have the same port by chance, in about one run of 140
 		}
 	}
 	different := slices.Compact(slices.Sorted(slices.Values(used)))
@@ -111,7 +111,7 @@ func TestPorts(t *testing.T) {
 	}
 	// The kernel chooses from about 28,000 ports. So of 200 random ports, less than one equals an
 	// earlier one on average, and about 1.4 are closer than 100 to the one before.
-	if len(used) < sockets || len(different) < len(used)-10 || near > 15 || different[len(different)-1]-different[0] < 10_000 {
+	if twice > 3 || len(used) < sockets-twice || len(different) < len(used)-10 || near > 15 || different[len(different)-1]-different[0] < 10_000 {
 		t.Errorf("%d sockets with %d different ports from %d to %d, of which %d are near the one before",
 			len(used), len(different), different[0], different[len(different)-1], near)
 	}

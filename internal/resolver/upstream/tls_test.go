@@ -308,7 +308,8 @@ func TestTLSLies(t *testing.T) {
 			m.Expect(t, map[string]float64{"queries other malformed": 1, "queries A noerror": 1, "tls_connections opened": 1})
 		})
 		synctest.Test(t, func(t *testing.T) {
-			d, c := newDoT(t, ClientConfig{rounds: 1}, func(query []byte, write func([]byte)) bool {
+			m := testMetrics(t)
+			d, c := newDoT(t, ClientConfig{rounds: 1, Metrics: m.Metrics}, func(query []byte, write func([]byte)) bool {
 				if nameserver.QuestionName(query) == "." {
 					write(truth(t, query))
 					return true
@@ -321,6 +322,9 @@ func TestTLSLies(t *testing.T) {
 			begin := time.Now()
 			if got := nameserver.Show(c.Lookup(t.Context(), "x.example", dns.TypeA)); got != "network" || time.Since(begin) != 0 {
 				t.Errorf("%s, many: got %s after %s", reason, got, time.Since(begin))
+			}
+			if n := m.Values(t)["queries other malformed"]; n != maxStrays {
+				t.Errorf("%s: %v were read", reason, n)
 			}
 			c.Close()
 			if _, open, _ := d.counts(); open != 0 {
