@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,18 +142,29 @@ func TestResolvConfEmpty(t *testing.T) {
 	}
 }
 
-// TestEmptyFromTheStart: that the file has no server is not told as a change if it had none at the start.
+// TestEmptyFromTheStart: that the file has no server is told as a change, unless it had none at the start.
 func TestEmptyFromTheStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "resolv.conf")
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c, err := NewClient(ClientConfig{ResolvConf: path, OnServers: func(servers []string, err error) { t.Errorf("told %q, %v", servers, err) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		time.Sleep(2*rereadEvery + time.Second)
-	})
+	for start, want := range map[string]int32{"": 0, "nameserver 192.0.2.1\n": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var told atomic.Int32
+			path := filepath.Join(t.TempDir(), "resolv.conf")
+			write := func(text string) {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(start)
+			c, err := NewClient(ClientConfig{ResolvConf: path, OnServers: func([]string, error) { told.Add(1) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			synctest.Wait() // until the file was read a second time
+			write("")
+			time.Sleep(2*rereadEvery + time.Second)
+			if n := told.Load(); n != want {
+				t.Errorf("from %q: told %d times", start, n)
+			}
+		})
+	}
 }
