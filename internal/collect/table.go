@@ -170,7 +170,7 @@ func (t *table) id(p report.Policy) report.PolicyID {
 
 // sight notes that a domain was met, once a day.
 func (t *table) sight(s report.Sighting) {
-	if t.day != s.Day && s.Day > t.day {
+	if s.Day > t.day {
 		t.day = s.Day
 		clear(t.told)
 	}
