@@ -38,7 +38,7 @@ func TestStatistics(t *testing.T) {
 		return monthOf(month.Format("2006-01")), nil
 	}})
 	b.shows(t, "/statistics", 200, "November 2026", "10,000", "20.00 %", `<figure class="chart">`, "Not the whole month", `<option value="2026-11" selected>`, `<option value="2025-11">`,
-		"!2025-09", "/statistics.html?month=2026-11&amp;lang=ja", "<summary>Messages by day: the table", "50.00 %", "3 messages are missing",
+		"!2025-09", "/statistics.html?month=2026-11&amp;lang=ja", "<summary>Messages by day: the table", "50.00 %", "missing in the author domains: 3,",
 		"!<script>alert", "!<img", "!\x1b", "!\u202e", "!\u2066")
 	b.shows(t, "/statistics?month=2026-03", 200, "March 2026", `<option value="2026-03" selected>`)
 	if got := strings.Join(asked, " "); got != "2026-11 2026-03" {

@@ -90,7 +90,7 @@ func (m *Month) Text(out io.Writer) error {
 		p("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable.Value(c.Country), grouped(c.Messages), percent(c.Messages, m.Messages), of(c.Pass), of(c.Fail), of(c.Other), of(c.Nothing))
 	}
 	if m.Dropped > 0 {
-		p("\n%s messages are missing in the author domains: there are more domains than ledger.max_domains allows.\n", grouped(m.Dropped))
+		p("\nMessages missing in the author domains: %s, because there are more domains than ledger.max_domains allows.\n", grouped(m.Dropped))
 	}
 	return t.Flush()
 }

@@ -118,6 +118,6 @@ var texts = map[string][2]string{
 		"DMARC), because anybody can write any name into From. The policy is the one that was seen last.",
 		"差出人ドメインは、Fromアドレスの登録ドメイン（組織ドメイン）である。Fromには任意の名前を書けるため、SPF・DKIM・DMARCのいずれかを公表している" +
 			"ドメインだけを数えた。ポリシーは月内に最後に確認したものである。"},
-	"note_dropped": {"%s messages are missing in the author domains, because there was no room (ledger.max_domains).",
+	"note_dropped": {"Messages missing in the author domains: %s, because there was no room (ledger.max_domains).",
 		"差出人ドメインの集計には、上限（ledger.max_domains）を超えた%s通が含まれない。"},
 }
