@@ -172,7 +172,7 @@ func (l *List) Text(out io.Writer) error {
 			note = "can be sent at " + stamp(r.SendAt)
 		}
 		if r.Lost > 0 {
-			note += fmt.Sprintf("; %d messages are missing", r.Lost)
+			note += "; " + printable.Counted(r.Lost, "message") + " missing"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\n", windowText(r.Begin, r.End), printable.Value(r.Domain), r.Rows, r.Messages,
 			printable.Value(state), printable.Value(note))

@@ -238,7 +238,7 @@ func TestListReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	has(t, text(t, l), "2026-11-29 06:00-12:00  shop.example  2     3         open   can be sent at 2026-11-29 13:00 UTC",
-		"2026-11-28              bank.example  10    100       sent   to 1 destination; 4 messages are missing", "due    2 attempts, the next at 2026-11-29 02:00 UTC")
+		"2026-11-28              bank.example  10    100       sent   to 1 destination; 4 messages missing", "due    2 attempts, the next at 2026-11-29 02:00 UTC")
 	has(t, text(t, &List{Reports: []Report{}}), "No report.")
 	many := newMemory()
 	many.jobs = slices.Repeat(many.jobs, maxListed)
