@@ -2,6 +2,7 @@ package farm
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ func Arrange(hosts []Host, self string) View {
 // replaces reports whether "later" is the next run of the daemon that sent h: a run with the same host
 // name that began after the last heartbeat of h. Only ages are compared, which are all of one clock.
 func replaces(later, h Host) bool {
-	return later.Name == h.Name && later.Instance != h.Instance && h.Age > later.Age+later.Uptime
+	return later.Name == h.Name && h.Age > later.Age+later.Uptime
 }
 
 // usual returns the value that most hosts have that are not stale. Of several, it is that of the host
@@ -81,8 +82,8 @@ func usual(hosts []Shown, of func(Beat) string) (most string) {
 			loaded[value] = h.Loaded
 		}
 	}
-	for value, n := range counts {
-		if most == "" || n > counts[most] || n == counts[most] && (loaded[value].After(loaded[most]) || loaded[value].Equal(loaded[most]) && value < most) {
+	for _, value := range slices.Sorted(maps.Keys(counts)) {
+		if n := counts[value]; n > counts[most] || n == counts[most] && loaded[value].After(loaded[most]) {
 			most = value
 		}
 	}

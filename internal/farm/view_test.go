@@ -22,6 +22,9 @@ func TestArrange(t *testing.T) {
 		{"one silent", []Host{host("a", "mx1", "c1", sec, time.Hour), host("b", "mx2", "c1", 36*sec, time.Hour)}, "mx1/a self, mx2/b stale; stale 1 twins 0 configurations 1"},
 		{"at the limit", []Host{host("a", "mx1", "c1", StaleAfter, time.Hour)}, "mx1/a self; stale 0 twins 0 configurations 1"},
 		{"restarted", []Host{host("a", "mx1", "c1", sec, 10*sec), host("z", "mx1", "c0", 12*sec, time.Hour)}, "mx1/a self; stale 0 twins 0 configurations 1"},
+		{"restarted at the time of the last heartbeat: both may run", []Host{host("a", "mx1", "c1", sec, 10*sec), host("z", "mx1", "c1", 11*sec, time.Hour)},
+			"mx1/a self twin, mx1/z twin; stale 0 twins 2 configurations 1"},
+		{"another host started", []Host{host("a", "mx1", "c1", sec, 10*sec), host("z", "mx2", "c1", 12*sec, time.Hour)}, "mx1/a self, mx2/z; stale 0 twins 0 configurations 1"},
 		{"restarted after a crash long ago", []Host{host("a", "mx1", "c1", sec, time.Hour), host("z", "mx1", "c0", 48*time.Hour, time.Hour)},
 			"mx1/a self; stale 0 twins 0 configurations 1"},
 		{"restarted twice", []Host{host("a", "mx1", "c1", sec, 10*sec), host("y", "mx1", "c1", 12*sec, 5*sec), host("z", "mx1", "c1", 30*sec, time.Hour)},
@@ -34,8 +37,14 @@ func TestArrange(t *testing.T) {
 			"mx1/a self other, mx2/b, mx3/c; stale 0 twins 0 configurations 2"},
 		{"the newest of two configurations", []Host{host("a", "mx1", "c1", sec, time.Hour), host("bb", "mx2", "c2", sec, time.Hour)},
 			"mx1/a self other, mx2/bb; stale 0 twins 0 configurations 2"},
-		{"the configuration of a silent host does not count", []Host{host("a", "mx1", "c1", sec, time.Hour), host("b", "mx2", "c2", time.Hour, time.Hour)},
-			"mx1/a self, mx2/b stale other; stale 1 twins 0 configurations 1"},
+		{"the newest of two configurations is the first", []Host{host("aa", "mx1", "c1", sec, time.Hour), host("b", "mx2", "c2", sec, time.Hour)},
+			"mx1/aa, mx2/b other; stale 0 twins 0 configurations 2"},
+		{"two configurations of the same age", []Host{host("a", "mx1", "c2", sec, time.Hour), host("b", "mx2", "c1", sec, time.Hour)},
+			"mx1/a self other, mx2/b; stale 0 twins 0 configurations 2"},
+		{"the newest is not that of most", []Host{host("a", "mx1", "c1", sec, time.Hour), host("b", "mx2", "c1", sec, time.Hour), host("cc", "mx3", "c2", sec, time.Hour)},
+			"mx1/a self, mx2/b, mx3/cc other; stale 0 twins 0 configurations 2"},
+		{"the configuration of silent hosts does not count", []Host{host("a", "mx1", "c1", sec, time.Hour), host("b", "mx2", "c2", time.Hour, time.Hour),
+			host("c", "mx3", "c2", time.Hour, time.Hour)}, "mx1/a self, mx2/b stale other, mx3/c stale other; stale 2 twins 0 configurations 1"},
 	} {
 		v := Arrange(tt.hosts, "a")
 		var parts []string
