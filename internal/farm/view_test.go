@@ -12,6 +12,7 @@ func TestArrange(t *testing.T) {
 	host := func(instance, name, config string, age, uptime time.Duration) Host {
 		return Host{Beat{Instance: instance, Name: name, Config: config, Version: "1", Uptime: uptime, Loaded: time.Unix(int64(len(instance)), 0)}, age}
 	}
+	versioned := func(h Host, version string) Host { h.Version = version; return h }
 	for _, tt := range []struct {
 		name  string
 		hosts []Host
@@ -22,6 +23,8 @@ func TestArrange(t *testing.T) {
 		{"one silent", []Host{host("a", "mx1", "c1", sec, time.Hour), host("b", "mx2", "c1", 36*sec, time.Hour)}, "mx1/a self, mx2/b stale; stale 1 twins 0 configurations 1"},
 		{"at the limit", []Host{host("a", "mx1", "c1", StaleAfter, time.Hour)}, "mx1/a self; stale 0 twins 0 configurations 1"},
 		{"restarted", []Host{host("a", "mx1", "c1", sec, 10*sec), host("z", "mx1", "c0", 12*sec, time.Hour)}, "mx1/a self; stale 0 twins 0 configurations 1"},
+		{"another version", []Host{host("a", "mx1", "c1", sec, time.Hour), versioned(host("b", "mx2", "c1", sec, time.Hour), "0")},
+			"mx1/a self version, mx2/b; stale 0 twins 0 configurations 1"},
 		{"restarted at the time of the last heartbeat: both may run", []Host{host("a", "mx1", "c1", sec, 10*sec), host("z", "mx1", "c1", 11*sec, time.Hour)},
 			"mx1/a self twin, mx1/z twin; stale 0 twins 2 configurations 1"},
 		{"another host started", []Host{host("a", "mx1", "c1", sec, 10*sec), host("z", "mx2", "c1", 12*sec, time.Hour)}, "mx1/a self, mx2/z; stale 0 twins 0 configurations 1"},
@@ -53,7 +56,7 @@ func TestArrange(t *testing.T) {
 			for _, mark := range []struct {
 				word string
 				is   bool
-			}{{" self", h.Self}, {" stale", h.Stale}, {" twin", h.Twin}, {" other", h.OtherConfig}} {
+			}{{" self", h.Self}, {" stale", h.Stale}, {" twin", h.Twin}, {" other", h.OtherConfig}, {" version", h.OtherVersion}} {
 				if mark.is {
 					text += mark.word
 				}

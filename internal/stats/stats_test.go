@@ -347,7 +347,7 @@ func TestPercent(t *testing.T) {
 			t.Errorf("%v: %s, want %s", n, got, want)
 		}
 	}
-	if percent(0, 0) != "0.00 %" {
+	if percent(0, 0) != "0.00 %" || share(0, 0) != 0 {
 		t.Error("of nothing")
 	}
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000", -100: "-100"} {
@@ -472,6 +472,16 @@ func TestWords(t *testing.T) {
 		if pair[0] == "" || pair[1] == "" || strings.Count(pair[0], "%") != strings.Count(pair[1], "%") {
 			t.Errorf("%s: %q", key, pair)
 		}
+	}
+}
+
+// TestNames: the word of a reason that is also that of a result has a text of its own, and the name of a class
+// that is also a word of the page has none.
+func TestNames(t *testing.T) {
+	m := &Month{Classes: []Class{{Class: "day"}, {Class: ClassAll}}, Reasons: []Reason{{Reason: "temperror", Applied: "reject"}}}
+	classes, reasons := m.classes(Japanese).Table.Rows, m.done(Japanese).Table.Rows
+	if classes[0][0] != "day" || classes[1][0] != texts["all"][1] || reasons[0][0] != texts["temperror_r"][1] {
+		t.Errorf("%q, %q", classes, reasons)
 	}
 }
 

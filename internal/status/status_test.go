@@ -152,6 +152,9 @@ func TestText(t *testing.T) {
 			t.Errorf("lacks %q:\n%s", want, &b)
 		}
 	}
+	if s := Collect(Options{Topology: topology.New(slog.New(slog.DiscardHandler))}); len(s.Trouble) != 0 {
+		t.Errorf("trouble of a daemon that has seen nothing: %v", s.Trouble)
+	}
 	b.Reset()
 	if err := new(Status).Text(&b); err != nil || !strings.Contains(b.String(), "shadow differs none") || !strings.Contains(b.String(), "no hits") {
 		t.Errorf("of nothing: %v\n%s", err, &b)
