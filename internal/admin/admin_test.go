@@ -60,16 +60,16 @@ func TestRoutes(t *testing.T) {
 		code         int
 		body         string
 	}{
-		{"GET", "/healthz", false, 200, "ok"},
-		{"GET", "/readyz", false, 503, "not yet"},
-		{"GET", "/readyz", true, 200, "ready"},
+		{"GET", "/healthz", false, 200, "ok\n"},
+		{"GET", "/readyz", false, 503, "not yet\n"},
+		{"GET", "/readyz", true, 200, "ready\n"},
 		{"GET", "/metrics", true, 200, "sekimori_test_total 1"},
 		{"POST", "/metrics", true, 405, ""},
 		{"GET", "/debug/pprof/", true, 404, ""},
 	} {
 		ready.Store(tt.ready)
 		code, body := web.Do(t, tt.method, base+tt.path)
-		if code != tt.code || !strings.Contains(body, tt.body) {
+		if code != tt.code || !strings.Contains(body, tt.body) || strings.HasSuffix(tt.path, "z") && body != tt.body {
 			t.Errorf("%s %s: %d %q", tt.method, tt.path, code, body)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -92,6 +93,53 @@ func TestBoundQueries(t *testing.T) {
 	}
 	close(leave)
 	wg.Wait()
+	for range maxQueries + 1 { // those that ended have given their room back
+		go func() { <-entered }()
+		if code, _ := web.Do(t, "GET", "http://"+addr+"/api/slow"); code != 200 {
+			t.Errorf("a request after the others: %d", code)
+		}
+	}
+}
+
+// TestForms checks that only pages of this server can send a form, and only by POST.
+func TestForms(t *testing.T) {
+	addr := serve(t, Options{Gatherer: prometheus.NewRegistry(), Ready: func() error { return nil }, Forms: map[string]http.Handler{"/do": hello}}).Addr()
+	for _, tt := range []struct {
+		method, host, origin string
+		code                 int
+	}{
+		{"POST", addr, "http://" + addr, 200},
+		{"POST", addr, "", 200}, // not a browser
+		{"POST", addr, "http://evil.example", 403},
+		{"POST", "evil.example", "http://evil.example", 421},
+		{"GET", addr, "", 405},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://"+addr+"/do", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = tt.host
+		if tt.origin != "" {
+			req.Header.Set("Origin", tt.origin)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.code {
+			t.Errorf("%+v: %s", tt, resp.Status)
+		}
+	}
+}
+
+// TestPlainText: a browser never takes an error for a page.
+func TestPlainText(t *testing.T) {
+	w := httptest.NewRecorder()
+	text(w, 503, "<html>")
+	if h := w.Header(); h.Get("Content-Type") != "text/plain; charset=utf-8" || h.Get("X-Content-Type-Options") != "nosniff" {
+		t.Error(h)
+	}
 }
 
 func TestClient(t *testing.T) {
@@ -102,8 +150,16 @@ func TestClient(t *testing.T) {
 		case "/api/who":
 			name, password, _ := r.BasicAuth()
 			fmt.Fprintf(w, `{"said":%q}`, name+password)
-		case "/api/long":
-			_, _ = io.Copy(w, io.LimitReader(strings.NewReader(strings.Repeat(" ", maxAnswerBytes+1)), maxAnswerBytes+1))
+		case "/api/most", "/api/long":
+			n := maxAnswerBytes
+			if r.URL.Path == "/api/long" {
+				n++
+			}
+			w.Header().Set("Content-Length", strconv.Itoa(n))
+			_, _ = io.WriteString(w, strings.Repeat("x", n)) // in one piece, and not JSON, because that takes no time
+		case "/api/cut":
+			w.Header().Set("Content-Length", "20")
+			_, _ = io.WriteString(w, `{"said":"cut"}`)
 		case "/api/text":
 			_, _ = io.WriteString(w, "hello")
 		case "/api/closed":
@@ -121,6 +177,8 @@ func TestClient(t *testing.T) {
 		{"answer", server.URL + "/below/", "/api/x", "a b&c", ""},
 		{"host and port", strings.TrimPrefix(server.URL, "http://"), "/api/who", "", ""},
 		{"password", with, "/api/who", "mesecret", ""},
+		{"as long as may be", server.URL, "/api/most", "", "not what this version expects"},
+		{"cut off", server.URL, "/api/cut", "", "unexpected EOF"},
 		{"too long", server.URL, "/api/long", "", "over 67108864 octets"},
 		{"not JSON", server.URL, "/api/text", "", "not what this version expects"},
 		{"no password", server.URL, "/api/closed", "", "wants a password"},
@@ -146,6 +204,13 @@ func TestClient(t *testing.T) {
 	}
 	if err := c.Get(t.Context(), "/api/x", nil, nil); !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("no daemon at the address: %v", err)
+	}
+	for base, local := range map[string]bool{
+		"127.0.0.1:8892": true, "http://[::ffff:127.0.0.1]:1": true, "https://localhost": true, "http://192.0.2.1": false, "https://mx.example": false,
+	} {
+		if c, err := NewClient(base); err != nil || c.Local() != local {
+			t.Errorf("%s: local is not %t, %v", base, local, err)
+		}
 	}
 	for _, bad := range []string{"", "127.0.0.1", "ftp://x", "http://", "http://x/?a=b", "http://x#y", "http://me:secret@[", "unix:/x"} {
 		if _, err := NewClient(bad); err == nil || strings.Contains(err.Error(), "secret") {
