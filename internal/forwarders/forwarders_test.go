@@ -150,6 +150,7 @@ func TestSources(t *testing.T) {
 		{"a list that signs and seals", 12, 3, all(broken, by("list.example"), sealed("seal.example", arc.Pass), named("mx.list.example")),
 			ARCSealer, "seal.example", High},
 		{"a seal that does not verify proves nothing", 12, 3, all(broken, by("list.example"), sealed("seal.example", arc.Fail)), DKIM, "list.example", High},
+		{"a chain that passes, without a seal", 12, 3, all(broken, by("list.example"), func(e *msgauth.Evaluation) { e.ARC.Status = arc.Pass }), DKIM, "list.example", High},
 		{"a forwarder with SRS", 12, 3, all(srs("alumni.example"), named("mx.alumni.example")), SPF, "alumni.example", Medium},
 		{"SRS that SPF does not confirm", 12, 3,
 			all(broken, srs("alumni.example"), func(e *msgauth.Evaluation) { e.MailFrom.Result = spf.Fail }, named("mx.alumni.example")), ClientName,
@@ -211,6 +212,105 @@ func TestExcluded(t *testing.T) {
 		all(broken, named("mx.forwarder.example"), func(e *msgauth.Evaluation) { e.MailFrom = spf.Check{Result: spf.Fail, Domain: "other.example"} }))
 	if p := Propose([]*Source{s}, "me", time.Now()); s.AuthorSPFFail != 0 || p[0].Rule.Then != "accept" {
 		t.Errorf("SPF of another domain than the author's: %+v", p)
+	}
+}
+
+// TestConfidence changes one number of sources that just reach a confidence.
+func TestConfidence(t *testing.T) {
+	high := Source{Kind: DKIM, Failures: highFailures, Authors: highAuthors, IntactAuthors: highIntact, Broken: 8, Bare: 2}
+	medium := Source{Kind: Client, Failures: mediumFailures, Authors: mediumAuthors, IntactAuthors: 1, Broken: 3}
+	for _, tt := range []struct {
+		name   string
+		from   Source
+		change func(*Source)
+		want   Confidence
+	}{
+		{"as high as needed", high, func(*Source) {}, High},
+		{"by SRS", high, func(s *Source) { s.Broken, s.SRS = 0, 8 }, High},
+		{"too few failures for high", high, func(s *Source) { s.Failures, s.Bare = 9, 1 }, Medium},
+		{"too few authors for high", high, func(s *Source) { s.Authors-- }, Medium},
+		{"too few intact authors for high", high, func(s *Source) { s.IntactAuthors-- }, Medium},
+		{"SPF of an author excludes it", high, func(s *Source) { s.AuthorSPFFail = 1 }, Medium},
+		{"too few are explained for high", high, func(s *Source) { s.Broken-- }, Medium},
+		{"too many are not signed", high, func(s *Source) { s.Bare++ }, Medium},
+		{"a network only", high, func(s *Source) { s.Kind = Client }, Medium},
+		{"as medium as needed", medium, func(*Source) {}, Medium},
+		{"just half is explained", medium, func(s *Source) { s.Failures = 6 }, Medium},
+		{"less than half is explained", medium, func(s *Source) { s.Broken-- }, Low},
+		{"too few failures", medium, func(s *Source) { s.Failures-- }, Low},
+		{"too few authors", medium, func(s *Source) { s.Authors-- }, Low},
+		{"no intact author", medium, func(s *Source) { s.IntactAuthors-- }, Low},
+	} {
+		if tt.change(&tt.from); tt.from.confidence() != tt.want {
+			t.Errorf("%s: %s", tt.name, tt.from.confidence())
+		}
+	}
+}
+
+// TestCounts checks what one message adds to the numbers of its source.
+func TestCounts(t *testing.T) {
+	fail := Record{Client: netip.MustParseAddr("192.0.2.1"), Author: "a.example", DMARC: dmarc.ResultFail}
+	signed := func(domain string, reason dkim.Reason) func(*Record) {
+		return func(r *Record) { r.Signatures = []Signature{{dkim.Fail, domain, reason}} }
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*Record)
+		want   string
+	}{
+		{"a failure", func(*Record) {}, "failures 1 harmed 0 intact 0 broken 0 bare 1 srs 0 spf 0"},
+		{"rejected", func(r *Record) { r.Verdict = policy.Reject }, "failures 1 harmed 1 intact 0 broken 0 bare 1 srs 0 spf 0"},
+		{"quarantined", func(r *Record) { r.Verdict = policy.Quarantine }, "failures 1 harmed 1 intact 0 broken 0 bare 1 srs 0 spf 0"},
+		{"tagged", func(r *Record) { r.Verdict = policy.Tag }, "failures 1 harmed 0 intact 0 broken 0 bare 1 srs 0 spf 0"},
+		{"a broken signature", signed("a.example", dkim.ReasonBodyHash), "failures 1 harmed 0 intact 0 broken 1 bare 0 srs 0 spf 0"},
+		{"a broken signature below", signed("x.a.example", dkim.ReasonBodyHash), "failures 1 harmed 0 intact 0 broken 1 bare 0 srs 0 spf 0"},
+		{"signed, without a key", signed("a.example", dkim.ReasonKeyNotFound), "failures 1 harmed 0 intact 0 broken 0 bare 0 srs 0 spf 0"},
+		{"a broken signature beside", func(r *Record) { r.Author = "x.a.example"; signed("a.example", dkim.ReasonBodyHash)(r) },
+			"failures 1 harmed 0 intact 0 broken 0 bare 0 srs 0 spf 0"},
+		{"a broken signature of another", signed("b.example", dkim.ReasonBodyHash), "failures 1 harmed 0 intact 0 broken 0 bare 1 srs 0 spf 0"},
+		{"SRS", func(r *Record) { r.MailFrom = "<SRS0=x=y=z=a@b.example>" }, "failures 1 harmed 0 intact 0 broken 0 bare 1 srs 1 spf 0"},
+		{"excluded", func(r *Record) { r.SPF, r.SPFDomain = spf.Fail, "a.example" }, "failures 1 harmed 0 intact 0 broken 0 bare 1 srs 0 spf 1"},
+		{"neutral", func(r *Record) { r.SPF, r.SPFDomain = spf.Neutral, "a.example" }, "failures 1 harmed 0 intact 0 broken 0 bare 1 srs 0 spf 0"},
+		{"intact", func(r *Record) { r.DMARC, r.AlignedDKIM = dmarc.ResultPass, true }, "failures 0 harmed 0 intact 1 broken 0 bare 0 srs 0 spf 0"},
+		{"passed by SPF too", func(r *Record) { r.DMARC, r.AlignedDKIM, r.AlignedSPF = dmarc.ResultPass, true, true },
+			"failures 0 harmed 0 intact 0 broken 0 bare 0 srs 0 spf 0"},
+		{"no policy", func(r *Record) { r.DMARC, r.AlignedDKIM = dmarc.ResultNone, true }, "failures 0 harmed 0 intact 0 broken 0 bare 0 srs 0 spf 0"},
+	} {
+		r, f := fail, New()
+		tt.change(&r)
+		f.Add(r)
+		for _, s := range f.sources {
+			if got := fmt.Sprintf("failures %d harmed %d intact %d broken %d bare %d srs %d spf %d", s.Failures, s.Harmed, s.Intact, s.Broken, s.Bare, s.SRS,
+				s.AuthorSPFFail); got != tt.want || s.Messages != 1 {
+				t.Errorf("%s: %s of %d, want %s", tt.name, got, s.Messages, tt.want)
+			}
+		}
+	}
+}
+
+// TestPropose: no rule is made for a source that a rule cannot name, and ids are of simple characters.
+func TestPropose(t *testing.T) {
+	for _, tt := range []struct {
+		source Source
+		id     string // "" if there is no rule
+	}{
+		{Source{Kind: DKIM, Value: "azAZ09.-`{/:_é.example"}, ""},
+		{Source{Kind: DKIM, Value: "_az09-.example"}, "forwarder--az09-.example"},
+		{Source{Kind: DKIM, Value: "one"}, ""},
+		{Source{Kind: ClientName, Value: "host.example", Names: []string{"a.host.example", "a b.host.example"}}, ""},
+		{Source{Kind: Client, Value: "2001:db8::/64"}, "forwarder-2001-db8---64"},
+		{Source{Kind: Client, Value: "2001:db8::"}, ""},
+	} {
+		p := Propose([]*Source{&tt.source}, "me", time.Now())
+		if len(p) != min(1, len(tt.id)) || len(p) == 1 && p[0].Rule.ID != tt.id {
+			t.Errorf("%q: %+v", tt.source.Value, p)
+		}
+	}
+	for value, want := range map[string]string{"azAZ09.-": "x-azaz09.-", "`{/:_é": "x-------", strings.Repeat("a", 54): "x-" + strings.Repeat("a", 54),
+		strings.Repeat("a", 55): "x-" + strings.Repeat("a", 54)} {
+		if got := RuleID("x-", value); got != want {
+			t.Errorf("%q: %q, want %q", value, got, want)
+		}
 	}
 }
 
@@ -344,7 +444,7 @@ func TestNothingFound(t *testing.T) {
 	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if items, err := config.LoadRules(path); err != nil || len(items) != 0 {
+	if items, err := config.LoadRules(path); err != nil || len(items) != 0 || !strings.Contains(b.String(), "\n# Nothing looks like a forwarder.\n") {
 		t.Errorf("%v, %v\n%s", items, err, &b)
 	}
 }

@@ -76,9 +76,7 @@ func (f *Finder) ReadLog(in io.Reader) error {
 	for {
 		line, err := lines.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			if err = skipLine(lines); err == nil {
-				continue
-			}
+			err = skipLine(lines)
 		} else if r, ok := parse(line); ok {
 			f.Add(r)
 		}
