@@ -54,6 +54,7 @@ func TestSkeleton(t *testing.T) {
 		{"an old form", "国税庁", "国税庁"},
 		{"radicals", "⽇本", "日本"},
 		{"spaces", "a　 \t b", "a b"},
+		{"signs for letters", "m|zuho$ ba!", "mizuhos bal"},
 	} {
 		if a, b := m.skeleton(nil, tt.a), m.skeleton(nil, tt.b); string(a) != string(b) {
 			t.Errorf("%s: %q is %q, %q is %q", tt.reason, tt.a, a, tt.b, b)
@@ -63,6 +64,8 @@ func TestSkeleton(t *testing.T) {
 		{"voiced kana are other letters", "かき", "がき"},
 		{"p and b", "パン", "バン"},
 		{"other letters", "bank", "bunk"},
+		{"other digits, of Devanagari", "a३", "a४"},
+		{"a mark of another script", "कि", "कु"},
 	} {
 		if a, b := m.skeleton(nil, tt.a), m.skeleton(nil, tt.b); string(a) == string(b) {
 			t.Errorf("%s: both are %q", tt.reason, a)
@@ -72,8 +75,8 @@ func TestSkeleton(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	m := matcher(t,
-		List{Name: "banks", Domains: []string{"mizuho.example", "my-bank.co.jp", "ab.example", "日本茶.jp"}, Names: []string{"みずほ銀行", "First Bank"}, Lookalikes: true},
-		List{Name: "state", Domains: []string{".go.jp"}, Lookalikes: true},
+		List{Name: "banks", Domains: []string{"mizuho.example", "my-bank.co.jp", "ab.example", "日本茶.jp", "茶.jp"}, Names: []string{"みずほ銀行", "First Bank", "Dr.No-Bank"}, Lookalikes: true},
+		List{Name: "state", Domains: []string{".go.jp", ".museum"}, Lookalikes: true},
 		List{Name: "plain", Domains: []string{"plainer.example"}},
 	)
 	for _, tt := range []struct{ reason, author, display, want string }{
@@ -113,12 +116,17 @@ func TestMatch(t *testing.T) {
 		{"Japanese, at the beginning", "日本茶屋.test", "", "banks 日本茶.jp brand"},
 		{"Japanese, another suffix", "日本茶.test", "", "banks 日本茶.jp brand"},
 		{"short", "ab.test", "", ""},
+		{"one kanji", "茶.test", "", ""},
 
 		{"the name", "evil.test", "みずほ銀行 サポート", "banks みずほ銀行 name"},
 		{"the name in half width", "evil.test", "【重要】ﾐｽﾞﾎ銀行", "banks みずほ銀行 name"},
 		{"the name in full width", "evil.test", "Ｆｉｒｓｔ　Ｂａｎｋ", "banks First Bank name"},
 		{"the name with signs", "evil.test", "*First-Bank* Support", "banks First Bank name"},
 		{"the name in Cyrillic", "evil.test", "Fіrst Ваnk", "banks First Bank name"},
+		{"a name with a dot and a hyphen", "evil.test", "dr no bank", "banks Dr.No-Bank name"},
+		{"the domain behind a dot", "evil.test", "at .mizuho.example", "banks mizuho.example name"},
+		{"a tree of one label", "evil.test", "the louvre.museum", "state .museum name"},
+		{"a word beside a dot is not a tree", "evil.test", "the museum, etc.", ""},
 		{"only whole words", "evil.test", "First Bankers", ""},
 		{"the domain", "evil.test", "support@mizuho.example", "banks mizuho.example name"},
 		{"the domain among words", "evil.test", "Mail from mizuho.example.", "banks mizuho.example name"},
@@ -178,6 +186,7 @@ func TestBounds(t *testing.T) {
 		{"one longer", []List{{Names: []string{strings.Repeat("x", MaxNameLen+1)}}}, false},
 		{"a short name", []List{{Names: []string{"abc"}}}, false},
 		{"a short Japanese name", []List{{Names: []string{"関"}}}, false},
+		{"two letters, one of them not ASCII", []List{{Names: []string{"aא"}}}, true},
 		{"two kanji", []List{{Names: []string{"東京"}}}, true},
 		{"no domain", []List{{Domains: []string{"."}}}, false},
 		{"a bad domain", []List{{Domains: []string{"a..b"}}}, false},
@@ -200,6 +209,8 @@ func TestBounds(t *testing.T) {
 		{"one more", "evil.test", []string{"", "", "", "", "First Bank"}, false},
 		{"the last part", dns.Name(strings.Repeat("a-", maxBrands-1) + "mizuho.test"), nil, true},
 		{"one more", dns.Name(strings.Repeat("a-", maxBrands) + "mizuho.test"), nil, false},
+		{"the last label", dns.Name(strings.Repeat("a.", maxBrands-1) + "mizuho.test"), nil, true},
+		{"one more", dns.Name(strings.Repeat("a.", maxBrands) + "mizuho.test"), nil, false},
 		{"many labels", dns.Name("mizuho." + strings.Repeat("a.", 100) + "test"), nil, true},
 	} {
 		if got := m.Match(tt.author, tt.displays) != nil; got != tt.found {
