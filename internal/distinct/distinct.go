@@ -78,10 +78,7 @@ func (w *Window) sketch(day int64) *sketch {
 		if s != nil && s.day == day {
 			return s
 		}
-		next := &sketch{day: day}
-		if place.CompareAndSwap(s, next) {
-			return next
-		}
+		place.CompareAndSwap(s, &sketch{day: day}) // the next round finds this one, or that of another goroutine
 	}
 }
 
@@ -93,9 +90,7 @@ func (s *sketch) raise(register uint64, rank uint32) {
 		if old>>shift&0xff >= rank {
 			return
 		}
-		if word.CompareAndSwap(old, old&^(0xff<<shift)|rank<<shift) {
-			return
-		}
+		word.CompareAndSwap(old, old&^(0xff<<shift)|rank<<shift)
 	}
 }
 
@@ -112,9 +107,6 @@ func (s *sketch) mergeInto(merged *[registers]uint8) {
 // sigma returns x + Σ x^(2^k)·2^(k-1), the correction for registers that were
 // never set. It is infinite if no register was set (x is 1).
 func sigma(x float64) float64 {
-	if x == 1 {
-		return math.Inf(1)
-	}
 	sum := x
 	for weight := 1.0; ; weight *= 2 {
 		x *= x
@@ -129,9 +121,6 @@ func sigma(x float64) float64 {
 // tau returns (1 - x - Σ (1-x^(2^-k))²·2^-k) / 3, the correction for registers
 // that have the highest rank.
 func tau(x float64) float64 {
-	if x == 0 || x == 1 {
-		return 0
-	}
 	sum := 1 - x
 	for weight := 0.5; ; weight /= 2 {
 		x = math.Sqrt(x)

@@ -141,14 +141,63 @@ func TestExtremeHashes(t *testing.T) {
 	}
 }
 
-// TestFull checks that the estimate is huge, but finite, if all registers have the highest rank.
+// TestSketch checks the functions for sketches of any size.
+func TestSketch(t *testing.T) {
+	for _, size := range []int{16, registers} {
+		low := uint64(1) << (63 - precisionOf(size)) // the first bit behind those that choose the register
+		a, b := make([]uint8, size), make([]uint8, size)
+		for _, tt := range []struct {
+			hash     uint64
+			register int
+			want     int
+			changed  bool
+		}{
+			{low, 0, 1, true}, {low, 0, 1, false}, {low >> 1, 0, 2, true}, {low, 0, 2, false}, {0, 0, TopRank(size), true}, {1, 0, TopRank(size), false},
+			{math.MaxUint64, size - 1, 1, true}, {2 * low, 1, TopRank(size), true}, {2*low + low, 1, TopRank(size), false},
+		} {
+			if changed := Raise(a, tt.hash); changed != tt.changed || int(a[tt.register]) != tt.want {
+				t.Errorf("%d registers, %#x: %d, changed %v", size, tt.hash, a[tt.register], changed)
+			}
+		}
+		if b[2] = 5; !Merge(b, a) || b[0] != a[0] || b[2] != 5 || b[size-1] != 1 || Merge(b, a) {
+			t.Errorf("merged: %v", b)
+		}
+	}
+}
+
+// TestSeries compares the corrections with their series, summed term by term.
+func TestSeries(t *testing.T) {
+	for _, x := range []float64{0, 0.001, 0.25, 0.5, 0.9, 0.999} {
+		s, u := x, 1-x
+		for k := 1.0; k <= 60; k++ {
+			s += math.Pow(x, math.Pow(2, k)) * math.Pow(2, k-1)
+			u -= math.Pow(1-math.Pow(x, math.Pow(2, -k)), 2) * math.Pow(2, -k)
+		}
+		if got := sigma(x); math.Abs(got-s) > 1e-9*(1+s) {
+			t.Errorf("sigma(%v) is %v, want %v", x, got, s)
+		}
+		if got := tau(x); math.Abs(got-u/3) > 1e-9 {
+			t.Errorf("tau(%v) is %v, want %v", x, got, u/3)
+		}
+	}
+	if sigma(1) != math.Inf(1) || tau(1) != 0 {
+		t.Errorf("%v, %v", sigma(1), tau(1))
+	}
+}
+
+// TestFull checks that the estimate is infinite if all registers have the highest rank, and huge but
+// finite if one does not.
 func TestFull(t *testing.T) {
 	var merged [registers]uint8
 	for i := range merged {
 		merged[i] = uint8(TopRank(registers))
 	}
-	if got := Estimate(merged[:]); got < 1e19 {
+	if got := Estimate(merged[:]); !math.IsInf(got, 1) {
 		t.Errorf("%v", got)
+	}
+	merged[0]--
+	if got := Estimate(merged[:]); got < 1e19 || math.IsInf(got, 1) {
+		t.Errorf("but one: %v", got)
 	}
 }
 
