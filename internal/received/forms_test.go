@@ -115,6 +115,16 @@ func TestUnreadable(t *testing.T) {
 		"a literal, then qmail's form":    "from [203.0.113.9] (HELO x) (192.0.2.66) by mx.test with SMTP",
 		"a name like Exim's parameter":    "from [203.0.113.9] (helo=x [192.0.2.66] (may be forged)) by mx.test (8.17.1/8.17.1) with ESMTP id 1",
 		"a recipient like Exim's comment": "from [203.0.113.9] by mx.test with SMTP for <a (Exim x)@b>",
+		"a move by qmail, no address":     "from unknown (HELO mx.test) (elsewhere) by mx.test with SMTP",
+		"a move by qmail, cut off":        "from unknown (HELO mx.test) by mx.test with SMTP",
+		"a move, half an address":         "from localhost (192.0.2) by mx.test with SMTP",
+		"a move, half an IPv6 address":    "from localhost (2001:db8:66) by mx.test with SMTP",
+		"a move, no literal":              "from localhost (helo=x) by mx.test with esmtp (Exim 4.96) id X",
+		"a move, a port without number":   "from localhost ([192.0.2.66]:http) by mx.test with ESMTP id 1",
+		"a move, no address in brackets":  "from localhost ([elsewhere]) by mx.test with ESMTP id 1",
+		"a move, a bracket that is open":  "from localhost ([192.0.2.66) by mx.test with ESMTP id 1",
+		"a move, other words":             "from localhost ([192.0.2.66] x=y) by mx.test with ESMTP id 1",
+		"a move, two addresses":           "from localhost ([192.0.2.66]) ([192.0.2.67]) by mx.test with ESMTP id 1",
 		"two addresses":                   "from mail.a.example ([192.0.2.66] [10.0.0.1]) by mx.test with ESMTP id 1",
 		"qmail, from the network, alone":  "(qmail 12 invoked from network); 22 Nov 2026 08:00:00 -0000",
 	} {
@@ -147,6 +157,8 @@ func TestWithin(t *testing.T) {
 		"Cyrus":                 "from mx.test ([unix socket]) by mx.test (Cyrus 3.6) with LMTPA",
 		"the host by its name":  "from mx.test by mx.test with ESMTP id 12",
 		"the host as localhost": "from localhost by mx.test with ESMTP id 12",
+		"a word of hex digits":  "from localhost (cafe) by mx.test with ESMTP id 12",
+		"and a colon":           "from localhost (cafe:1) by mx.test with ESMTP id 12",
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := message.Parse([]byte("Received: " + value + "\r\n" + rest))

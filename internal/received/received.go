@@ -76,8 +76,8 @@ func (r Field) movedWithinHost() bool {
 	case strings.HasPrefix(r.With, "LMTP"), strings.HasPrefix(r.With, "UTF8LMTP"), r.With == "LOCAL", r.With == "MAPI":
 		return true
 	}
-	name, err := dns.ParseName(r.HELO)
-	return err == nil && name != "" && (name == r.By || name == "localhost")
+	name, _ := dns.ParseName(r.HELO) // "" if there is an error; By is never ""
+	return name == r.By || name == "localhost"
 }
 
 // Parse parses the value of a Received field. "from", "by" and the name of the host must be in
