@@ -117,6 +117,9 @@ func TestAheadKnown(t *testing.T) {
 	seen := NewTrace(next)
 	a := NewAhead(seen)
 	a.Expect(t.Context(), "known.example", TypeTXT)
+	if answer, ok := a.Peek("known.example", TypeTXT); ok {
+		t.Errorf("the answer to an expected question was peeked at: %+v", answer)
+	}
 	for range 2 {
 		if answer, err := a.Lookup(t.Context(), "known.example", TypeTXT); err != nil || answer.Name != "known.example" {
 			t.Errorf("%+v, %v", answer, err)

@@ -44,6 +44,7 @@ func TestParseName(t *testing.T) {
 		{"例え。example", "xn--r8jz45g.example", nil, "the ideographic full stop separates"},
 		{"a。。b", "", ErrEmptyLabel, "an empty label between ideographic full stops"},
 		{"xn--bcher-kva.example", "xn--bcher-kva.example", nil, "A-labels stay"},
+		{"xn--99999999.example", "xn--99999999.example", nil, "so do labels that cannot be converted"},
 		{"\xff.example", "", ErrInvalidIDNA, "not UTF-8"},
 		{"a\u202eb.example", "", ErrInvalidIDNA, "direction override"},
 	}

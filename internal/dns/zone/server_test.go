@@ -1,7 +1,10 @@
 package zone
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -109,7 +112,11 @@ func TestServerAnswers(t *testing.T) {
 		{"udp", ".", codec.TypeA, 0, "NOERROR" + rootSOA, "the root"},
 	}
 	for _, c := range cases {
-		got := showMsg(ask(t, s, c.network, c.name, c.typ, c.edns))
+		m := ask(t, s, c.network, c.name, c.typ, c.edns)
+		if opt := m.IsEdns0(); (opt != nil) != (c.edns > 0) || opt != nil && opt.UDPSize() != maxQuery {
+			t.Errorf("%s %s: EDNS %v", c.network, c.name, opt)
+		}
+		got := showMsg(m)
 		if got != c.want {
 			t.Errorf("%s %s %s: got %s, want %s (%s)", c.network, c.name, codec.TypeToString[c.typ], got, c.want, c.reason)
 		}
@@ -171,7 +178,14 @@ func TestServerIgnoresNonsense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, packet := range [][]byte{{0}, packed, packed[:14]} {
+	chaos := new(codec.Msg)
+	chaos.SetQuestion("a.example.", codec.TypeA)
+	chaos.Question[0].Qclass = codec.ClassCHAOS
+	other, err := chaos.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, packet := range [][]byte{{0}, packed, packed[:14], other, other[:12], other[:14]} {
 		if z.reply(t.Context(), packet, false) != nil {
 			t.Errorf("% x was answered", packet)
 		}
@@ -180,6 +194,35 @@ func TestServerIgnoresNonsense(t *testing.T) {
 		}
 	}
 	ask(t, s, "udp", "a.example.", codec.TypeA, 0)
+	if q := z.Queries(); len(q) != 1 {
+		t.Errorf("taken for queries: %q", q)
+	}
+}
+
+// TestServerEndsConnection: a connection is closed, and forgotten, if the Responder does not keep it.
+func TestServerEndsConnection(t *testing.T) {
+	udp, tcp, err := Listen(anyPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Serve(udp, tcp, func(context.Context, []byte, bool) ([][]byte, bool) { return [][]byte{{'x'}}, false })
+	t.Cleanup(func() { _ = s.Close() })
+	c, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := errors.Join(c.SetDeadline(time.Now().Add(tcpIdle)), func() error { _, err := c.Write([]byte("\x00\x01q")); return err }()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); err != nil || string(got) != "x" {
+		t.Errorf("%q, %v", got, err)
+	}
+	s.connsMu.Lock()
+	defer s.connsMu.Unlock()
+	if len(s.conns) != 0 {
+		t.Errorf("%d connections", len(s.conns))
+	}
 }
 
 // TestServerCloseEndsDelays checks that Close does not wait for a delayed answer and closes the
