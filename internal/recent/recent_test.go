@@ -278,6 +278,15 @@ func TestConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
+// TestHost: a Ring does not know its host, so the query is asked by itself.
+func TestHost(t *testing.T) {
+	for query, want := range map[string]bool{"": true, "mx1": true, "mx2": false} {
+		if q := (Query{Host: query}); q.Matches(&Head{Host: "mx1"}) != want {
+			t.Errorf("%q", query)
+		}
+	}
+}
+
 // TestSender checks that a decision is found by its envelope sender, whether the message was
 // evaluated or not.
 func TestSender(t *testing.T) {
