@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +105,14 @@ func TestParseReply(t *testing.T) {
 		{"the last line is marked as continued", "550-5.7.1 a\x00", ""},
 		{"the first line is not marked as continued", "550 5.7.1 a\r\n550 5.7.1 b\x00", ""},
 		{"too short", "55\x00", ""},
+		{"only a code", "550\x00", ""},
+		{"a code and a space", "550 \x00", "550 "},
+		{"no number", "5x0 no\x00", ""},
+		{"a negative number", "-50 no\x00", ""},
+		{"the lowest code", "400 no\x00", "400 no"},
+		{"below it", "399 no\x00", ""},
+		{"the highest code", "599 no\x00", "599 no"},
+		{"above it", "600 no\x00", ""},
 		{"no NUL", "550 no", ""},
 		{"two strings", "550 no\x00x\x00", ""},
 		{"empty", "", ""},
@@ -192,7 +201,7 @@ func TestSendsAsPostfix(t *testing.T) {
 			t.Errorf("no %.40q", want)
 		}
 	}
-	for _, not := range []string{"secret", "Return-Path", strings.Repeat("x", 60000)} {
+	for _, not := range []string{"\x00\x00\x00\x02D", "secret", "Return-Path", strings.Repeat("x", 60000)} {
 		if strings.Contains(got, not) {
 			t.Errorf("%.40q was sent", not)
 		}
@@ -256,6 +265,51 @@ func TestStopsWhereTheMilterDecides(t *testing.T) {
 	}
 }
 
+// TestAnswerCannotBeRead: an error is returned with the stage at which it came.
+func TestAnswerCannotBeRead(t *testing.T) {
+	const insertion = "\x00\x00\x00\x0aiN\x00\x00\x00\x01x\x00y\x00"
+	stages := []string{"mail", "rcpt", "rcpt", "data", "header", "end_of_header", "body", "end_of_message"}
+	for n, stage := range stages {
+		for _, bad := range []string{"\x00\x00\x00\x00", "\x00\x00\x00\x01z", "\xff\xff\xff\xff"} {
+			c, sent := script(t, accepting+"\x00\x00\x00\x00"+strings.Repeat("\x00\x00\x00\x01c", n)+bad)
+			if _, err := c.Negotiate(PostfixOffer()); err != nil {
+				t.Fatal(err)
+			}
+			res, err := c.SendMessage(Envelope{From: "<>", To: []string{"<a>", "<b>"}}, []byte("A: b\n\nx"))
+			if !errors.Is(err, ErrMalformed) || !strings.HasPrefix(err.Error(), "client: "+stage+": ") || res.Stage != stage || len(res.Recipients) != min(2, max(0, n-1)) {
+				t.Errorf("%s, %q: %+v, %v", stage, bad, res, err)
+			}
+			sent()
+		}
+	}
+	for _, answer := range []string{"\x00\x00\x00\x00", insertion + "\x00\x00\x00\x00"} {
+		c, sent := script(t, answer)
+		if _, _, err := c.EndOfMessage(); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%q: %v", answer, err)
+		}
+		sent()
+	}
+}
+
+// TestConnect checks what is sent of the address of a client.
+func TestConnect(t *testing.T) {
+	for _, tt := range []struct{ address, want string }{
+		{"", "\x00\x00\x00\x04Ch\x00U"},
+		{"192.0.2.1:25", "\x00\x00\x00\x2bDC{client_addr}\x00192.0.2.1\x00{client_port}\x0025\x00\x00\x00\x00\x10Ch\x004\x00\x19192.0.2.1\x00"},
+		{"[2001:db8::1]:258", "\x00\x00\x00\x33DC{client_addr}\x00IPv6:2001:db8::1\x00{client_port}\x00258\x00\x00\x00\x00\x12Ch\x006\x01\x022001:db8::1\x00"},
+	} {
+		c, sent := script(t, "\x00\x00\x00\x01c")
+		c.wanted = map[byte][]string{'C': {"{client_addr}", "{client_port}"}}
+		address, _ := netip.ParseAddrPort(tt.address)
+		if a, err := c.Connect("h", address); err != nil || a.Kind != Continue {
+			t.Errorf("%s: %v, %v", tt.address, a, err)
+		}
+		if got := sent(); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.address, got, tt.want)
+		}
+	}
+}
+
 func TestConnectionLost(t *testing.T) {
 	c, sent := script(t, accepting+"\x00\x00\x00\x00")
 	if _, err := c.Negotiate(PostfixOffer()); err != nil {
@@ -266,7 +320,12 @@ func TestConnectionLost(t *testing.T) {
 		t.Error(err)
 	}
 	sent()
-	if _, err := c.Body(make([]byte, 65536)); err == nil {
-		t.Error("a chunk that is too large was accepted")
+	if err := c.SendMacro('C', "x", "y"); err == nil {
+		t.Error("a macro was sent")
+	}
+	for size, want := range map[int]bool{bodyChunk: false, bodyChunk + 1: true} {
+		if _, err := c.Body(make([]byte, size)); err == nil || strings.Contains(err.Error(), "body chunk of") != want {
+			t.Errorf("a chunk of %d octets: %v", size, err)
+		}
 	}
 }
