@@ -166,6 +166,53 @@ func checkPostfix(t *testing.T, p *Postfix) {
 	}
 }
 
+// TestParsePostfix reads what postconf prints, also on a host without Postfix.
+func TestParsePostfix(t *testing.T) {
+	p := ParsePostfix("queue_directory = /q\na = 1\nlevel\n", "a = $b\n",
+		"#smtp inet n - n - - smtpd\nsmtp inet n - n - 9 /usr/lib/smtpd -o x\nsmtp unix n - y - - smtp\nshort inet n - n - -\nh:25 inet n - - - - smtpd\n",
+		"smtp/inet/a = 2 = 3\nh:25/inet/b = 4\nsmtp/inet = 5\nodd = 6\n")
+	if len(p.Params) != 2 || len(p.Set) != 1 || p.Set["a"] != "$b" || len(p.Services) != 3 {
+		t.Fatalf("%+v", p)
+	}
+	first := p.Services[0]
+	if want := (Service{Name: "smtp", Type: "inet", Chroot: "n", MaxProc: "9", Command: "smtpd", Options: map[string]string{"a": "2 = 3"}}); !reflect.DeepEqual(first, want) {
+		t.Errorf("%+v", first)
+	}
+	for _, tt := range []struct {
+		name, kind, a, b, tcp, socket string
+	}{
+		{"smtp", "inet", "2 = 3", "", "", "/q/s"},
+		{"smtp", "unix", "1", "", "", "/q/s"},
+		{"h:25", "inet", "1", "4", "", "/q/s"},
+		{"h:25", "unix", "1", "", "", "/q/s"}, // there is none
+		{"other", "inet", "1", "", "", "/q/s"},
+	} {
+		s := p.Service(tt.name, tt.kind)
+		if s != nil && s.Label() != tt.name+"/"+tt.kind || (s == nil) != (tt.name == "other" || tt.name+tt.kind == "h:25unix") {
+			t.Errorf("%s/%s: %+v", tt.name, tt.kind, s)
+		}
+		if a, b := p.Value(s, "a"), p.Value(s, "b"); a != tt.a || b != tt.b {
+			t.Errorf("%s/%s: a is %q, b is %q", tt.name, tt.kind, a, b)
+		}
+		absolute := "/s"
+		if s != nil && p.Chrooted(s) {
+			absolute = "/q/s"
+		}
+		if got := p.File(s, Milter{Network: "inet", Address: "h:1"}) + " " + p.File(s, Milter{Network: "unix", Address: "s"}) + " " +
+			p.File(s, Milter{Network: "unix", Address: "/x/../s"}); got != tt.tcp+" "+tt.socket+" "+absolute {
+			t.Errorf("%s/%s: %q", tt.name, tt.kind, got)
+		}
+	}
+	if got := p.SMTPD(); len(got) != 2 || got[0].Label() != "smtp/inet" || got[1].Label() != "h:25/inet" {
+		t.Errorf("%+v", got)
+	}
+	for text, want := range map[string]string{"{a}": "a true", "{ a }": "a true", "{}": " true", "{a": " false", "a}": " false", "": " false"} {
+		if inner, ok := unbrace(text); fmt.Sprint(inner, " ", ok) != want {
+			t.Errorf("%q: %q %v", text, inner, ok)
+		}
+	}
+}
+
 // TestChrootDefault checks what "-" in the column chroot means.
 func TestChrootDefault(t *testing.T) {
 	for level, want := range map[string]bool{"": true, "0": true, "0.9": true, "1": false, "2": false, "3.6": false, "10": false} {
@@ -216,6 +263,8 @@ func write(t *testing.T, file, text string) {
 const sendmailCF = `# comment
 DjMx.example
 D{name}value
+D
+D}odd
 O InputMailFilters=other, sekimori
 O DaemonPortOptions=Name=MTA, Family=inet, Port=smtp
 O DaemonPortOptions=Name=MSA, Port=587,
@@ -223,7 +272,7 @@ O DaemonPortOptions=Name=MSA, Port=587,
 O DaemonPortOptions=Name=Bare, Port=2525, InputMailFilters=
 O Milter.LogLevel=9
 OT5d
-Xsekimori, S=unix:/run/sekimori/milter.sock, F=T, T=C:30s;S:10s;R:1m;E:5m
+Xsekimori, S=unix:/run/sekimori/milter.sock, F=T, T=C:30s;S:10s;R:1m;E:5m;E;S:x;SR:9s
 Xother, S=inet:8891@127.0.0.1
 Xodd, S=nothing, F=4
 Fw/etc/mail/names
@@ -231,7 +280,7 @@ Fw/etc/mail/names
 
 func TestParseSendmail(t *testing.T) {
 	s := ParseSendmail(sendmailCF)
-	if s.Macros["j"] != "Mx.example" || s.Macros["name"] != "value" || s.Options["Milter.LogLevel"] != "9" {
+	if s.Macros["j"] != "Mx.example" || s.Macros["}"] != "odd" || len(s.Macros) != 3 || s.Macros["name"] != "value" || s.Options["Milter.LogLevel"] != "9" {
 		t.Errorf("%v %v", s.Macros, s.Options)
 	}
 	var asked []string
@@ -249,7 +298,7 @@ func TestParseSendmail(t *testing.T) {
 	if f == nil || other == nil || odd == nil || named["none"] != nil {
 		t.Fatal(s.Filters)
 	}
-	if f.Network+f.Address+f.Fail != "unix/run/sekimori/milter.sockT" || f.Timeouts['R'] != time.Minute || f.Timeouts['C'] != 30*time.Second {
+	if f.Network+f.Address+f.Fail != "unix/run/sekimori/milter.sockT" || !reflect.DeepEqual(f.Timeouts, map[byte]time.Duration{'C': 30 * time.Second, 'S': 10 * time.Second, 'R': time.Minute, 'E': 5 * time.Minute}) {
 		t.Errorf("%+v", f)
 	}
 	if other.Network+other.Address+other.Fail != "inet127.0.0.1:8891" || !reflect.DeepEqual(other.Timeouts, defaultTimeouts()) {

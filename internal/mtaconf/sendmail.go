@@ -157,8 +157,8 @@ func parseFilter(def string) Filter {
 
 func (f *Filter) times(list string) {
 	for one := range strings.SplitSeq(list, ";") {
-		letter, value, ok := strings.Cut(strings.TrimSpace(one), ":")
-		if d, err := Duration(value, time.Second); ok && len(letter) == 1 && err == nil {
+		letter, value, _ := strings.Cut(strings.TrimSpace(one), ":")
+		if d, err := Duration(value, time.Second); len(letter) == 1 && err == nil {
 			f.Timeouts[letter[0]] = d
 		}
 	}
