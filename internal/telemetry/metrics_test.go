@@ -22,6 +22,7 @@ import (
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/spf"
+	"sekimori/internal/trait"
 )
 
 // message returns an evaluation. Each text in it that a sender can choose and that the
@@ -189,7 +190,13 @@ func TestRecord(t *testing.T) {
 	e := message(hostile, 0)
 	e.FromError = &author.Error{Kind: author.KindAmbiguous}
 	e.Panics = nil
-	Records{Log: log}.Decided(decided(e, rejected), 5*time.Millisecond)
+	e.Session.Relay, e.Session.RelayLine = netip.MustParseAddr("192.0.2.9"), msgauth.RelayLines[0]
+	e.DMARC.AlignedSPF = true
+	v := rejected
+	v.Missing = []policy.Missing{{What: policy.MissingWhats[0], Cause: policy.CauseBudget}}
+	v.Spoofing, v.Indirect, v.Learned = []trait.Trait{trait.AuthorSPFFail, trait.IPRevFail}, []trait.Trait{trait.KnownSource}, []trait.Trait{trait.UnknownSource}
+	v.Rule, v.Would, v.Consent = "r1", policy.Quarantine, policy.Consent{In: 2, Out: 3}
+	Records{Log: log}.Decided(decided(e, v), 5*time.Millisecond)
 	Records{Log: log}.Decided(&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: policy.Skipped(policy.ReasonTrusted)}, 0)
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(lines) != 2 || out.Len() > 8192 {
@@ -202,6 +209,9 @@ func TestRecord(t *testing.T) {
 	for key, want := range map[string]any{
 		"msg": "evaluated", "queue_id": "4Q", "verdict": "reject", "reason": "dmarc_reject", "id": "ABCDEFGH",
 		"override": "local_policy", "evidence": "SPF fail of the author's own domain", "duration_seconds": 0.005, "dns_seconds": 1.0, "recipients": 1.0,
+		"relay_ip": "192.0.2.9", "relay_line": string(msgauth.RelayLines[0]), "not_decided": v.Missing[0].String(), "spoofing": "author_spf_fail iprev_fail",
+		"indirect": "known_source", "learned": "unknown_source", "rule": "r1", "would": "quarantine", "consent_in": 2.0, "consent_out": 3.0,
+		"applied": "reject", "enforced": true, "disposition": "reject", "override_comment": "for the test", "aligned_spf": true, "aligned_dkim": false,
 	} {
 		if r[key] != want {
 			t.Errorf("%s is %v, want %v", key, r[key], want)
