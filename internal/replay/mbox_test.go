@@ -221,22 +221,27 @@ func gzipped(t *testing.T, text string) string {
 	return b.String()
 }
 
-// TestNotRegular checks that a file that is not a regular file is listed as a bad message, and that
-// the other files are read.
+// TestNotRegular checks that a file that is not a regular file, is gone or is damaged is a bad message, and
+// that the other files are read.
 func TestNotRegular(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Symlink("/dev/zero", filepath.Join(dir, "a.eml")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "b.eml"), []byte("B: 2\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"b.eml": "B: 2\n", "c.eml": "", "d.eml": "D: 4\n", "e.eml.gz": "\x1f\x8b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for _, want := range []string{"", "B: 2\n"} {
+	if err := os.Remove(filepath.Join(dir, "c.eml")); err != nil { // after it was listed
+		t.Fatal(err)
+	}
+	for _, want := range []string{"", "B: 2\n", "", "D: 4\n", ""} {
 		m, err := s.Next()
 		if err != nil {
 			t.Fatal(err)

@@ -206,7 +206,7 @@ func TestSecondRun(t *testing.T) {
 		if err := r.Text(&b); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(b.String(), "No DNS was needed") != (len(texts) == 1) {
+		if strings.Contains(b.String(), "No DNS was needed") != (len(texts) == 1) || !strings.HasSuffix(b.String(), ".\n") {
 			t.Errorf("run %d: %s", len(texts)+1, &b)
 		}
 		raw, err := json.Marshal(r)

@@ -132,10 +132,7 @@ func (s *Snapshot) load() error {
 		if err != nil {
 			return err
 		}
-		if err := s.startNew(append(header, '\n')); err != nil {
-			return err
-		}
-		return nil
+		return s.startNew(append(header, '\n'))
 	}
 	if err := s.file.Truncate(good); err != nil {
 		return err

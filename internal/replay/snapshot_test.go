@@ -133,6 +133,7 @@ func TestSnapshotFile(t *testing.T) {
 		{"another file without a line end", "my only copy", "not a DNS snapshot", 0, ""},
 		{"another JSON file", "{}\n", "not a DNS snapshot", 0, ""},
 		{"a line that is too long", header + strings.Repeat("x", maxSnapshotLine) + "\n", "line 2", 0, ""},
+		{"a good line with too many spaces", header + strings.TrimSpace(good) + strings.Repeat(" ", maxSnapshotLine) + "\n", "line 2", 0, ""},
 	} {
 		path := write(t, "dns.jsonl", tt.text)
 		s, err := OpenSnapshot(path, nameserver.Zone(t, "a.example A 192.0.2.9\n"))
@@ -229,11 +230,15 @@ func TestSnapshotOutlivesTheMessage(t *testing.T) {
 			t.Errorf("%+v, %v, %d questions", use, err, network.n.Load())
 		}
 		synctest.Wait()
-		s = open(t, path, nobody{t: t})
-		if _, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
-			t.Error(err)
+		s = open(t, path, network)
+		if _, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil || network.n.Load() != 2 {
+			t.Errorf("%v, %d questions", err, network.n.Load())
 		}
-		closed(t, s)
+		go func() { _, _ = s.Lookup(t.Context(), "a.example", dns.TypeMX) }()
+		synctest.Wait()
+		if use := closed(t, s); use != (Use{FromSnapshot: 1, Asked: 1, Kept: 1}) {
+			t.Errorf("a run that was not interrupted waits: %+v", use)
+		}
 	})
 }
 
@@ -259,6 +264,9 @@ func FuzzSnapshot(f *testing.F) {
 func TestAskedAfterClose(t *testing.T) {
 	z := nameserver.Zone(t, zoneText())
 	s := open(t, filepath.Join(t.TempDir(), "dns.jsonl"), z)
+	if s.Expect(t.Context(), "bank.example", dns.TypeTXT) || len(z.Queries()) != 0 {
+		t.Error("a question whose answer would not be kept was asked early")
+	}
 	closed(t, s)
 	_, err := s.Lookup(t.Context(), "bank.example", dns.TypeTXT)
 	var failed *dns.Error

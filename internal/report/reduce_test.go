@@ -1,6 +1,10 @@
 package report
 
-import "testing"
+import (
+	"testing"
+
+	"sekimori/internal/dns"
+)
 
 // TestReduced checks that made-up rows become one, and that what the domain's owner needs stays.
 func TestReduced(t *testing.T) {
@@ -35,6 +39,18 @@ func TestReduced(t *testing.T) {
 	}
 	if r := (Row{}).Reduced().Reduced(); r.Key() != (Row{}).Reduced().Key() {
 		t.Error("reducing twice differs from reducing once")
+	}
+}
+
+// TestReducedRelated: a failed signature stays if its domain is the author's, or above or below it.
+func TestReducedRelated(t *testing.T) {
+	for domain, kept := range map[dns.Name]int{
+		"shop.example": 1, "mail.shop.example": 1, "example": 1, "myshop.example": 0, "op.example": 0, "shop.example.org": 0, "mail.example": 0,
+	} {
+		r := Row{HeaderFrom: "shop.example", AuthDKIM: []DKIMResult{{Domain: domain, Result: "fail"}}}
+		if got := len(r.Reduced().AuthDKIM); got != kept {
+			t.Errorf("%s: %d signatures kept, want %d", domain, got, kept)
+		}
 	}
 }
 
