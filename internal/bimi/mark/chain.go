@@ -30,7 +30,7 @@ func (r *Rules) chain(file []*x509.Certificate, now time.Time) ([]*x509.Certific
 	options := x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
 	chains, err := leaf.Verify(options)
 	var invalid x509.CertificateInvalidError
-	if errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+	if errors.As(err, &invalid) {
 		options.CurrentTime = inside(file)
 		chains, err = leaf.Verify(options)
 	}
@@ -39,7 +39,6 @@ func (r *Rules) chain(file []*x509.Certificate, now time.Time) ([]*x509.Certific
 	}
 	for _, chain := range chains {
 		if len(chain) <= maxPath && len(chain) > 2 {
-			chain[0] = file[0]
 			return chain, nil
 		}
 	}

@@ -50,6 +50,7 @@ var changes = []change{
 	{name: "valid to the second", at: 330 * 24 * time.Hour, evidence: noLists, fails: "crl"},
 	{name: "not valid yet", at: -31 * 24 * time.Hour, evidence: noLists, fails: "validity sct crl", says: "not valid before 2026-10-02"},
 	{name: "CA has ended", issuer: func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Hour) }, fails: "validity", says: "Test Mark CA has ended"},
+	{name: "another CA that is not valid yet", file: later},
 	{name: "mark root unknown", rules: func(r *Rules) { r.Roots = BuiltinRoots() }, fails: "chain", says: "does not lead to a mark root"},
 	{name: "no roots", rules: func(r *Rules) { r.Roots = nil }, fails: "chain"},
 	{name: "without the issuing CA", file: only(0), fails: "chain", says: "put the CA's certificate behind it"},
@@ -181,6 +182,12 @@ func only(which ...int) func(testing.TB, *markca.CA, []byte) []byte {
 		}
 		return out
 	}
+}
+
+// later adds a CA to a file whose certificates begin when those of the file have ended.
+func later(tb testing.TB, _ *markca.CA, file []byte) []byte {
+	tb.Helper()
+	return append(file, markca.PEM(markca.New(tb, now.AddDate(10, 0, 0)).Issuer)...)
 }
 
 func TestChanges(t *testing.T) {

@@ -72,6 +72,8 @@ func TestParseLogotype(t *testing.T) {
 		{"a set", markca.Value(t, asn1.ClassUniversal, asn1.TagSet, true, d.subject(d.seq(image))[4:]), "cannot be read"},
 		{"a sequence of another class", markca.Value(t, asn1.ClassContextSpecific, asn1.TagSequence, true, elementsOf(t, d.subject(d.seq(image)))), "cannot be read"},
 		{"the issuer's logo only", d.seq(d.tagged(1, d.tagged(0, d.seq(image)))), "no logo of the subject"},
+		{"the subject's logo in one piece", d.seq(markca.Value(t, asn1.ClassContextSpecific, 2, false, d.tagged(0, d.seq(image)))), "no logo of the subject"},
+		{"the subject's logo of another class", d.seq(markca.Value(t, asn1.ClassApplication, 2, true, d.tagged(0, d.seq(image)))), "no logo of the subject"},
 		{"indirect", d.seq(d.tagged(2, d.tagged(1, d.seq(image)))), "cannot be read"},
 		{"two infos", d.seq(d.tagged(2, d.tagged(0, d.seq(image)), d.tagged(0, d.seq(image)))), "cannot be read"},
 		{"info that is broken", d.seq(d.tagged(2, []byte{0xa0, 9})), "cannot be read"},
