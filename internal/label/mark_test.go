@@ -78,6 +78,8 @@ func TestMarkFields(t *testing.T) {
 			"BIMI-Logo-Preference BIMI-Indicator BIMI-Location", location},
 		{"a preference beside the picture alone", MarkIndicator, change(func(b *bimi.Evaluation) { b.Preference = bimi.PreferPersonal }), accepted,
 			"BIMI-Logo-Preference BIMI-Indicator", ""},
+		{"a preference beside the location alone", MarkLocation, change(func(b *bimi.Evaluation) { b.Preference = bimi.PreferPersonal }), accepted,
+			"BIMI-Logo-Preference BIMI-Location", location},
 		{"a rule let it through", MarkBoth, marked(1000), softened, "", ""},
 		{"no mark", MarkBoth, change(func(b *bimi.Evaluation) { b.Result, b.Reason = bimi.Skipped, bimi.ReasonNotFetched }), accepted, "", ""},
 		{"the mark is lost", MarkBoth, change(func(b *bimi.Evaluation) { b.Mark = nil }), accepted, "", ""},
