@@ -193,7 +193,6 @@ func (e *evaluation) redirect(m *Modifier, domain dns.Name, depth int) (verdict,
 	step := Step{Domain: domain, Term: m.Text, Depth: depth}
 	target, noMatch, h := e.countedTarget(m.target, domain)
 	switch {
-	case h != nil:
 	case matchesNothing(noMatch):
 		// A mechanism with such a name would match nothing. For redirect this means that
 		// the record counts as one without redirect, so the result is neutral.
