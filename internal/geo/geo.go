@@ -69,10 +69,6 @@ func Parse(data []byte, damaged func(error)) (c *Countries, err error) {
 
 // Country returns the ISO 3166 code of the country in which an address is, or [ledger.UnknownCountry].
 func (c *Countries) Country(addr netip.Addr) (country string) {
-	addr = addr.Unmap().WithZone("")
-	if !addr.IsValid() {
-		return ledger.UnknownCountry
-	}
 	defer func() {
 		// The reader is not ours. Whatever a file has in it must not end the daemon.
 		if v := recover(); v != nil {
@@ -80,7 +76,7 @@ func (c *Countries) Country(addr netip.Addr) (country string) {
 			c.report(fmt.Errorf("geo: the file is damaged; fetch it again: its reader failed: %v", v))
 		}
 	}()
-	country, err := code(c.lookup(addr))
+	country, err := code(c.lookup(addr.Unmap().WithZone("")))
 	if err != nil {
 		c.report(fmt.Errorf("geo: the file is damaged; fetch it again: %w", err))
 	}

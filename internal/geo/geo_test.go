@@ -40,8 +40,12 @@ func TestDamaged(t *testing.T) {
 				continue
 			}
 			for network := range networks {
-				if got := c.Country(netip.MustParsePrefix(network).Addr()); len(got) != 2 {
+				addr := netip.MustParsePrefix(network).Addr()
+				if got := c.Country(addr); len(got) != 2 {
 					t.Errorf("octet %d: %q", i, got)
+				}
+				if times == 0 && broken(c.lookup(addr)) {
+					t.Errorf("octet %d: the damage at %s is not reported", i, addr)
 				}
 			}
 			if times > 1 {
@@ -53,6 +57,13 @@ func TestDamaged(t *testing.T) {
 	if refused == 0 || reported == 0 {
 		t.Errorf("%d files were refused, damage was reported of %d", refused, reported)
 	}
+}
+
+// broken reports whether the reader finds damage, in the tree or in the value at the first of places.
+func broken(found maxminddb.Result) bool {
+	var bad maxminddb.InvalidDatabaseError
+	var text string
+	return errors.As(found.Err(), &bad) || errors.As(found.DecodePath(&text, places[0]...), &bad)
 }
 
 // TestPanic: a panic of the reader ends nothing.
