@@ -282,18 +282,17 @@ func (s *Sender) submit(ctx context.Context, r failure.Ready, to string, secret 
 		FromName: id.Organization + " DMARC reports", From: id.From + "@" + string(id.Domain), To: to, Date: now,
 		UserAgent: strings.ReplaceAll(id.Generator, " ", "/"), Organization: id.Organization, Contact: id.Contact,
 	})
-	if err != nil {
-		return err
-	}
 	write := func(w io.Writer) error {
 		_, err := w.Write(mail.Bytes())
 		return err
 	}
 	signature := ""
-	if s.o.Sign != nil {
-		if signature, err = s.o.Sign(write); err != nil {
-			return err
-		}
+	if err == nil && s.o.Sign != nil {
+		signature, err = s.o.Sign(write)
+	}
+	if err != nil {
+		s.o.Sent(report.Failed)
+		return err
 	}
 	delivery := s.o.Memory.remember(to)
 	result, err := s.o.Submit.Submit(work, submit.Envelope{

@@ -3,6 +3,7 @@ package failures
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -27,9 +28,10 @@ import (
 // store is the part of a store that failure reports use.
 type store struct {
 	report.Store
-	entries map[string]report.Suppression
-	seen    report.Seen
-	counted map[string]int64 // by limit, on any day
+	entries  map[string]report.Suppression
+	seen     report.Seen
+	counted  map[string]int64 // by limit, on any day
+	noSecret error
 }
 
 func (s *store) Allow(_ context.Context, day report.Day, limit string, most int64) (bool, error) {
@@ -41,7 +43,7 @@ func (s *store) Allow(_ context.Context, day report.Day, limit string, most int6
 	return true, nil
 }
 
-func (s *store) Secret(context.Context) ([]byte, error) { return []byte("secret"), nil }
+func (s *store) Secret(context.Context) ([]byte, error) { return []byte("secret"), s.noSecret }
 func (s *store) Seen(context.Context, dns.Name, report.Day) (report.Seen, error) {
 	return s.seen, nil
 }
@@ -196,6 +198,15 @@ func TestWithheld(t *testing.T) {
 		{"off", "shop.example", func(o *Options, _ *store) { o.Settings.Send = false }, map[string]int{"withheld off": 1}},
 		{"not one of the domains", "shop.example", func(o *Options, _ *store) { o.Domains = []policy.Pattern{"a.example", ".shop.example"} }, map[string]int{}},
 		{"no reports today", "shop.example", func(o *Options, _ *store) { o.Total = 0 }, map[string]int{"dropped": 5}},
+		{"no DNS", "shop.example", func(o *Options, _ *store) {
+			o.Resolver = nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
+				return dns.Answer{}, &dns.Error{Kind: dns.KindServFail}
+			})
+		}, map[string]int{"dropped": 1}},
+		{"no secret", "shop.example", func(_ *Options, s *store) { s.noSecret = report.ErrUnknown }, map[string]int{"dropped": 1}},
+		{"no signature", "shop.example", func(o *Options, _ *store) {
+			o.Sign = func(func(io.Writer) error) (string, error) { return "", errors.New("no key") }
+		}, map[string]int{"sent failed": 1}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -446,7 +457,18 @@ func TestSlowMTA(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	if _, err := New(Options{}); err == nil {
-		t.Error("accepted")
+	whole := Options{Store: &store{}, Resolver: nameserver.Zone(t, zone), Submit: &mta{}, Identity: dispatch.Identity{Domain: "dmarc.isp.example"}}
+	if _, err := New(whole); err != nil {
+		t.Error(err)
+	}
+	for name, remove := range map[string]func(*Options){
+		"store": func(o *Options) { o.Store = nil }, "resolver": func(o *Options) { o.Resolver = nil }, "submitter": func(o *Options) { o.Submit = nil },
+		"identity": func(o *Options) { o.Identity.Domain = "" },
+	} {
+		o := whole
+		remove(&o)
+		if _, err := New(o); err == nil {
+			t.Errorf("accepted without the %s", name)
+		}
 	}
 }
