@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -94,9 +92,6 @@ type limited struct {
 }
 
 func (l *limited) Read(p []byte) (int, error) {
-	if l.left < 0 {
-		return 0, errTooLong
-	}
 	n, err := l.r.Read(p[:min(int64(len(p)), l.left+1)])
 	if l.left -= int64(n); l.left < 0 {
 		return n, errTooLong
@@ -161,17 +156,9 @@ func explain(caller, ctx context.Context, u *url.URL, err error) *Error {
 	return e
 }
 
-// isTLS reports whether TLS failed, and not the network under it.
-func isTLS(err error) bool {
-	var (
-		verify *tls.CertificateVerificationError
-		record tls.RecordHeaderError
-		alert  tls.AlertError
-		host   x509.HostnameError
-	)
-	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &host) ||
-		strings.Contains(err.Error(), "tls: ")
-}
+// isTLS reports whether TLS failed, and not the network under it. Many errors of crypto/tls have no type,
+// but all say so.
+func isTLS(err error) bool { return strings.Contains(err.Error(), "tls: ") }
 
 // shown is an error whose text is safe to print: a server chooses parts of it.
 type shown struct{ error }

@@ -24,6 +24,7 @@ func inMemory(t *testing.T, cert tls.Certificate, o Options, answer func(conn ne
 	o.Resolver = nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
 		return dns.Answer{Records: []dns.Record{{Addr: netip.MustParseAddr("192.0.1.1")}}}, nil
 	})
+	o.Done = listed(t)
 	c := New(o)
 	c.connect = func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()

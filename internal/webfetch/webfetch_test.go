@@ -44,9 +44,19 @@ func newWorld(t *testing.T, zoneText string, h http.HandlerFunc) *world {
 			mu.Lock()
 			defer mu.Unlock()
 			w.results = append(w.results, fmt.Sprint(k, " ", r))
+			listed(t)(k, r)
 		},
 	})
 	return w
+}
+
+// listed checks that the result of a fetch is one of Results.
+func listed(t *testing.T) func(Kind, Result) {
+	return func(_ Kind, r Result) {
+		if !slices.Contains(Results, r) {
+			t.Errorf("%s is not one of Results", r)
+		}
+	}
 }
 
 // guard lets the ports of the server pass on 127.0.0.1, and otherwise what is public.
@@ -199,11 +209,21 @@ mixed.example. AAAA fd00::1
 	})
 	for _, host := range []string{"private", "mapped", "meta", "local6", "alias", "mixed"} {
 		e := w.fails(t, Picture, "https://"+host+".example/", BadAddress, false)
-		if !errors.Is(e, ErrAddress) {
+		if !errors.Is(e, ErrAddress) || !strings.HasPrefix(e.Err.Error(), ErrAddress.Error()+": ") { // with the address, once
 			t.Errorf("%s: %v", host, e)
 		}
 		w.fails(t, Picture, "https://shop.example/?to=https://"+host+".example/", BadAddress, false)
 		w.fails(t, CRL, "http://shop.example/?to=http://"+host+".example/", BadAddress, false)
+	}
+}
+
+// TestNoAddress checks that no guard is asked about what is no address.
+func TestNoAddress(t *testing.T) {
+	c := New(Options{Guard: func(netip.AddrPort) error { return nil }})
+	for address, want := range map[string]error{"192.0.2.1:443": nil, "shop.example:443": ErrAddress, "192.0.2.1": ErrAddress} {
+		if err := c.control("tcp", address, nil); !errors.Is(err, want) {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
 
@@ -255,7 +275,8 @@ func TestDNS(t *testing.T) {
 	w := newWorld(t, zoneText+"slow.example. A 1.1.1.1\n", func(http.ResponseWriter, *http.Request) {})
 	w.fails(t, Picture, "https://none.example/", NoName, false)
 	w.o.Resolver = nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
-		return dns.Answer{}, &dns.Error{Kind: dns.KindServFail, Name: name, Type: typ}
+		// What comes with an error does not count.
+		return dns.Answer{Records: []dns.Record{{Addr: w.site.Addr}}}, &dns.Error{Kind: dns.KindServFail, Name: name, Type: typ}
 	})
 	w.fails(t, Picture, "https://shop.example/", NoName, true)
 	w.o.Resolver = nameserver.Func(func(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
@@ -275,7 +296,7 @@ func TestServer(t *testing.T) {
 	if _, err := system.Fetch(t.Context(), Picture, "https://shop.example/"); result(err) != BadTLS {
 		t.Errorf("a server of an unknown authority: %v", err)
 	}
-	closed := New(Options{Resolver: w.o.Resolver, Guard: func(netip.AddrPort) error { return nil }, HTTPS: 1})
+	closed := New(Options{Resolver: w.o.Resolver, Guard: func(netip.AddrPort) error { return nil }, HTTPS: 1, Done: listed(t)})
 	if _, err := closed.Fetch(t.Context(), Picture, "https://shop.example/"); result(err) != NoServer {
 		t.Errorf("no server: %v", err)
 	}
@@ -396,6 +417,9 @@ func TestHostileText(t *testing.T) {
 		rw.WriteHeader(http.StatusFound)
 	})
 	e := w.fails(t, Picture, "https://shop.example/", BadURL, false)
+	if got := clip(strings.Repeat("x", maxError)); len(got) > maxError/2+len("…") {
+		t.Errorf("%d octets of a URL", len(got))
+	}
 	if text := e.Error(); strings.ContainsAny(text, "\u202e") || len(text) > 1000 {
 		t.Errorf("%q", text)
 	}
