@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -193,6 +194,29 @@ func TestServe(t *testing.T) {
 	defer d.mu.Unlock()
 	if len(d.failed) != 3 || len(d.failed[7]) != 1 || d.failed[7][0].status != "5.1.1" || d.failed[8][0].status != "5.1.10" {
 		t.Errorf("%+v", d.failed)
+	}
+}
+
+// TestNoListener: a listener that fails is told, where one that ctx has ended is not.
+func TestNoListener(t *testing.T) {
+	ln := &pipes{done: make(chan struct{})}
+	_ = ln.Close()
+	if err := Serve(t.Context(), ln, Options{}); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// TestPanicLog: of what go-smtp says, a panic alone is logged.
+func TestPanicLog(t *testing.T) {
+	var out strings.Builder
+	log := panicLog{slog.New(slog.NewTextHandler(&out, nil))}
+	log.Printf("error reading: %v", io.EOF)
+	if out.Len() != 0 {
+		t.Error(out.String())
+	}
+	log.Printf("panic serving %s", "x")
+	if !strings.Contains(out.String(), "panic serving x") {
+		t.Error(out.String())
 	}
 }
 

@@ -69,6 +69,8 @@ func TestStatus(t *testing.T) {
 		{"no status", head + "Action: failed", failure{}, true},
 		{"status without groups", "Action: failed\r\nStatus: 5.1.1", failure{status: "5.1.1"}, true},
 		{"the first of two fields", head + "Action: delayed\r\nAction: failed", failure{}, false},
+		{"behind the end", head + "Status: 5.1.1\r\n--b--\r\n\r\nAction: failed", failure{}, false},
+		{"a line of hyphens", head + "Action: failed\r\n--\r\nStatus: 5.1.1", failure{status: "5.1.1"}, true},
 		{"folded", head + "Action:\r\n failed\r\nStatus:\r\n\t5.1.2", failure{status: "5.1.2"}, true},
 		{"a success", head + "Action: failed\r\nStatus: 2.0.0", failure{}, true},
 		{"a text", head + "Action: failed\r\nStatus: five", failure{}, true},

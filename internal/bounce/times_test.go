@@ -3,12 +3,15 @@ package bounce
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // pipes is a listener in memory, so that time can be that of package synctest.
@@ -151,6 +154,20 @@ func TestTimes(t *testing.T) {
 			}
 		})
 	})
+	t.Run("stop before the end of a message", func(t *testing.T) {
+		inTime(t, func(t *testing.T, conn net.Conn, in *bufio.Reader, stop func()) {
+			envelope(t, conn, in)
+			began := time.Now()
+			go stop()
+			synctest.Wait()
+			if r := say(conn, in, "x\r\n."); !strings.HasPrefix(r, "250 ") {
+				t.Error(r)
+			}
+			if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "421 ") || time.Since(began) != 0 {
+				t.Error(line, err, time.Since(began))
+			}
+		})
+	})
 	t.Run("stop", func(t *testing.T) {
 		inTime(t, func(t *testing.T, _ net.Conn, in *bufio.Reader, stop func()) {
 			go func() { _, _ = io.Copy(io.Discard, in) }()
@@ -171,8 +188,9 @@ func TestLongLines(t *testing.T) {
 	if err := bring(dial(t, path), address(7), text+strings.Repeat("x", maxCommand-100)+"\r\n"); err != nil {
 		t.Error(err)
 	}
-	if err := bring(dial(t, path), address(7), text+strings.Repeat("x", maxCommand+100)+"\r\n"); err == nil {
-		t.Error("accepted")
+	var reply *smtp.SMTPError
+	if err := bring(dial(t, path), address(7), text+strings.Repeat("x", maxCommand+100)+"\r\n"); !errors.As(err, &reply) || reply.Code != 554 {
+		t.Error(err)
 	}
 	if d.count(KindFailed) != 1 {
 		t.Errorf("%v", d.counts)

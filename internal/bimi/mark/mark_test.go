@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/bimi"
+	"sekimori/internal/dns"
 	"sekimori/internal/testkit/markca"
 	"sekimori/internal/testkit/suites"
 )
@@ -179,12 +180,13 @@ func TestNamesAreBounded(t *testing.T) {
 		l.Subject.Organization = []string{strings.Repeat("x", 500)}
 		l.Subject.CommonName = "a\x1b[2Jb"
 		l.Type = "Mark\n" + strings.Repeat("y", 300)
+		l.DNSNames = []string{strings.Repeat("x", dns.MaxNameLen+1)}
 		for range 40 {
 			l.DNSNames = append(l.DNSNames, "other.example")
 		}
 	})
 	j := rulesOf(t, ca).Judge(evidence(t, ca, ca.File(leaf)), now)
-	if c := j.Certificate; len(c.Owner) > maxText || len(c.Type) > maxText || len(c.Names) != maxNames || strings.ContainsAny(c.Type, "\n") {
+	if c := j.Certificate; len(c.Owner) > maxText || len(c.Type) > maxText || len(c.Names[0]) > dns.MaxNameLen || len(c.Names) != maxNames || strings.ContainsAny(c.Type, "\n") {
 		t.Errorf("%d octets of owner, %d of type, %d names", len(c.Owner), len(c.Type), len(c.Names))
 	}
 	if s := j.CRLs[0].Subject; s != "a?[2Jb" {

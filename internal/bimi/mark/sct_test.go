@@ -44,6 +44,7 @@ func TestParseSCTs(t *testing.T) {
 	}{
 		{"one", listOf(t, good), 1},
 		{"most", listOf(t, many[:maxSCTs]...), maxSCTs},
+		{"signature of no octets", listOf(t, with(-2, 0)[:len(good)-1]), 1},
 		{"too many", listOf(t, many...), 0},
 		{"none", listOf(t), 0},
 		{"good and bad", listOf(t, good, good[:10]), 0},
