@@ -144,6 +144,75 @@ func TestTorn(t *testing.T) {
 	}
 }
 
+// TestSpoolOfOthers: what is not a batch is left alone. Damaged files take room.
+func TestSpoolOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"0000000000000003.batch.torn", "notes.batch", "notes"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("0123456789"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "0000000000000009.batch"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if s := openSpool(t, dir, 1<<20); s.Len() != 0 || s.Octets() != 10 || s.Limit() != 1<<20 {
+		t.Errorf("%d batches, %d octets of %d", s.Len(), s.Octets(), s.Limit())
+	}
+	if _, err := OpenSpool(filepath.Join(dir, "notes", "spool"), 1<<20); err == nil || !strings.Contains(err.Error(), "collect: store.spool.dir: mkdir") {
+		t.Errorf("below a file: %v", err)
+	}
+}
+
+// TestSpoolWriteFails: a batch that cannot be written is not in the spool, which then counts as full.
+func TestSpoolWriteFails(t *testing.T) {
+	for _, name := range []string{"0000000000000000.batch" + newEnd, "0000000000000000.batch"} {
+		dir := t.TempDir()
+		s := openSpool(t, dir, 1<<20)
+		inWay := filepath.Join(dir, name)
+		if err := os.Mkdir(inWay, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Put(batch(1)); err == nil || errors.Is(err, errFull) || !s.Full() || s.Len() != 0 || s.Octets() != 0 {
+			t.Errorf("%s: %v, full %t, %d batches, %d octets", name, err, s.Full(), s.Len(), s.Octets())
+		}
+		_ = os.Remove(inWay)
+		if err := s.Put(batch(1)); err != nil || s.Full() || s.Len() != 1 {
+			t.Errorf("%s, then: %v, full %t, %d batches", name, err, s.Full(), s.Len())
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*"+newEnd)); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
+
+// TestDrain: while the store takes them, no time passes between the batches of the spool.
+func TestDrain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		spool := openSpool(t, dir, 1<<20)
+		put := func(batches int) {
+			for range batches {
+				if err := spool.Put(batch(1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		put(3)
+		m := &memory{}
+		c := start(t, m, spool, time.Hour)
+		begin := time.Now()
+		for _, sum := range []int64{3, 4} {
+			synctest.Wait()
+			if m.sum() != sum || spool.Len() != 0 || time.Since(begin) != 0 {
+				t.Errorf("%d messages, want %d, and %d batches left", m.sum(), sum, spool.Len())
+			}
+			put(1)
+		}
+		stop(c, time.Second)
+		_ = spool.Close()
+	})
+}
+
 // TestSpoolInFlight: the store goes away, comes back, and is slow. Nothing is lost or counted twice,
 // and the order is kept.
 func TestSpoolInFlight(t *testing.T) {
@@ -170,7 +239,11 @@ func TestSpoolInFlight(t *testing.T) {
 			t.Errorf("%d files left, %d rows stored", spool.Len(), c.Counts().Stored.Load())
 		}
 		m.set(nil, time.Minute) // slower than addTimeout
+		spooled := c.Counts().Spooled.Load()
 		send(100)
+		if c.Counts().Spooled.Load() == spooled {
+			t.Error("the writer waits for a slow store, although the spool has room")
+		}
 		m.set(nil, 0)
 		send(300)
 		stop(c, 10*time.Second)

@@ -1,11 +1,15 @@
 package collect
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
+	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 )
 
@@ -131,5 +135,79 @@ func TestDecodeCuts(t *testing.T) {
 	b.ID = ""
 	if _, err := decode(encode(&b)); !errors.Is(err, errCodec) {
 		t.Errorf("no name: %v", err)
+	}
+}
+
+// TestReducedRows: rows that are equal once they are reduced become one.
+func TestReducedRows(t *testing.T) {
+	table, now := newTable(), time.Now()
+	table.octets = maxTableOctets/10*9 + 1
+	for i := range 3 {
+		o := observation("192.0.2.1", now)
+		o.Row.AuthDKIM = []report.DKIMResult{{Domain: "other.example", Selector: fmt.Sprint(i), Result: "fail"}}
+		table.add(&o, now, &settings)
+	}
+	if b, _ := table.take(now, &settings); len(b.Tallies) != 1 || len(b.Tallies[0].Rows) != 1 || b.Tallies[0].Rows[0].Count != 3 {
+		t.Errorf("%+v", b.Tallies)
+	}
+}
+
+// TestTakeEach: groups, sightings and the ledger are each a reason for a batch. One that is full takes nothing of
+// the next group.
+func TestTakeEach(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	table := newTable()
+	if _, ok := table.take(now, &settings); ok {
+		t.Error("a batch of nothing")
+	}
+	table.ledger.Add(&ledger.Entry{Time: now}, ledger.DayOf(now))
+	if b, ok := table.take(now, &settings); !ok || b.Ledger.Messages() != 1 {
+		t.Errorf("the ledger alone: %t, %+v", ok, b.Ledger)
+	}
+	today, yesterday := observation("192.0.2.1", now), observation("192.0.2.1", now.Add(-13*time.Hour))
+	for i := range flushRows {
+		o := observation(fmt.Sprintf("2001:db8::%x", i), now.Add(-13*time.Hour))
+		table.add(&o, now, &settings)
+	}
+	table.add(&today, now, &settings)
+	if b, _ := table.take(now, &settings); len(b.Tallies) != 1 || len(b.Tallies[0].Rows) != flushRows {
+		t.Errorf("%d tallies", len(b.Tallies))
+	}
+	if b, ok := table.take(now, &settings); !ok || len(b.Seen) != 0 || len(b.Tallies) != 1 {
+		t.Errorf("a group alone: %t, %+v", ok, b)
+	}
+	table.add(&yesterday, now, &settings)
+	if b, ok := table.take(now, &settings); !ok || len(b.Tallies) != 1 || len(table.groups)+len(table.newest) != 0 {
+		t.Errorf("%t, %+v", ok, b)
+	}
+}
+
+// TestSayLost: each way to lose rows is told, at most once a minute, and only if there are new ones.
+func TestSayLost(t *testing.T) {
+	var b bytes.Buffer
+	c := &Collector{o: Options{Log: slog.New(slog.NewTextHandler(&b, nil))}}
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	l := lossLog{c: c, said: now.Add(-sayLost)}
+	for _, tt := range []struct {
+		after            time.Duration
+		queue, spool, up int64
+		want             string
+	}{
+		{0, 0, 0, 0, ""},
+		{0, 1, 0, 0, "queue=1 spool=0 cap=0 messages_in_all=1"},
+		{sayLost - 1, 2, 0, 0, ""},
+		{1, 0, 0, 0, "queue=2 spool=0 cap=0 messages_in_all=3"},
+		{sayLost, 0, 0, 0, ""},
+		{0, 0, 4, 0, "queue=0 spool=4 cap=0 messages_in_all=7"},
+		{sayLost, 0, 0, 5, "queue=0 spool=0 cap=5 messages_in_all=12"},
+	} {
+		now = now.Add(tt.after)
+		c.counts.LostQueue.Add(tt.queue)
+		c.counts.LostSpool.Add(tt.spool)
+		c.counts.LostCap.Add(tt.up)
+		b.Reset()
+		if l.say(now); !strings.Contains(b.String(), tt.want) || (b.Len() > 0) != (tt.want != "") {
+			t.Errorf("%+v: %s", tt, &b)
+		}
 	}
 }
