@@ -126,3 +126,32 @@ func TestStopWithoutStart(t *testing.T) {
 	}
 	_ = again.Stop(t.Context())
 }
+
+// TestStopWaits checks that Stop waits for the requests that run, and says if they do not end in time.
+func TestStopWaits(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s, err := New(Options{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), Ready: func() error {
+		close(entered)
+		<-leave
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		if resp, err := http.Get("http://" + s.Addr() + "/readyz"); err == nil { //nolint:noctx // it ends with the test
+			resp.Body.Close()
+		}
+	}()
+	<-entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Stop(ctx); !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "admin: stop: ") {
+		t.Errorf("a request runs: %v", err)
+	}
+	close(leave)
+	<-asked
+}

@@ -49,8 +49,8 @@ func NewClient(base string) (*Client, error) {
 // Local reports whether the host in the URL is a loopback address or "localhost".
 func (c *Client) Local() bool {
 	host := c.base.Hostname()
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	ip, _ := netip.ParseAddr(host) // of a name it is no address, which is not loopback either
+	return host == "localhost" || ip.Unmap().IsLoopback()
 }
 
 // Get requests path with the parameters query, and decodes the JSON answer into the

@@ -45,6 +45,6 @@ func isLoopback(hostport string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
+	addr, _ := netip.ParseAddr(host) // of another name it is no address, which is not loopback either
+	return addr.Unmap().IsLoopback()
 }
