@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
 )
 
@@ -119,6 +120,8 @@ func TestFaults(t *testing.T) {
 		{"no rua", dmarcIs("v=DMARC1; p=reject"), []Word{DMARCNoRUA}},
 		{"sp=none", dmarcIs("v=DMARC1; p=reject; sp=none; rua=mailto:rua@a.example"), []Word{DMARCSubdomains}},
 		{"np milder", dmarcIs("v=DMARC1; p=reject; np=quarantine; rua=mailto:rua@a.example"), []Word{DMARCSubdomains}},
+		{"sp stricter", dmarcIs("v=DMARC1; p=quarantine; sp=reject; np=quarantine; rua=mailto:rua@a.example"), nil},
+		{"np=none", dmarcIs("v=DMARC1; p=quarantine; sp=quarantine; np=none; rua=mailto:rua@a.example"), []Word{DMARCSubdomains}},
 		{"reports to a stranger", dmarcIs("v=DMARC1; p=reject; rua=mailto:r@reports.test"), []Word{RUAUnverified}},
 		{"reports to one who agreed", dmarcIs("v=DMARC1; p=reject; rua=mailto:r@reports.test") +
 			"\na.example._report._dmarc.reports.test TXT \"v=DMARC1\"\nreports.test MX 10 mx.a.example", nil},
@@ -163,6 +166,53 @@ func TestFaults(t *testing.T) {
 		wantPass := !slices.ContainsFunc(tt.want, func(w Word) bool { return w.Grade() != Weak })
 		if r.Passed() != wantPass {
 			t.Errorf("%s: passed %v", tt.reason, r.Passed())
+		}
+	}
+}
+
+// TestMail checks how a domain takes mail, and the order of its hosts.
+func TestMail(t *testing.T) {
+	for _, tt := range []struct{ zone, want string }{
+		{good, "mx [mx.a.example]"},
+		{good + "a.example MX 5 z.a.example\na.example MX 10 b.a.example\na.example MX 20 a.a.example", "mx [z.a.example b.a.example mx.a.example a.a.example]"},
+		{without(mxLine, "a.example MX 0 ."), "null []"},
+		{good + "a.example MX 0 .", "mx [ mx.a.example]"},
+		{without(mxLine, "a.example A 192.0.2.1"), "address []"},
+		{without(mxLine, ""), "none []"},
+		{good + "! a.example MX servfail", " []"},
+	} {
+		r := Check(t.Context(), nameserver.Zone(t, tt.zone), "a.example", nil, Options{Now: time.Unix(1e9, 0)})
+		var names []dns.Name
+		for _, h := range r.MX {
+			names = append(names, h.Name)
+		}
+		if got := fmt.Sprintf("%s %v", r.Mail, names); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
+// TestLongSelector: a key whose name would be too long for DNS is missing, and is not asked for.
+func TestLongSelector(t *testing.T) {
+	for n, named := range map[int]bool{115: true, 116: false} { // 253 octets are the most: here they are 252, and 254
+		r := Check(t.Context(), nameserver.Zone(t, good), "a.example", []dns.Name{dns.Name(strings.Repeat("a.", n) + "a")}, Options{Now: time.Unix(1e9, 0)})
+		if len(r.Keys) != 1 || (r.Keys[0].Name != "") != named || len(r.Faults) != 1 || r.Faults[0].Word != KeyMissing {
+			t.Errorf("%d labels: %+v, %+v", n+1, r.Keys, r.Faults)
+		}
+	}
+}
+
+// TestNeedsLookup checks the terms that count towards the limit of SPF.
+func TestNeedsLookup(t *testing.T) {
+	for term, want := range map[string]bool{"include:x.example": true, "a": true, "+A/24": true, "-mx": true, "mx:x.example": true, "?ptr": true, "~exists:x.example": true,
+		"all": false, "ip4:192.0.2.1": false, "amx": false, "mxa": false, "redirect=x.example": false, "exp=a": false, "a=b": false} {
+		if needsLookup(term) != want {
+			t.Errorf("%s: %v", term, !want)
+		}
+	}
+	for reason, want := range map[spf.Reason]Word{spf.ReasonDNSLoop: SPFUnusableDNS, spf.ReasonDNSTooLarge: SPFUnusableDNS, spf.ReasonRecordTooLong: SPFTooLong} {
+		if wordOf[reason] != want {
+			t.Errorf("%s: %s", reason, wordOf[reason])
 		}
 	}
 }

@@ -114,10 +114,10 @@ func terms(trace []spf.Step) []Term {
 		switch {
 		case s.Depth > 0 && needs:
 			below++
-		case s.Depth == 0 && redirects(s):
+		case redirects(s):
 			out = append(out, Term{Text: s.Term, Lookups: 1}) // its lookups follow
 			below = 0
-		case s.Depth == 0 && needs:
+		case needs:
 			out = append(out, Term{Text: s.Term, Lookups: 1 + below})
 			below = 0
 		}
