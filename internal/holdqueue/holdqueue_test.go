@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -273,6 +274,113 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 }
 
+// one is an MTA that holds one message.
+type one struct {
+	many
+	ours bool
+	err  error // of label, release and drop
+}
+
+func (*one) held(_ context.Context, add func(Message)) error {
+	add(Message{QueueID: "A00000001"})
+	return nil
+}
+func (o *one) label(context.Context, *Message) (bool, policy.Reason, error) { return o.ours, "", o.err }
+func (o *one) release(context.Context, string) error                        { return o.err }
+func (o *one) drop(context.Context, string) error                           { return o.err }
+
+// TestRefused checks what is said of a message that is not released or deleted.
+func TestRefused(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name  string
+		mta   one
+		force bool
+		want  string // "" if it is changed
+	}{
+		{"ours", one{ours: true}, false, ""},
+		{"another's", one{}, false, "somebody else put it on hold; nothing"},
+		{"another's, by force", one{}, true, ""},
+		{"nobody knows", one{err: broken}, false, "it is not known who put it on hold; could not look at the labels of 1 messages: broken; nothing"},
+		{"it fails", one{err: broken}, true, "broken (message 1 of 1)"},
+	} {
+		q := &Queue{mta: &tt.mta}
+		for _, act := range []func(context.Context, []string, bool) error{q.Release, q.Drop} {
+			err := act(t.Context(), []string{"A00000001"}, tt.force)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	m := &many{}
+	if _, err := (&Queue{mta: m}).List(ctx); !errors.Is(err, context.Canceled) || m.labels != 0 {
+		t.Errorf("%v, %d labels", err, m.labels)
+	}
+}
+
+// TestLabel checks in which field the label is looked for.
+func TestLabel(t *testing.T) {
+	const ours = "Authentication-Results: mx.here.example; dmarc=fail (quarantine: ramp) header.from=x.example\n"
+	for header, want := range map[string]string{
+		"": "false ", ours: "true ramp", "Subject: x\n": "false ", "Received: x\n" + ours: "true ramp",
+		"Authentication-Results: mx.here.example; dmarc=pass\n" + ours:  "false ",
+		"Authentication-Results: mx.other.example; dmarc=pass\n" + ours: "true ramp",
+		strings.Replace(ours, "here", "other", 1):                       "false ",
+		strings.Replace(ours, "Authentication", "X", 1):                 "false ",
+	} {
+		if is, reason := readLabel([]byte(header), "mx.here.example"); fmt.Sprint(is, " ", reason) != want {
+			t.Errorf("%q: %v %s", header, is, reason)
+		}
+	}
+}
+
+// TestAge checks the units of an age.
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{-1: "-", 0: "0m", time.Hour - 1: "59m", time.Hour: "1h", 48*time.Hour - 1: "47h", 48 * time.Hour: "2d", 72*time.Hour - 1: "2d"} {
+		if got := age(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+	l := &List{Total: 1, Messages: []Message{{QueueID: "A00000001", MTAReason: "by hand"}}}
+	var text strings.Builder
+	if err := l.Text(&text, time.Now()); err != nil || !strings.Contains(text.String(), "  by hand  ") {
+		t.Errorf("%v, %s", err, &text)
+	}
+	out, in := io.Pipe()
+	_ = out.Close()
+	if err := l.Text(in, time.Now()); err == nil {
+		t.Error("nobody reads, and there is no error")
+	}
+}
+
+// TestMTA checks which MTA is looked at, and what Postfix's own sendmail says.
+func TestMTA(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	want := "postfix"
+	if _, err := program("postqueue"); err != nil {
+		want = "sendmail"
+	}
+	if q, err := Open(Options{}); err != nil || q.name != want {
+		t.Errorf("%+v, %v", q, err)
+	}
+	fakes(t, map[string]string{"postqueue": "", "postsuper": "exit 1", "sendmail": "echo 'sendmail: fatal: -qQ is not implemented' >&2; exit 1"})
+	q, err := Open(Options{})
+	if err != nil || q.name != "postfix" {
+		t.Fatalf("%+v, %v", q, err)
+	}
+	if err := q.mta.release(t.Context(), "A00000001"); err == nil {
+		t.Error("postsuper failed, and the message is released")
+	}
+	if q, err = Open(Options{MTA: "sendmail"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.List(t.Context()); err == nil || !strings.Contains(err.Error(), "give --mta postfix") {
+		t.Error(err)
+	}
+}
+
 // TestMetrics checks the file for node_exporter.
 func TestMetrics(t *testing.T) {
 	now := time.Unix(arrival+100, 0)
@@ -310,12 +418,16 @@ func TestMetrics(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", info, err)
 	}
-	for _, bad := range []string{filepath.Join(dir, "x.txt"), filepath.Join(dir, "none", "x.prom"), dir} {
+	taken := filepath.Join(dir, "directory.prom")
+	if err := os.Mkdir(taken, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{filepath.Join(dir, "x.txt"), filepath.Join(dir, "none", "x.prom"), dir, taken} {
 		if err := WriteMetrics(bad, l, now); err == nil {
 			t.Errorf("%s is written", bad)
 		}
 	}
-	if files, _ := os.ReadDir(dir); len(files) != 1 {
+	if files, _ := os.ReadDir(dir); len(files) != 2 {
 		t.Errorf("%v", files)
 	}
 }
@@ -369,6 +481,12 @@ func TestMailq(t *testing.T) {
 	}
 	if ours, _, _ := s.label(t.Context(), &b); ours {
 		t.Error("a message that somebody quarantined by hand is ours")
+	}
+	for n, want := range map[int]int{0: 0, maxRecipients: maxRecipients, maxRecipients + 1: maxRecipients} {
+		text := "QUARANTINE: of nothing\n5ATFVWxk012345 412 Sun Nov 29 15:31 <a@b>\n" + strings.Repeat("\t\t\t <r@here.example>\n", n) + "\t\t\t not an address\n"
+		if got, _ := readMailq(text); len(got) != 1 || len(got[0].Recipients) != want || got[0].RecipientCount != n || got[0].MTAReason != "" {
+			t.Errorf("%d recipients: %+v", n, got)
+		}
 	}
 	if empty, _ := readMailq("/var/spool/mqueue is empty\n\t\tTotal requests: 0\n"); len(empty) > 0 {
 		t.Errorf("%+v", empty)

@@ -54,7 +54,6 @@ var (
 
 func (q *mailq) line(line string) {
 	if found := directoryLine.FindStringSubmatch(line); found != nil {
-		q.end()
 		q.dir = found[1]
 		return
 	}
