@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"syscall"
 	"testing"
@@ -46,6 +47,12 @@ func TestAsk(t *testing.T) {
 		{"a milter with a list", listener(func(ln net.Listener) { mta.Answer(ln, "j", "{daemon_name}") }), client.ErrAnother},
 		{"an SMTP server", listener(speak("220 mx.example.jp ESMTP Postfix\r\n")), client.ErrAnother},
 		{"a frame that is not a negotiation", listener(speak("\x00\x00\x00\x01c")), client.ErrAnother},
+		{"hangs up", listener(func(ln net.Listener) {
+			if nc, err := ln.Accept(); err == nil {
+				_, _ = io.ReadFull(nc, make([]byte, 17)) // the negotiation, so that the end is no reset
+				_ = nc.Close()
+			}
+		}), io.EOF},
 		{"silent", listener(func(net.Listener) {}), context.DeadlineExceeded},
 		{"nobody", loopback.Address(t), syscall.ECONNREFUSED},
 	} {
