@@ -79,6 +79,9 @@ func TestParseHostname(t *testing.T) {
 			t.Errorf("%q: got %q, %v, want %q (%s)", c.in, got, err, c.want, c.reason)
 		}
 	}
+	if _, err := ParseHostname("a..example"); !errors.Is(err, ErrEmptyLabel) {
+		t.Errorf("the error does not say what is wrong: %v", err)
+	}
 }
 
 func TestNameParts(t *testing.T) {

@@ -301,8 +301,8 @@ func TestPropose(t *testing.T) {
 		{Source{Kind: Client, Value: "2001:db8::/64"}, "forwarder-2001-db8---64"},
 		{Source{Kind: Client, Value: "2001:db8::"}, ""},
 	} {
-		p := Propose([]*Source{&tt.source}, "me", time.Now())
-		if len(p) != min(1, len(tt.id)) || len(p) == 1 && p[0].Rule.ID != tt.id {
+		p := Propose([]*Source{&tt.source}, "me", time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC))
+		if len(p) != min(1, len(tt.id)) || len(p) == 1 && (p[0].Rule.ID != tt.id || p[0].Rule.Expires != "2027-05-29") {
 			t.Errorf("%q: %+v", tt.source.Value, p)
 		}
 	}

@@ -126,6 +126,8 @@ func TestMatch(t *testing.T) {
 		{"a name with a dot and a hyphen", "evil.test", "dr no bank", "banks Dr.No-Bank name"},
 		{"the domain behind a dot", "evil.test", "at .mizuho.example", "banks mizuho.example name"},
 		{"a tree of one label", "evil.test", "the louvre.museum", "state .museum name"},
+		{"a tree of one label at the beginning", "evil.test", ".museum of art", "state .museum name"},
+		{"letters that are apart", "evil.test", "f i r s t b a n k", ""},
 		{"a word beside a dot is not a tree", "evil.test", "the museum, etc.", ""},
 		{"only whole words", "evil.test", "First Bankers", ""},
 		{"the domain", "evil.test", "support@mizuho.example", "banks mizuho.example name"},

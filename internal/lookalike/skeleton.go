@@ -43,10 +43,7 @@ type folder struct {
 func newFolder() *folder {
 	f := &folder{table: map[rune]string{}}
 	for line := range strings.Lines(table) {
-		target, sources, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if !ok {
-			continue
-		}
+		target, sources, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		for _, r := range sources {
 			f.table[r] = target
 		}

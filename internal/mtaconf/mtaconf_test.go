@@ -260,7 +260,8 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-const sendmailCF = `# comment
+const sendmailCF = ` continues no line
+# comment
 DjMx.example
 D{name}value
 D
