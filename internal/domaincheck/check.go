@@ -95,7 +95,7 @@ func (l *looker) mailHosts() {
 		if len(h.Addresses) == 0 && len(f.Unknown) == before {
 			l.add(MXHostMissing, "the mail server %s has no address", h.Name)
 		}
-		if a, ok := l.answered(h.Name, dns.TypeA); ok && a.Canonical != "" && a.Canonical != h.Name {
+		if a, _ := l.answered(h.Name, dns.TypeA); a.Canonical != "" && a.Canonical != h.Name {
 			l.add(MXHostAlias, "the mail server %s is an alias of %s", h.Name, a.Canonical)
 		}
 	}

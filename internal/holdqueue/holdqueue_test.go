@@ -312,6 +312,9 @@ func TestRefused(t *testing.T) {
 			}
 		}
 	}
+	if l, err := (&Queue{mta: &one{ours: true}}).List(t.Context()); err != nil || l.Total != 1 || len(l.Unseen) > 0 {
+		t.Errorf("all is seen: %+v, %v", l, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	m := &many{}
