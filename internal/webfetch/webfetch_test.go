@@ -217,9 +217,12 @@ mixed.example. AAAA fd00::1
 	}
 }
 
-// TestNoAddress checks that no guard is asked about what is no address.
+// TestNoAddress checks the ports of the web, and that no guard is asked about what is no address.
 func TestNoAddress(t *testing.T) {
 	c := New(Options{Guard: func(netip.AddrPort) error { return nil }})
+	if c.o.HTTPS != 443 || c.o.HTTP != 80 {
+		t.Errorf("ports %d and %d", c.o.HTTPS, c.o.HTTP)
+	}
 	for address, want := range map[string]error{"192.0.2.1:443": nil, "shop.example:443": ErrAddress, "192.0.2.1": ErrAddress} {
 		if err := c.control("tcp", address, nil); !errors.Is(err, want) {
 			t.Errorf("%s: %v", address, err)

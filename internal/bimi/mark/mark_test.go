@@ -150,6 +150,10 @@ func TestLongChain(t *testing.T) {
 			c.UnknownExtKeyUsage, c.CRLDistributionPoints = usage, []string{upperCRL}
 		})
 	}
+	servers := upper.Certify(t, ca, false, func(c *x509.Certificate) {
+		c.ExtKeyUsage, c.UnknownExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, []asn1.ObjectIdentifier{{1, 2, 3}}
+		c.CRLDistributionPoints = []string{upperCRL}
+	})
 	for _, c := range []struct {
 		name  string
 		above []*x509.Certificate
@@ -158,6 +162,7 @@ func TestLongChain(t *testing.T) {
 		{"four, usage open", []*x509.Certificate{certify(false)}, ""},
 		{"four, for marks", []*x509.Certificate{certify(false, markca.OIDEKU)}, ""},
 		{"four, for something else", []*x509.Certificate{certify(false, asn1.ObjectIdentifier{1, 2, 3})}, "eku"},
+		{"four, for servers and something else", []*x509.Certificate{servers}, "eku"},
 		{"five", []*x509.Certificate{certify(true), upper.Issuer}, "chain"},
 	} {
 		rules := rulesOf(t, ca)
