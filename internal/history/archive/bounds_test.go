@@ -383,3 +383,70 @@ func TestBlockSize(t *testing.T) {
 		}
 	}
 }
+
+// TestFinderEnd: what comes after the end of either list is on a later page, and that page begins at the earliest place
+// from which nothing is missed, not where the last entry is.
+func TestFinderEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := recent.New(recent.Options{Entries: 9})
+		for n := range 2 {
+			time.Sleep(time.Hour)
+			ring.Decided(decision(n, policy.Reject), 0)
+		}
+		last := time.Now()
+		packer, err := history.NewPacker()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, tt := range map[string]struct {
+			examined time.Duration // how long before the last decision
+			limit    int
+			want     string
+			next     time.Duration
+		}{
+			"the store has more":              {2 * time.Hour, 5, "[Q1 Q0]", 2 * time.Hour},
+			"so has the memory of the daemon": {2 * time.Hour, 1, "[Q1]", 0},
+			"the store has more before Q0":    {time.Minute, 5, "[Q1]", time.Minute},
+			"the store has more before Q1":    {-time.Minute, 5, "[]", -time.Minute},
+		} {
+			at := last.Add(-tt.examined - time.Millisecond)
+			line, err := json.Marshal(&recent.Entry{ID: "I", Time: at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &shelf{hits: []history.Hit{{Time: at}, {Time: at}}, data: packer.Pack(append(line, '\n'))}
+			r, err := NewReader(func() history.Store { return s })
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.examine = 1
+			f, err := Finder{Ring: ring, Reader: r}.Find(t.Context(), history.Query{}, func(h *recent.Head) bool { return h.QueueID != "" }, tt.limit)
+			if got := fmt.Sprint(ids(f.Entries)); err != nil || got != tt.want || !f.More || !f.Next.Equal(last.Add(-tt.next)) {
+				t.Errorf("%s: %s, more %v from %s on, %v", name, got, f.More, last.Sub(f.Next), err)
+			}
+		}
+	})
+}
+
+// TestTooLarge: a record that is too large leaves nothing behind in the block.
+func TestTooLarge(t *testing.T) {
+	packer, err := history.NewPacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := history.NewUnpacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := packing{packer: packer}
+	for _, id := range []string{"first", strings.Repeat("x", 1<<20), "last"} {
+		if fits := len(id) < 1<<20; p.add(&recent.Entry{ID: id}) != fits {
+			t.Errorf("a record of %d octets: fits %v", len(id), !fits)
+		}
+	}
+	p.end()
+	records, err := u.Unpack(p.batch.Blocks[0].Data, func(int) bool { return true })
+	if err != nil || len(p.batch.Blocks[0].Rows) != 2 || len(records) != 2 || max(len(records[0]), len(records[1])) > 1000 {
+		t.Errorf("%d records, %v", len(records), err)
+	}
+}
