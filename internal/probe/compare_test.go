@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sekimori/internal/judge"
+	"sekimori/internal/policy"
 )
 
 // TestCompare checks answers that the daemon should never give, and the notes on DNS.
@@ -46,6 +47,11 @@ func TestCompare(t *testing.T) {
 		if len(p.Problems) == 0 != tt.ok || !strings.Contains(problems(r), tt.says) {
 			t.Errorf("%s: %s", tt.name, problems(r))
 		}
+	}
+	p := Play{Came: Outcome{Fate: Held}, Meant: good}
+	p.compare(&judge.Decision{Verdict: policy.Verdict{Missing: []policy.Missing{{}}}})
+	if got := problems(&Report{Plays: []Play{p}}); !strings.Contains(got, "is not certain") {
+		t.Errorf("an answer is missing here: %s", got)
 	}
 }
 

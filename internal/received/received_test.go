@@ -154,6 +154,7 @@ func TestOrigin(t *testing.T) {
 		{"the sender is given", Origin{Received: 1, MailFrom: &empty}, path + external + rest, "", "192.0.2.1", "<>", 2},
 		{"the client is given: only delivery fields are removed", Origin{Client: netip.MustParseAddr("::ffff:203.0.113.1"), HELO: "h"}, path +
 			external + rest, "", "203.0.113.1", "<a@bank.example>", 3},
+		{"the client is given, and there is no other field", Origin{Client: netip.MustParseAddr("203.0.113.1")}, path + "\r\n", "", "203.0.113.1", "<a@bank.example>", 0},
 	} {
 		h, _ := message.Parse([]byte(tt.header))
 		got, err := tt.o.Find(h, tt.box, trusted)
