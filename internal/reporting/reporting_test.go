@@ -116,6 +116,7 @@ func newMemory() *memory {
 type sender struct {
 	decision destination.Decision
 	copied   []string
+	copyErr  error
 	result   submit.Result
 	outcome  report.Outcome
 	errs     map[int64]error // of Send, by job
@@ -139,7 +140,7 @@ func (s *sender) WriteMail(_ context.Context, w io.Writer, j report.Job, to stri
 
 func (s *sender) Copy(_ context.Context, j report.Job, to string) (submit.Result, error) {
 	s.copied = append(s.copied, fmt.Sprint(j.ID, " ", to))
-	return s.result, nil
+	return s.result, s.copyErr
 }
 
 func (s *sender) Send(_ context.Context, id int64) (report.Outcome, error) {
@@ -239,12 +240,14 @@ func TestListReports(t *testing.T) {
 	}
 	has(t, text(t, l), "2026-11-29 06:00-12:00  shop.example  2     3         open   can be sent at 2026-11-29 13:00 UTC",
 		"2026-11-28              bank.example  10    100       sent   to 1 destination; 4 messages missing", "due    2 attempts, the next at 2026-11-29 02:00 UTC")
+	has(t, text(t, l), "!There are more than")
 	has(t, text(t, &List{Reports: []Report{}}), "No report.")
 	many := newMemory()
 	many.jobs = slices.Repeat(many.jobs, maxListed)
 	if l, err = ListReports(t.Context(), many, Selection{}, noon); err != nil || len(l.Reports) != maxListed || !l.More {
 		t.Errorf("%d reports are listed, more is %t, %v", len(l.Reports), l.More, err)
 	}
+	has(t, text(t, l), fmt.Sprintf("There are more than %d.", maxListed))
 }
 
 func TestShow(t *testing.T) {
@@ -259,8 +262,11 @@ func TestShow(t *testing.T) {
 	}
 	has(t, show("shop.example", Selection{}), "shop.example, 2026-11-29 06:00-12:00 UTC: 2 rows of 3 messages", "open, can be sent at 2026-11-29 13:00 UTC",
 		"p=reject sp=reject np=reject adkim=relaxed aspf=relaxed t=y, found by treewalk", "If the report were due now, it would go to rua@shop.example.",
-		"ok     not_established  established: it passed DMARC on 3 days, the first 2026-11-20", "unusable         http://x", "not a mailto URI", "Record now:")
-	has(t, show("shop.example", Selection{Window: "2026-11-28"}), "4 rows of 5 messages")
+		"ok     not_established  established: it passed DMARC on 3 days, the first 2026-11-20", "unusable         http://x", "not a mailto URI", "Record now:", "\nRules, in the order in which they are checked:\n")
+	m := o.Store.(*memory)
+	m.deliveries = append(m.deliveries, report.Delivery{Job: 2, Address: "a@shop.example", Word: report.Waiting, NextTry: noon},
+		report.Delivery{Job: 2, Address: "b@shop.example", Word: report.Waiting}, report.Delivery{Job: 2, Address: "c@shop.example", Word: report.Sent, NextTry: noon})
+	has(t, show("shop.example", Selection{Window: "2026-11-28"}), "4 rows of 5 messages", "a@shop.example, next try at 2026-11-29 12:00 UTC\n", "b@shop.example\n", "c@shop.example\n")
 	has(t, show("20261128.k7q2.bank.example@dmarc.isp.example", Selection{}), "The report was sent: to 1 destination.", "sent, came back rua@bank.example at 2026-11-29 03:00 UTC",
 		"10 are about reports", "1 had a mark", "2 belong to an earlier", "4 more are not in the rows", "!Rules")
 	o.Sending = false
@@ -275,8 +281,13 @@ func TestShow(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	o.Store.(*memory).jobs[3].State = report.StateDone
 	has(t, show("shop.example", Selection{Window: "2026-11-27"}), "The report was withheld (loop): ")
+	m.jobs[3].Outcome, m.jobs[3].Reason = report.Failed, ""
+	has(t, show("shop.example", Selection{Window: "2026-11-27"}), "The report could not be sent.\n")
+	m.jobs = append(m.jobs[3:], m.jobs[3])
+	if got := show("shop.example", Selection{}); strings.HasPrefix(got, "\n") || strings.Count(got, "\n\nshop.example, ") != 1 {
+		t.Errorf("two reports: %q", got)
+	}
 }
 
 func TestWrite(t *testing.T) {
@@ -297,6 +308,10 @@ func TestWrite(t *testing.T) {
 	b.Reset()
 	if err := o.WriteMail(t.Context(), &b, "shop.example", Selection{}, "us@isp.example"); err != nil || b.String() != "To: us@isp.example (5)\n" {
 		t.Errorf("%q %v", &b, err)
+	}
+	b.Reset()
+	if err := errors.Join(o.WriteXML(t.Context(), &b, "none.example", Selection{}), o.WriteMail(t.Context(), &b, "none.example", Selection{}, "us@isp.example")); err == nil || b.Len() > 0 {
+		t.Errorf("of no report: %q %v", &b, err)
 	}
 	m := o.Store.(*memory)
 	m.jobs = append(m.jobs, m.jobs[0])
@@ -399,6 +414,7 @@ func TestCheckMail(t *testing.T) {
 			[]string{"FAULT    server   the mail server 127.0.0.1:1 does not answer", "would pass DMARC"}},
 		{"a server that refuses", records, mta(t, "554 go \x1b[2J away\r\n", ""), func(o *CheckOptions) { o.Interfaces = host("192.0.2.25") }, false, []string{"it said"}},
 		{"a server that hangs up", records, mta(t, "220-mx\r\n", ""), func(o *CheckOptions) { o.Interfaces = host("192.0.2.25") }, false, []string{"in the middle of a reply"}},
+		{"a server that refuses EHLO", records, mta(t, greeting, "502 no\r\n"), func(o *CheckOptions) { o.Interfaces = host("192.0.2.25") }, false, []string{"it said 502 no"}},
 		{"no STARTTLS", records, mta(t, greeting, plainly), func(o *CheckOptions) { o.TLS, o.Interfaces = "required", host("192.0.2.25") }, false, []string{"does not offer STARTTLS"}},
 		{"STARTTLS", records, mta(t, greeting, "250-mx\r\n250 starttls\r\n"), func(o *CheckOptions) { o.TLS, o.Login, o.Interfaces = "required", true, host("192.0.2.25") }, true,
 			[]string{"offers STARTTLS"}},

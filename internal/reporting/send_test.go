@@ -30,6 +30,20 @@ func TestSend(t *testing.T) {
 		t.Errorf("%v %v", sent, err)
 	}
 	has(t, text(t, sent), "did not take the copy", "550 no")
+	s.copyErr = errors.New("no route")
+	if sent, err = o.Copies(t.Context(), Selection{Domain: "shop.example"}, "me@isp.example"); err != nil || sent.AllSent() {
+		t.Errorf("%v %v", sent, err)
+	}
+	has(t, text(t, sent), "The copy was not sent: no route.")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if sent, err = o.Copies(ended, Selection{Domain: "shop.example"}, "me@isp.example"); sent != nil || !errors.Is(err, s.copyErr) {
+		t.Errorf("interrupted: %v %v", sent, err)
+	}
+	s.copyErr, s.result = nil, submit.Result{Kind: submit.Sent}
+	if sent, err = o.Copies(ended, Selection{Domain: "shop.example"}, "me@isp.example"); err != nil || !sent.AllSent() {
+		t.Errorf("interrupted after the last copy: %v %v", sent, err)
+	}
 	m := o.Store.(*memory)
 	m.jobs = slices.Repeat(m.jobs[:1], maxCopies)
 	if _, err = o.DryRun(t.Context(), Selection{}); err != nil {
@@ -57,7 +71,7 @@ func TestSendNow(t *testing.T) {
 		want    []string
 	}{
 		{"sent", all, true, report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}, nil, true,
-			[]string{"bank.example, 2026-11-28 UTC, 100 messages: sent to 1 of 1 destinations (rua@bank.example sent)", "shop.example, 2026-11-28 UTC"}},
+			[]string{"bank.example, 2026-11-28 UTC, 100 messages: sent to 1 of 1 destinations (rua@bank.example sent)", "shop.example, 2026-11-28 UTC, 5 messages: sent to 1 of 1 destinations\n"}},
 		{"withheld", all, true, report.Outcome{Word: report.WithheldSpam, Reason: hostile}, nil, true, []string{"withheld (spam): "}},
 		{"refused", all, true, report.Outcome{Word: report.Refused, Reason: "550 no"}, nil, false, []string{"refused: 550 no"}},
 		{"failed", all, true, report.Outcome{Word: report.Failed, Reason: "given up"}, nil, false, []string{"failed: given up"}},
