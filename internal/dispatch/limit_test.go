@@ -76,6 +76,34 @@ func TestHostsAreBounded(t *testing.T) {
 	}
 }
 
+// TestPrune: an owner whose turn is over goes first, then one whose jobs are put off; one in use stays.
+func TestPrune(t *testing.T) {
+	now := time.Date(2026, 11, 29, 1, 0, 0, 0, time.UTC)
+	future := now.Add(1)
+	for _, tt := range []struct {
+		why       string
+		fill, odd host
+		size      int
+		fillStays bool
+		oddStays  bool
+	}{
+		{"there is room", host{}, host{}, maxHosts - 1, true, true},
+		{"an owner is put off", host{}, host{horizon: future}, maxHosts, false, true},
+		{"all are put off", host{horizon: future}, host{horizon: future}, maxHosts, false, false},
+		{"all are put off, one is in use", host{horizon: future}, host{busy: true}, maxHosts, false, true},
+		{"the time of one has not come", host{next: now, horizon: now}, host{next: future}, maxHosts, false, true},
+	} {
+		h := hosts{all: map[dns.Name]*host{"odd": &tt.odd}}
+		for i := range tt.size - 1 {
+			h.all[dns.Name(fmt.Sprint(i))] = &tt.fill
+		}
+		h.prune(now)
+		if (h.all["0"] != nil) != tt.fillStays || (h.all["odd"] != nil) != tt.oddStays {
+			t.Errorf("%s: %d of %d stay", tt.why, len(h.all), tt.size)
+		}
+	}
+}
+
 func TestPace(t *testing.T) {
 	now := time.Date(2026, 11, 29, 1, 0, 0, 0, time.UTC)
 	p := pace{gap: time.Millisecond}
