@@ -53,7 +53,7 @@ func TestReserve(t *testing.T) {
 	if r.free() {
 		t.Error("a descriptor of an empty reserve")
 	}
-	if err := r.Close(); err != nil || !r.awaited() {
+	if err := r.Close(); err != nil || !r.closed || !r.awaited() {
 		t.Errorf("closed: %v", err)
 	}
 	if r.refill(); len(r.spare) != 0 {

@@ -291,7 +291,7 @@ func TestCorrespondents(t *testing.T) {
 		wanted bool
 		want   int
 	}{
-		{"<ann@isp.example>", true, 3}, {"<ann@isp.example>", false, 0}, {"<>", true, 0}, {"<noreply@dmarc.isp.example>", true, 0},
+		{"<ann@isp.example>", true, 4}, {"<ann@isp.example>", false, 0}, {"<>", true, 0}, {"<noreply@dmarc.isp.example>", true, 0},
 	} {
 		m := &memory{}
 		c := start(t, m, nil, time.Hour)
@@ -299,7 +299,7 @@ func TestCorrespondents(t *testing.T) {
 		s.Correspondents = tt.wanted
 		c.Set(s)
 		d := &judge.Decision{Skipped: policy.ReasonAuthenticated, Verdict: policy.Skipped(policy.ReasonAuthenticated)}
-		d.Envelope.MailFrom, d.Envelope.Recipients = tt.from, []string{"<a@shop.example>", "<b@SHOP.example>", "<c@a.b.bank.example>", "<postmaster>"}
+		d.Envelope.MailFrom, d.Envelope.Recipients = tt.from, []string{"<a@shop.example>", "<b@SHOP.example>", "<c@a.b.bank.example>", "<d@com>", "<postmaster>"} // com has no owner
 		c.Decided(d, 0)
 		d.Skipped = policy.ReasonTrusted
 		c.Decided(d, 0)

@@ -55,7 +55,7 @@ func TestSpool(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "00000000000000ff.batch.new"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "0000000000000000.batch.new"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = openSpool(t, dir, 1<<20)

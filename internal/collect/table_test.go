@@ -85,6 +85,11 @@ func TestTableRoom(t *testing.T) {
 	if ok, _ := table.add(&o, now, &settings); ok || len(table.groups) != 0 {
 		t.Error("a group too many")
 	}
+	c := &Collector{o: Options{Now: time.Now}}
+	c.Set(settings)
+	if c.take(table, observed{obs: &o}); c.counts.LostCap.Load() != 1 {
+		t.Errorf("%d are counted as lost", c.counts.LostCap.Load())
+	}
 	if row <= rowOctets {
 		t.Error("the text of a row takes no room")
 	}

@@ -299,6 +299,24 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// TestSharesOfTables: countries and classes have the shares of their own numbers.
+func TestSharesOfTables(t *testing.T) {
+	m := collect(t, example())
+	for _, c := range m.Countries {
+		if c.Share != share(c.Messages, m.Messages) || c.Share == 0 {
+			t.Errorf("%s: %v", c.Country, c.Share)
+		}
+	}
+	for _, c := range m.Classes {
+		if c.DMARCShare != share(c.DMARC, c.Domains) || (c.DMARCShare == 0) != (c.DMARC == 0) {
+			t.Errorf("%s: %v", c.Class, c.DMARCShare)
+		}
+	}
+	if all := m.Classes[len(m.Classes)-1]; all.DMARCShare == 0 {
+		t.Error("no share of all")
+	}
+}
+
 // TestFails: a store that fails gives no statistics at all.
 func TestFails(t *testing.T) {
 	for _, method := range []string{"Totals", "Figures", "Sums", "Dropped"} {
@@ -341,7 +359,7 @@ func TestClassOf(t *testing.T) {
 
 func TestPercent(t *testing.T) {
 	for want, n := range map[string][2]int64{
-		"0.00 %": {0, 5}, "100.00 %": {5, 5}, "33.33 %": {1, 3}, "< 0.01 %": {1, 1_000_000}, "> 99.99 %": {999_999, 1_000_000}, "0.01 %": {1, 10_000}, "29.00 %": {29, 100},
+		"0.00 %": {0, 5}, "100.00 %": {5, 5}, "33.33 %": {1, 3}, "< 0.01 %": {1, 1_000_000}, "> 99.99 %": {999_999, 1_000_000}, "0.01 %": {1, 10_000}, "29.00 %": {29, 100}, "99.99 %": {9999, 10_000},
 	} {
 		if got := percent(n[0], n[1]); got != want {
 			t.Errorf("%v: %s, want %s", n, got, want)
