@@ -65,6 +65,7 @@ type mta struct {
 	taken  []mail
 	hang   bool
 	result submit.Result
+	err    error
 }
 
 func (m *mta) mails() []mail {
@@ -88,7 +89,7 @@ func (m *mta) Submit(ctx context.Context, e submit.Envelope, body func(io.Writer
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.taken = append(m.taken, mail{e.From, e.To, b.String()})
-	return m.result, nil
+	return m.result, m.err
 }
 
 func incident(domain dns.Name) failure.Incident {
@@ -328,6 +329,20 @@ func TestRefused(t *testing.T) {
 		w.sender.Offer(incident("shop.example"))
 		synctest.Wait()
 		if s := w.store.entries["ruf@shop.example"]; !s.Suppressed(time.Now()) || w.count["sent refused"] != 1 {
+			t.Errorf("%+v, %v", s, w.count)
+		}
+	})
+}
+
+// TestNotSubmitted: a report that did not get away does not count as sent to an address that has a strike.
+func TestNotSubmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, nil)
+		w.mta.err = errors.New("no MTA")
+		w.store.entries["ruf@shop.example"] = report.Suppression{Target: "ruf@shop.example", Strikes: 1}
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if s := w.store.entries["ruf@shop.example"]; !s.Sent.IsZero() || w.count["sent failed"] != 1 {
 			t.Errorf("%+v, %v", s, w.count)
 		}
 	})
