@@ -84,6 +84,11 @@ func TestRecordText(t *testing.T) {
 	e := message("x y", 2048)
 	e.Panics = nil
 	Records{Log: log}.Decided(decided(e, rejected), time.Second)
+	for _, absent := range []string{"relay_ip", "not_decided", "spoofing", "indirect", "learned", "rule", "would", "consent_in", "from_error", "bimi"} {
+		if strings.Contains(out.String(), " "+absent+"=") {
+			t.Errorf("%s is in the record of a message without it: %s", absent, &out)
+		}
+	}
 	e.FromError = &author.Error{Kind: author.KindAmbiguous, Detail: "route"}
 	var refused bytes.Buffer
 	log, err = NewLogger(&refused, "text", "info")
