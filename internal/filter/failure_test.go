@@ -2,6 +2,7 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -119,7 +120,7 @@ func TestLookupsEndWithSession(t *testing.T) {
 		} else if err := s.c.Quit(); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-r.ended; err != context.Canceled {
+		if err := <-r.ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("swapped %t: a lookup ended by %v", swapped, err)
 		}
 	}

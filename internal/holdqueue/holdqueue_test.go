@@ -276,7 +276,6 @@ func TestLabelsAreBounded(t *testing.T) {
 
 // one is an MTA that holds one message.
 type one struct {
-	many
 	ours bool
 	err  error // of label, release and drop
 }

@@ -76,7 +76,7 @@ func TestHints(t *testing.T) {
 			t.Errorf("%v: %v", errno, err)
 		}
 	}
-	if err := hint(&net.OpError{Op: "listen", Net: "tcp", Err: os.ErrClosed}); err != os.ErrClosed {
+	if err := hint(&net.OpError{Op: "listen", Net: "tcp", Err: os.ErrClosed}); err == nil || err.Error() != os.ErrClosed.Error() {
 		t.Errorf("the text of package net stays: %v", err)
 	}
 	if err := hint(os.ErrClosed); !errors.Is(err, os.ErrClosed) {
