@@ -93,7 +93,7 @@ func TestShowsReadiness(t *testing.T) {
 	if err := showReadiness(t.Context(), &text, t.TempDir(), time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"First these", "rules", "- id: \"", "then: accept", "spoof", "sekimori explain --id ", "of 30 days"} {
+	for _, want := range []string{"First ", " rules, to help ", "- id: \"", "then: accept", "spoof", "sekimori explain --id ", "of 30 days"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &text)
 		}
