@@ -49,7 +49,7 @@ func NewClient(base string) (*Client, error) {
 // Local reports whether the host in the URL is a loopback address or "localhost".
 func (c *Client) Local() bool {
 	host := c.base.Hostname()
-	ip, _ := netip.ParseAddr(host) // of a name it is no address, which is not loopback either
+	ip, _ := netip.ParseAddr(host) // a name gives the zero Addr, which is not a loopback address
 	return host == "localhost" || ip.Unmap().IsLoopback()
 }
 

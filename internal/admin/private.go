@@ -45,6 +45,6 @@ func isLoopback(hostport string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}
-	addr, _ := netip.ParseAddr(host) // of another name it is no address, which is not loopback either
+	addr, _ := netip.ParseAddr(host) // another name gives the zero Addr, which is not a loopback address
 	return addr.Unmap().IsLoopback()
 }

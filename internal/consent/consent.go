@@ -223,7 +223,7 @@ func parseAddress(s string) (recipient, bool) {
 		s = s[:len(s)-len(inner)] + `""` + inner // MTAs accept an address with an empty local part; mailaddr needs quotes for it
 	}
 	p, _ := mailaddr.ParsePath(s)
-	if p.Local == "" && p.Domain == "" { // as for a null path, and for text that is no path
+	if p.Local == "" && p.Domain == "" { // a null path, or text that is not a path
 		return recipient{}, false
 	}
 	domain := string(p.Domain)

@@ -41,7 +41,7 @@ const gorgonKey = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEbEiWluJDIqWi8JbeCSfR3V2k/
 
 // BuiltinLogs returns the logs for mark certificates that are known: DigiCert Gorgon.
 func BuiltinLogs() []Log {
-	log, _ := ParseLog("DigiCert Gorgon", gorgonKey) // a test reads it
+	log, _ := ParseLog("DigiCert Gorgon", gorgonKey) // a test checks that it can be read
 	return []Log{log}
 }
 

@@ -228,7 +228,7 @@ func (t *Transport) tryRead(fd uintptr) bool {
 		}
 		t.Rest()
 		return false
-	case n == 0: // an error has -1
+	case n == 0: // with an error, n is -1
 		err = io.EOF
 	}
 	t.w += max(n, 0)
