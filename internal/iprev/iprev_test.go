@@ -132,6 +132,38 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestTrace reads what an explanation says of each lookup.
+func TestTrace(t *testing.T) {
+	z := nameserver.Zone(t, "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n1.2.0.192.in-addr.arpa PTR c.example.com\n"+
+		"! a.example.com A timeout\nc.example.com A 198.51.100.1\nc.example.com A 192.0.2.1")
+	res := Check(t.Context(), z, netip.MustParseAddr("192.0.2.1"))
+	want := []Step{
+		{Name: "1.2.0.192.in-addr.arpa", Type: dns.TypePTR, Detail: "3 record(s)"},
+		{Name: "a.example.com", Type: dns.TypeA, Detail: "dns: a.example.com A: timeout"},
+		{Name: "b.example.com", Type: dns.TypeA, Detail: "no records: NXDOMAIN"},
+		{Name: "c.example.com", Type: dns.TypeA, Detail: "2 record(s)"},
+	}
+	if !slices.Equal(res.Trace, want) {
+		t.Errorf("%+v", res.Trace)
+	}
+}
+
+// TestProblem: of several failed lookups, the first one that could have changed the result is named.
+func TestProblem(t *testing.T) {
+	const loop, timeout = "%[1]s.example.com CNAME %[1]s.example.com\n", "! %[1]s.example.com A timeout\n"
+	for _, tt := range []struct{ reason, a, b, problem string }{
+		{"two timeouts", timeout, timeout, "dns: a.example.com A: timeout"},
+		{"two loops", loop, loop, "dns: a.example.com A: loop"},
+		{"a timeout and a loop", timeout, loop, "dns: a.example.com A: timeout"},
+		{"a loop and a timeout", loop, timeout, "dns: b.example.com A: timeout"},
+	} {
+		z := nameserver.Zone(t, "1.2.0.192.in-addr.arpa PTR a.example.com\n1.2.0.192.in-addr.arpa PTR b.example.com\n"+fmt.Sprintf(tt.a, "a")+fmt.Sprintf(tt.b, "b"))
+		if res := Check(t.Context(), z, netip.MustParseAddr("192.0.2.1")); !strings.HasPrefix(res.Problem, tt.problem) {
+			t.Errorf("%s: %q", tt.reason, res.Problem)
+		}
+	}
+}
+
 func TestNoAddress(t *testing.T) {
 	z := nameserver.Zone(t, "")
 	if res := Check(t.Context(), z, netip.Addr{}); res.Status != PermError || res.Problem == "" || len(z.Queries()) != 0 {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -80,8 +79,12 @@ func Domain(ctx context.Context, name dns.Name, o Options) *Result {
 	first := e
 	if e.Result == bimi.Skipped {
 		e = bimi.Evaluate(ctx, o.Resolver, enforced(m, d), organization{d}, o.BIMI)
-		n := slices.IndexFunc(e.Checks, func(c bimi.Check) bool { return c.Word == "selector" })
-		r.Checks = append(r.Checks, e.Checks[max(n, 0):]...)
+		for i, c := range e.Checks {
+			if !c.OK || c.Word == "selector" { // the first evaluation has said what stands before
+				r.Checks = append(r.Checks, e.Checks[i:]...)
+				break
+			}
+		}
 	}
 	if q, ok := e.Query(); ok {
 		e.Checks = nil

@@ -1,6 +1,7 @@
 package markcheck
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -91,6 +92,115 @@ func TestDomain(t *testing.T) {
 	}
 }
 
+// words are the words of all checks in order. Those of checks that failed are in capitals.
+func words(r *Result) string {
+	var out []string
+	for _, c := range r.Checks {
+		if !c.OK {
+			c.Word = strings.ToUpper(c.Word)
+		}
+		out = append(out, c.Word)
+	}
+	return strings.Join(out, " ")
+}
+
+// TestDomainChecks reads all checks: what would be looked at if the policy were enforced comes behind what is missing, and once.
+func TestDomainChecks(t *testing.T) {
+	const (
+		record   = "default._bimi.shop.example TXT \"v=BIMI1; l=https://shop.example/logo.svg; a=https://shop.example/vmc.pem\"\n"
+		brand    = "brand._bimi.shop.example TXT \"v=BIMI1; l=https://shop.example/logo.svg; a=https://shop.example/vmc.pem\"\n"
+		enforced = "_dmarc.shop.example TXT \"v=DMARC1; p=reject\"\n"
+		rest     = " selector record evidence pem pilot chain validity eku leaf policy san type sct crl revoked logotype hash picture location"
+	)
+	for _, tt := range []struct{ reason, zone, domain, selector, words, location string }{
+		{"enforced", enforced + record, "shop.example", "", "dmarc from dkim policy organization" + rest, "https://shop.example/logo.svg"},
+		{"p=none", "_dmarc.shop.example TXT \"v=DMARC1; p=none\"\n" + record, "shop.example", "", "dmarc from dkim POLICY" + rest, "https://shop.example/logo.svg"},
+		{"p=none above", "_dmarc.shop.example TXT \"v=DMARC1; p=none\"\nmail.shop.example A 192.0.2.1\n" + record, "mail.shop.example", "", "dmarc from dkim POLICY" + rest,
+			"https://shop.example/logo.svg"},
+		{"no DMARC record", "shop.example A 192.0.2.1\n" + record, "shop.example", "", "DMARC" + rest, "https://shop.example/logo.svg"},
+		{"an own selector", enforced + brand, "shop.example", "brand", "dmarc from dkim policy organization" + rest, "https://shop.example/logo.svg"},
+		{"an own selector, p=none", "_dmarc.shop.example TXT \"v=DMARC1; p=none\"\n" + brand, "shop.example", "brand", "dmarc from dkim POLICY" + rest, "https://shop.example/logo.svg"},
+		{"no organization for now", "_dmarc.mail.shop.example TXT \"v=DMARC1; p=none\"\n! _dmarc.shop.example TXT timeout\n" + record, "mail.shop.example", "",
+			"dmarc from dkim POLICY ORGANIZATION", ""},
+		{"no mark record", "_dmarc.shop.example TXT \"v=DMARC1; p=none\"\n", "shop.example", "", "dmarc from dkim POLICY selector RECORD", ""},
+	} {
+		o, _ := world(t, tt.zone)
+		o.Selector = tt.selector
+		r := Domain(t.Context(), dns.Name(tt.domain), o)
+		if got := words(r); got != tt.words || r.Location != tt.location || r.Checked != tt.domain || r.Location != "" && r.Selector != cmp.Or(tt.selector, "default") {
+			t.Errorf("%s: %s of %s at %q\n%s", tt.reason, r.Checked, r.Selector, r.Location, got)
+		}
+	}
+}
+
+func TestMarkOf(t *testing.T) {
+	if got := markOf(nil); got != nil {
+		t.Error(got)
+	}
+	end := now.AddDate(1, 0, 0)
+	for _, certified := range []bool{false, true} {
+		m := &bimi.Mark{SVG: []byte("<svg/>"), Certified: certified, Type: "t", Owner: "o", Issuer: "i", NotAfter: end}
+		got := markOf(m)
+		if got.Octets != 6 || got.Hash != m.Hash() || got.Certified != certified || got.Type != "t" || got.Owner != "o" || got.Issuer != "i" {
+			t.Errorf("%+v", got)
+		}
+		if (got.NotAfter != nil) != certified || certified && !got.NotAfter.Equal(end) {
+			t.Errorf("certified %t, until %v", certified, got.NotAfter)
+		}
+	}
+}
+
+// TestText reads what a person gets to see of each kind of result.
+func TestText(t *testing.T) {
+	end := now.AddDate(1, 0, 0)
+	checks := []bimi.Check{{Word: "a", OK: true, Detail: "b"}, {Word: "c", Detail: "d\n"}}
+	const lines = "ok    a             b\nFAIL  c             \"d\\n\"\n\nx: "
+	for _, tt := range []struct {
+		reason string
+		r      Result
+		want   string
+	}{
+		{"fail", Result{Result: bimi.Fail}, "fail. This receiver would not show the mark.\n"},
+		{"a reason", Result{Result: bimi.None, Reason: "y\x1b"}, "none (\"y\\x1b\"). This receiver would not show the mark.\n"},
+		{"no mark", Result{Result: bimi.Pass}, "the picture may be shown. No certificate was looked at.\n"},
+		{"no certificate", Result{Result: bimi.Pass, Mark: &Mark{}}, "the picture may be shown. No certificate was looked at.\n"},
+		{"certified", Result{Result: bimi.Pass, Mark: &Mark{Certified: true, Owner: "o", Type: "t", Issuer: "i", NotAfter: &end}},
+			"pass. This receiver would show the mark of o (t, i), until 2027-11-29.\n"},
+	} {
+		tt.r.Checked, tt.r.Checks = "x", checks
+		if got := text(t, &tt.r); got != lines+tt.want {
+			t.Errorf("%s: %q", tt.reason, got)
+		}
+	}
+	if err := (&Result{}).Text(broken{}); err == nil {
+		t.Error("the error of the output is lost")
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("broken") }
+
+// TestSpokenFor: the names of a certificate are those of domains, or of the record of a selector.
+func TestSpokenFor(t *testing.T) {
+	_, ca := world(t, "")
+	for _, tt := range []struct{ name, selector, domain, want string }{
+		{"shop.example", "", "shop.example", ""},
+		{"shop.example", "brand", "shop.example", "brand"},
+		{"brand._bimi.shop.example", "other", "shop.example", "brand"},
+		{"brand._bimi..example", "other", "", "other"},
+		{"a..example", "other", "", "other"},
+	} {
+		domain, selector := spokenFor(ca.Issue(t, tt.name), tt.selector)
+		if string(domain) != tt.domain || selector != tt.want {
+			t.Errorf("%s with selector %q: %q, %q", tt.name, tt.selector, domain, selector)
+		}
+	}
+	if domain, selector := spokenFor([]byte("x"), "other"); domain != "" || selector != "other" {
+		t.Errorf("no certificate: %q, %q", domain, selector)
+	}
+}
+
 func TestCertificate(t *testing.T) {
 	o, ca := world(t, "")
 	if r := Certificate(t.Context(), "vmc.pem", ca.Issue(t, "shop.example"), o); !r.Passed() || r.Domain != "shop.example" {
@@ -110,11 +220,12 @@ func TestCertificate(t *testing.T) {
 }
 
 func TestPicture(t *testing.T) {
-	if r := Picture("logo.svg", []byte(markca.SVG)); !r.Passed() || !strings.Contains(text(t, r), "the picture may be shown") {
-		t.Error(text(t, r))
+	r := Picture("logo.svg", []byte(markca.SVG))
+	if got := text(t, r); !r.Passed() || r.Mark.Octets != len(markca.SVG) || !strings.HasPrefix(got, fmt.Sprintf("ok    picture       %d octets of SVG Tiny Portable/Secure\n\nlogo.svg: the picture may be shown", len(markca.SVG))) {
+		t.Error(got)
 	}
-	r := Picture("\x1b[31m.svg", []byte(strings.Replace(markca.SVG, "<rect", "<script/><foreignObject/><rect", 1)))
-	if got := text(t, r); r.Passed() || len(r.Checks) < 2 || strings.Contains(got, "\x1b") {
+	r = Picture("\x1b[31m.svg", []byte(strings.Replace(markca.SVG, "<rect", "<script/><foreignObject/><rect", 1)))
+	if got := text(t, r); r.Passed() || r.Reason != "picture" || words(r) != "PICTURE PICTURE" || strings.Contains(got, "\x1b") {
 		t.Error(got)
 	}
 }

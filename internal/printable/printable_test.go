@@ -21,6 +21,20 @@ func TestValue(t *testing.T) {
 	}
 }
 
+func TestIs(t *testing.T) {
+	for _, tt := range []struct {
+		in           string
+		plain, ascii bool
+	}{
+		{"", true, true}, {" ~", true, true}, {"a\x1f", false, true}, {"a\x7f", false, true}, {"\x00a", false, true},
+		{"a\x80", false, false}, {"\xffa", false, false}, {"é", false, false},
+	} {
+		if plain, ascii := IsPlain(tt.in), IsASCII(tt.in); plain != tt.plain || ascii != tt.ascii {
+			t.Errorf("%q: plain %t, ASCII %t", tt.in, plain, ascii)
+		}
+	}
+}
+
 func TestCounted(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 days", 1: "1 day", 2: "2 days", 11: "11 days"} {
 		if got := Counted(n, "day"); got != want {

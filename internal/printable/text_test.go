@@ -14,9 +14,9 @@ import (
 func TestText(t *testing.T) {
 	for in, want := range map[string]string{
 		"": "", "plain\ttext\n": "plain\ttext\n", "関守 é": "関守 é",
-		"\x1b[2J": `\u001b[2J`, "a\rb": `a\u000db`, "\x00": `\u0000`, "\x7f": `\u007f`, "\u009b": `\u009b`,
+		"\x1b[2J": `\u001b[2J`, "a\rb": `a\u000db`, "\x1b a\n\tb": "\\u001b a\n\tb", "\x00": `\u0000`, "\x7f": `\u007f`, "\u009b": `\u009b`,
 		"a\u202eb": `a\u202eb`, "\u2066\u2069": `\u2066\u2069`, "\u200b\u200e\ufeff\u2028": `\u200b\u200e\ufeff\u2028`,
-		"\U000e0041": `\udb40\udc41`, "\xff": `\xff`, "\xe3\x81": `\xe3\x81`, "a\xe3\x81b": `a\xe3\x81b`, "\x85": `\x85`, "\ufffd": "\ufffd",
+		"\U000e0041": `\udb40\udc41`, "\xff": `\xff`, "\xe3\x81": `\xe3\x81`, "a\xe3\x81b": `a\xe3\x81b`, "\x85": `\x85`, "\ufffd": "\ufffd", "\x00\ufffd": `\u0000` + "\ufffd",
 	} {
 		if got := Text(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)

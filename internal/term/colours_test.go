@@ -31,6 +31,8 @@ func TestPaint(t *testing.T) {
 		{"probe", "   WRONG      x\n   => NOT as the configuration means\n   => as the configuration means\n", "   <31mWRONG<0m      x\n   => <31mNOT as the configuration means<0m\n   => <32mas the configuration means<0m\n"},
 		{"replay", "  3 accept -> reject\n  a: reject (x) -> accept (y)\nDNS FAILED for 1\n", "  3 accept -> <31mreject<0m\n  a: reject (x) -> <32maccept<0m (y)\n<33mDNS FAILED for 1<0m\n"},
 		{"setup", "  - a\n  + b\nNote: c\nProblem: d\n", "  <31m- a<0m\n  <32m+ b<0m\n<33mNote<0m: c\n<31mProblem<0m: d\n"},
+		{"nothing", "", ""},
+		{"a JSON list", `[" spf=pass"]`, `[" spf=pass"]`},
 		{"JSON", `{"a": " spf=pass"}`, `{"a": " spf=pass"}`},
 		{"a JSON string", `  "field": "spf=pass"`, `  "field": "spf=pass"`},
 	} {
@@ -45,6 +47,23 @@ func TestColoursOnlyOnTerminals(t *testing.T) {
 	var b bytes.Buffer
 	if out := Colours(&b, func(string) string { return "xterm" }); out != &b {
 		t.Errorf("a buffer became a %T", out)
+	}
+}
+
+// TestColoursWrite checks that Write counts the octets that it was given, and returns the error of the output.
+func TestColoursWrite(t *testing.T) {
+	var b bytes.Buffer
+	const text = " spf=pass\n"
+	if n, err := (colours{&b}).Write([]byte(text)); n != len(text) || err != nil || shown(b.Bytes()) != " spf=<32mpass<0m\n" {
+		t.Errorf("%d, %v, %q", n, err, b.String())
+	}
+	closed, err := os.Create(t.TempDir() + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	if n, err := (colours{closed}).Write([]byte(text)); n != 0 || err == nil {
+		t.Errorf("to a closed file: %d, %v", n, err)
 	}
 }
 

@@ -27,6 +27,9 @@ func TestNoTerminal(t *testing.T) {
 		t.Error("an output that is not a terminal counts as one")
 	}
 	b := NewBar(&bytes.Buffer{})
+	if b != nil {
+		t.Error("a bar in a buffer")
+	}
 	b.Update(1, 2, "x") // the methods of a nil Bar do nothing
 	b.Clear()
 }

@@ -1,7 +1,10 @@
 package suffix
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sekimori/internal/dns"
@@ -49,6 +52,53 @@ func TestIsTopLevel(t *testing.T) {
 	for label, want := range map[string]bool{"com": true, "uk": true, "ck": true, "xn--p1ai": true, "unheard-of": false, "github": false, "": false} {
 		if got := IsTopLevel(label); got != want {
 			t.Errorf("IsTopLevel(%q) = %t", label, got)
+		}
+	}
+}
+
+// TestMemory asks for more names than the memory has places, each of them twice, so that names replace
+// each other.
+func TestMemory(t *testing.T) {
+	m := NewMemory()
+	for i := range 3 * MaxRemembered {
+		name := dns.Name(fmt.Sprintf("host.%s.co.jp", strings.Repeat("x", i%60+1)+strconv.Itoa(i)))
+		if want := Owner(name); m.Owner(name) != want || m.Owner(name) != want {
+			t.Fatalf("Owner(%q) = %q, then %q, want %q", name, m.Owner(name), m.Owner(name), want)
+		}
+	}
+	for _, name := range []dns.Name{"", "com", "github.io", "me.github.io"} {
+		if want := Owner(name); m.Owner(name) != want || m.Owner(name) != want {
+			t.Errorf("Owner(%q) = %q, want %q", name, m.Owner(name), want)
+		}
+	}
+}
+
+// TestMemoryRemembers writes other owners into the memory, to see when it answers from there.
+func TestMemoryRemembers(t *testing.T) {
+	const name = "a.b.example.com"
+	m := NewMemory()
+	m.Owner(name)
+	var at *atomic.Uint64
+	for i := range m.known {
+		if m.known[i].Load() != 0 {
+			at = &m.known[i]
+		}
+	}
+	hash := at.Load() &^ 0xff
+	for _, tt := range []struct {
+		reason string
+		known  uint64
+		want   dns.Name
+	}{
+		{"another owner", hash | uint64(len("b.example.com")), "b.example.com"},
+		{"no owner", hash, ""},
+		{"the name itself", hash | uint64(len(name)), name},
+		{"an owner longer than the name, so another name has this hash", hash | uint64(len(name)+1), "example.com"},
+		{"another hash", hash ^ 0x100 | uint64(len("b.example.com")), "example.com"},
+	} {
+		at.Store(tt.known)
+		if got := m.Owner(name); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
 		}
 	}
 }
