@@ -154,8 +154,8 @@ func (m *Matcher) addDomain(l List, entry string) error {
 		return nil // a public suffix has no brand, and every domain below it has its end
 	}
 	own := m.domain(registered)
-	put(m.whole, without(own, '-'), f)
-	brand := without(firstLabel(own), '-')
+	put(m.whole, strings.ReplaceAll(own, "-", ""), f)
+	brand := strings.ReplaceAll(firstLabel(own), "-", "")
 	if n := utf8.RuneCountInString(brand); n >= brandAlone || n >= 2 && !isASCII(brand) {
 		put(m.brands, brand, f)
 		if n >= brandInside || n >= 3 && !isASCII(brand) {

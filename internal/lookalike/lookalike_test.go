@@ -54,6 +54,14 @@ func TestSkeleton(t *testing.T) {
 		{"an old form", "国税庁", "国税庁"},
 		{"radicals", "⽇本", "日本"},
 		{"spaces", "a　 \t b", "a b"},
+		{"a space at the beginning", " a", "a"},
+		{"the first accent", "ba\u0300nk", "bank"},
+		{"the last accent", "ba\u036fnk", "bank"},
+		{"the first hiragana", "ぁ", "ァ"},
+		{"the last hiragana", "ゖ", "ヶ"},
+		{"a capital that looks like nothing else", "Ж", "ж"},
+		{"a capital whose small letter is in the table", "Г", "r"},
+		{"a sign", "a★b", "a b"},
 		{"signs for letters", "m|zuho$ ba!", "mizuhos bal"},
 	} {
 		if a, b := m.skeleton(nil, tt.a), m.skeleton(nil, tt.b); string(a) != string(b) {
@@ -65,12 +73,45 @@ func TestSkeleton(t *testing.T) {
 		{"p and b", "パン", "バン"},
 		{"other letters", "bank", "bunk"},
 		{"other digits, of Devanagari", "a३", "a४"},
+		{"digits that are not in the table", "a४", "a५"},
+		{"a letter of Latin-1", "aß", "a "},
+		{"v before another letter", "va", "w"},
 		{"a mark of another script", "कि", "कु"},
 	} {
 		if a, b := m.skeleton(nil, tt.a), m.skeleton(nil, tt.b); string(a) == string(b) {
 			t.Errorf("%s: both are %q", tt.reason, a)
 		}
 	}
+}
+
+// TestASCII has what stands for each character of ASCII from the space on.
+func TestASCII(t *testing.T) {
+	const want = " l  s        -. olzeasbtbg       abcdefghljklmnopqrstuvwxyz      abcdefghljklmnopqrstuvwxyz l  "
+	for i := range len(want) {
+		if c := byte(' ' + i); ascii(c) != want[i] {
+			t.Errorf("%q: %q, want %q", c, ascii(c), want[i])
+		}
+	}
+}
+
+// parsed returns the name, or the root for "".
+func parsed(t *testing.T, name string) dns.Name {
+	t.Helper()
+	if name == "" {
+		return ""
+	}
+	n, err := dns.ParseName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func text(f *Finding) string {
+	if f == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %s %s", f.List, f.Of, f.Lookalike)
 }
 
 func TestMatch(t *testing.T) {
@@ -128,6 +169,12 @@ func TestMatch(t *testing.T) {
 		{"a tree of one label", "evil.test", "the louvre.museum", "state .museum name"},
 		{"a tree of one label at the beginning", "evil.test", ".museum of art", "state .museum name"},
 		{"letters that are apart", "evil.test", "f i r s t b a n k", ""},
+		{"as many words as the longest name has", "evil.test", "F irst Bank", "banks First Bank name"},
+		{"one more", "evil.test", "F ir st Bank", ""},
+		{"the name with dots", "evil.test", "First.Bank Support", "banks First Bank name"},
+		{"no spaces around the name", "evil.test", "お客様みずほ銀行です", "banks みずほ銀行 name"},
+		{"no spaces, at the end", "evil.test", "株式会社みずほ銀行", "banks みずほ銀行 name"},
+		{"no spaces, one letter less", "evil.test", "株式会社みずほ銀", ""},
 		{"a word beside a dot is not a tree", "evil.test", "the museum, etc.", ""},
 		{"only whole words", "evil.test", "First Bankers", ""},
 		{"the domain", "evil.test", "support@mizuho.example", "banks mizuho.example name"},
@@ -140,23 +187,69 @@ func TestMatch(t *testing.T) {
 		{"without lookalikes, itself", "plainer.example", "", "plain plainer.example "},
 		{"without lookalikes, others", "p1ainer.example", "plainer", ""},
 	} {
-		author := dns.Name("")
-		if tt.author != "" {
-			var err error
-			if author, err = dns.ParseName(tt.author); err != nil {
-				t.Fatalf("%s: %v", tt.reason, err)
-			}
-		}
-		got := ""
-		if f := m.Match(author, []string{"", tt.display}); f != nil {
-			got = fmt.Sprintf("%s %s %s", f.List, f.Of, f.Lookalike)
-		}
+		got := text(m.Match(parsed(t, tt.author), []string{"", tt.display}))
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
 		}
 	}
 	if (*Matcher)(nil).Match("mizuho.example", nil) != nil {
 		t.Error("nothing is watched, and something was found")
+	}
+	if m, err := New(nil); m != nil || err != nil {
+		t.Errorf("no lists: %v, %v", m, err)
+	}
+}
+
+// TestEntries watches few entries at a time, so that no other entry hides what becomes of one.
+func TestEntries(t *testing.T) {
+	one := func(domains ...string) []List { return []List{{Name: "a", Domains: domains, Lookalikes: true}} }
+	names := func(names ...string) []List { return []List{{Name: "a", Names: names}} }
+	twice := append(one("bank.example"), List{Name: "b", Domains: []string{"bank.example"}, Lookalikes: true})
+	for _, tt := range []struct {
+		reason                string
+		lists                 []List
+		author, display, want string
+	}{
+		{"the first of two lists", twice, "bank.example", "", "a bank.example "},
+		{"the first of two lists, for what looks alike", twice, "bank.test", "", "a bank.example brand"},
+		{"the first of two trees", append(one(".go.jp"), List{Name: "b", Domains: []string{".go.jp"}}), "mof.go.jp", "", "a .go.jp "},
+		{"the first of two lists with a name", append(names("First Bank"), List{Name: "b", Names: []string{"First-Bank"}}), "evil.test", "first bank", "a First Bank name"},
+
+		{"inside, three letters", one("abc.example"), "x.abc-example.test", "", "a abc.example inside"},
+		{"inside, two letters", one("ab.example"), "x.ab-example.test", "", ""},
+		{"inside, a tree of a domain with two letters", one(".ab.example"), "x.ab-example.test", "", ""},
+		{"inside, a tree of a suffix with two letters", one(".go.jp"), "x.go-jp.test", "", "a .go.jp inside"},
+		{"inside, a suffix with two letters that is no tree", one("go.jp"), "x.go-jp.test", "", ""},
+		{"inside, a suffix with three letters that is no tree", one("com.au"), "x.com-au.test", "", "a com.au inside"},
+		{"inside, two hyphens in the watched domain", one("my--shop.example"), "x.my--shop-example.test", "", "a my--shop.example inside"},
+		{"inside, a hyphen at the end of it", one("mine.shop-"), "x.mine-shop-.test", "", "a mine.shop- inside"},
+		{"inside, behind two hyphens", one("bank.example"), "a--bank.example.test", "", "a bank.example inside"},
+		{"in a display name, between points", one("bank.example"), "evil.test", "..bank.example-.", "a bank.example name"},
+
+		{"a public suffix that looks like a registered domain", one("c0.jp"), "co.jp", "", ""},
+		{"a registered domain that looks like a public suffix", one("c0.jp"), "c.o.jp", "", ""},
+		{"nothing but signs before the suffix", one("_.example"), "+.example", "", "a _.example domain"},
+		{"a public suffix that is a brand", one("bank.example"), "x.bank", "", ""},
+		{"a suffix has no brand", one("museum"), "museum.test", "", "a museum inside"},
+
+		{"a brand of four letters", one("bank.example"), "bank.test", "", "a bank.example brand"},
+		{"a brand of three letters", one("abc.example"), "abc.test", "", ""},
+		{"a brand of two kanji", one("東京.example"), "東京.test", "", "a 東京.example brand"},
+		{"a brand of one kanji", one("東.example"), "東.test", "", ""},
+		{"at the beginning, six letters", one("mizuho.example"), "mizuhopie.test", "", "a mizuho.example brand"},
+		{"at the beginning, five letters", one("apple.example"), "applepie.test", "", ""},
+		{"at the beginning, three kanji", one("日本茶.example"), "日本茶屋.test", "", "a 日本茶.example brand"},
+		{"at the beginning, two kanji", one("東京.example"), "東京屋.test", "", ""},
+		{"a longer brand is watched before a shorter one", one("resonabank.example", "mizuho.example"), "mizuhopie.test", "", "a mizuho.example brand"},
+
+		{"a longer name is watched before a shorter one", names("ゆうちょ銀行", "東京都"), "evil.test", "お知らせ東京都", "a 東京都 name"},
+		{"a name of four letters", names("Bank"), "evil.test", "the Bank", "a Bank name"},
+		{"an ASCII name as long as a Japanese one, as words", names("東京都", "FirstBank"), "evil.test", "重要 FirstBank", "a FirstBank name"},
+		{"an ASCII name as long as a Japanese one, in a word", names("東京都", "FirstBank"), "evil.test", "重要 FirstBankers", ""},
+	} {
+		if got := text(matcher(t, tt.lists...).Match(parsed(t, tt.author), []string{tt.display})); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
+		}
 	}
 }
 
@@ -173,28 +266,38 @@ func TestBounds(t *testing.T) {
 		}
 		return out
 	}
+	const tooMany = "lookalike: there may be 1000 domains and 1000 display names in all lists"
+	short := func(name string) string {
+		return fmt.Sprintf("lookalike: the name %q is too short: 4 letters are needed, or 2 of kana or kanji", name)
+	}
+	long := strings.Repeat("x", MaxNameLen+1)
 	for _, tt := range []struct {
 		reason string
 		lists  []List
-		ok     bool
+		want   string // error
 	}{
-		{"as many lists as there may be", lists(MaxLists), true},
-		{"one more", lists(MaxLists + 1), false},
-		{"as many domains", []List{{Domains: many(MaxDomains - 1)}, {Domains: many(1)}}, true},
-		{"one more", []List{{Domains: many(MaxDomains)}, {Domains: many(1)}}, false},
-		{"as many names", []List{{Names: many(MaxNames)}}, true},
-		{"one more", []List{{Names: many(MaxNames + 1)}}, false},
-		{"as long a name", []List{{Names: []string{strings.Repeat("x", MaxNameLen)}}}, true},
-		{"one longer", []List{{Names: []string{strings.Repeat("x", MaxNameLen+1)}}}, false},
-		{"a short name", []List{{Names: []string{"abc"}}}, false},
-		{"a short Japanese name", []List{{Names: []string{"関"}}}, false},
-		{"two letters, one of them not ASCII", []List{{Names: []string{"aא"}}}, true},
-		{"two kanji", []List{{Names: []string{"東京"}}}, true},
-		{"no domain", []List{{Domains: []string{"."}}}, false},
-		{"a bad domain", []List{{Domains: []string{"a..b"}}}, false},
+		{"as many lists as there may be", lists(MaxLists), ""},
+		{"one more", lists(MaxLists + 1), "lookalike: 21 lists; there may be 20"},
+		{"as many domains", []List{{Domains: many(MaxDomains - 1)}, {Domains: many(1)}}, ""},
+		{"one more", []List{{Domains: many(MaxDomains)}, {Domains: many(1)}}, tooMany},
+		{"as many names", []List{{Names: many(MaxNames - 1)}, {Names: many(1)}}, ""},
+		{"one more", []List{{Names: many(MaxNames)}, {Names: many(1)}}, tooMany},
+		{"as long a name", []List{{Names: []string{long[1:]}}}, ""},
+		{"one longer", []List{{Names: []string{long}}}, fmt.Sprintf("lookalike: the name %q is longer than 100 octets", long)},
+		{"a short name", []List{{Names: []string{"abc"}}}, short("abc")},
+		{"a short Japanese name", []List{{Names: []string{"関"}}}, short("関")},
+		{"four letters", []List{{Names: []string{"abcd"}}}, ""},
+		{"two letters, one of them not ASCII", []List{{Names: []string{"aא"}}}, ""},
+		{"two kanji", []List{{Names: []string{"東京"}}}, ""},
+		{"no domain", []List{{Domains: []string{"."}}}, `lookalike: "." is not a domain`},
+		{"a bad domain", []List{{Domains: []string{"a..b"}}}, `lookalike: "a..b" is not a domain`},
 	} {
-		if _, err := New(tt.lists); (err == nil) != tt.ok {
-			t.Errorf("%s: error %v", tt.reason, err)
+		got := ""
+		if _, err := New(tt.lists); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%s: error %q, want %q", tt.reason, got, tt.want)
 		}
 	}
 	m := matcher(t, List{Name: "a", Domains: []string{"mizuho.example"}, Names: []string{"First Bank"}, Lookalikes: true})

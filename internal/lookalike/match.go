@@ -2,7 +2,6 @@ package lookalike
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
@@ -68,7 +67,7 @@ func (m *Matcher) domainLooksLike(author dns.Name) (Finding, bool) {
 	labels := author.Labels() - public.Labels() // those that are not of the public suffix
 	own := lastLabels(skeleton, public.Labels()+1)
 	if labels > 0 {
-		if f, ok := m.whole[without(own, '-')]; ok {
+		if f, ok := m.whole[strings.ReplaceAll(own, "-", "")]; ok {
 			return f.as(KindDomain)
 		}
 	}
@@ -98,24 +97,23 @@ func lastLabels(skeleton string, count int) string {
 // of .go.jp must have something before it.
 func (m *Matcher) contains(skeleton string) (Finding, bool) {
 	dotted := strings.ReplaceAll(skeleton, "-", ".")
-	for begin := 0; begin < len(dotted); {
-		end := begin
-		for parts := 0; parts < m.deep && end <= len(dotted); parts++ {
-			next := strings.IndexByte(dotted[end:], '.')
+	for rest, more, first := dotted, true, true; more; first = false {
+		end := 0
+		for range m.deep {
+			next := strings.IndexByte(rest[end:], '.')
 			if next < 0 {
-				next = len(dotted) - end
+				next = len(rest) - end
 			}
 			end += next
-			if f, ok := m.inside[dotted[begin:end]]; ok && (begin > 0 || f.Of[0] != '.') {
+			if f, ok := m.inside[rest[:end]]; ok && (!first || f.Of[0] != '.') {
 				return f, true
+			}
+			if end == len(rest) {
+				break
 			}
 			end++ // behind the dot
 		}
-		next := strings.IndexByte(dotted[begin:], '.')
-		if next < 0 {
-			break
-		}
-		begin += next + 1
+		_, rest, more = strings.Cut(rest, ".")
 	}
 	return Finding{}, false
 }
@@ -123,7 +121,7 @@ func (m *Matcher) contains(skeleton string) (Finding, bool) {
 // brandIn looks for a brand in one label: as the whole, between hyphens, or at its beginning or end.
 // looked counts what was compared.
 func (m *Matcher) brandIn(label string, looked *int) (Finding, bool) {
-	joined := without(label, '-')
+	joined := strings.ReplaceAll(label, "-", "")
 	if f, ok := m.brands[joined]; ok {
 		return f, true
 	}
@@ -154,18 +152,13 @@ func (m *Matcher) brandIn(label string, looked *int) (Finding, bool) {
 
 // displayLooksLike looks for a watched domain or name in a display name.
 func (m *Matcher) displayLooksLike(display string) (Finding, bool) {
-	if display == "" {
-		return Finding{}, false
-	}
 	skeleton := string(m.skeleton(nil, display))
-	if strings.IndexByte(skeleton, '.') >= 0 {
-		for field := range strings.SplitSeq(skeleton, " ") {
-			if strings.IndexByte(field, '.') < 0 {
-				continue
-			}
-			if f, ok := m.contains("x." + strings.Trim(field, ".-")); ok { // "x", so that "mof.go.jp" and "@go.jp" count
-				return f.as(KindName)
-			}
+	for field := range strings.SplitSeq(skeleton, " ") {
+		if strings.IndexByte(field, '.') < 0 {
+			continue
+		}
+		if f, ok := m.contains("x." + strings.Trim(field, ".-")); ok { // "x", so that "mof.go.jp" and "@go.jp" count
+			return f.as(KindName)
 		}
 	}
 	words := strings.FieldsFunc(skeleton, func(r rune) bool { return r == ' ' || r == '.' || r == '-' })
@@ -196,7 +189,7 @@ func (m *Matcher) phrase(words []string) (Finding, bool) {
 // window looks for a watched name that is not ASCII anywhere in the text: Japanese has no spaces between
 // words.
 func (m *Matcher) window(text string) (Finding, bool) {
-	if len(m.nameLens) == 0 || isASCII(text) {
+	if isASCII(text) {
 		return Finding{}, false
 	}
 	for i := range text { // at the beginning of each character
@@ -204,7 +197,7 @@ func (m *Matcher) window(text string) (Finding, bool) {
 			if i+n > len(text) {
 				break
 			}
-			if f, ok := m.names[text[i:i+n]]; ok && utf8.RuneStart(text[i]) {
+			if f, ok := m.names[text[i:i+n]]; ok && !isASCII(text[i:i+n]) {
 				return f.as(KindName)
 			}
 		}

@@ -136,11 +136,3 @@ func isASCII(s string) bool {
 	}
 	return true
 }
-
-// without returns s without one of its characters.
-func without(s string, c byte) string {
-	if strings.IndexByte(s, c) < 0 {
-		return s
-	}
-	return strings.ReplaceAll(s, string(rune(c)), "")
-}
