@@ -152,7 +152,7 @@ func (f *Finder) Add(r Record) {
 func (s *Source) add(r Record) {
 	s.Messages++
 	if r.IPRevName != "" && !s.names[r.IPRevName] {
-		if s.more = s.more || len(s.names) >= maxNames; !s.more {
+		if s.more = len(s.names) >= maxNames; !s.more {
 			s.names[r.IPRevName] = true
 		}
 	}
@@ -208,7 +208,7 @@ func (r *Record) source() (key, bool) {
 	switch {
 	case r.srs() && r.SPF == spf.Pass && r.SPFDomain != "":
 		return key{SPF, r.SPFDomain}, true
-	case r.IPRevName != "" && r.IPRev == iprev.Pass && registered(r.IPRevName) != "":
+	case r.IPRev == iprev.Pass && registered(r.IPRevName) != "":
 		return key{ClientName, registered(r.IPRevName)}, true
 	case r.Client.IsValid():
 		bits := 24
@@ -224,10 +224,7 @@ func (r *Record) source() (key, bool) {
 // registered returns the registered domain of a name. It returns "" if the name has none or is not
 // a domain name.
 func registered(name string) string {
-	n, err := dns.ParseName(name)
-	if err != nil {
-		return ""
-	}
+	n, _ := dns.ParseName(name) // with an error, the root, which has none
 	return string(suffix.Registered(n))
 }
 
@@ -270,9 +267,9 @@ func (f *Finder) Sources(least int) []*Source {
 		}
 		out = append(out, s)
 	}
-	rank := map[Confidence]int{High: 0, Medium: 1, Low: 2}
+	rank := func(c Confidence) int { return slices.Index([]Confidence{High, Medium, Low}, c) }
 	slices.SortFunc(out, func(a, b *Source) int {
-		return cmp.Or(rank[a.Confidence]-rank[b.Confidence], b.Failures-a.Failures,
+		return cmp.Or(rank(a.Confidence)-rank(b.Confidence), b.Failures-a.Failures,
 			strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Value, b.Value))
 	})
 	return out

@@ -2,14 +2,20 @@ package forwarders
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"sekimori/internal/arc"
@@ -233,16 +239,106 @@ func TestConfidence(t *testing.T) {
 		{"SPF of an author excludes it", high, func(s *Source) { s.AuthorSPFFail = 1 }, Medium},
 		{"too few are explained for high", high, func(s *Source) { s.Broken-- }, Medium},
 		{"too many are not signed", high, func(s *Source) { s.Bare++ }, Medium},
+		{"one in a hundred is missing for high", high, func(s *Source) { s.Failures, s.Broken, s.Bare = 100, 79, 20 }, Medium},
+		{"one in a hundred is not signed", high, func(s *Source) { s.Failures, s.Broken, s.Bare = 100, 80, 21 }, Medium},
 		{"a network only", high, func(s *Source) { s.Kind = Client }, Medium},
 		{"as medium as needed", medium, func(*Source) {}, Medium},
 		{"just half is explained", medium, func(s *Source) { s.Failures = 6 }, Medium},
 		{"less than half is explained", medium, func(s *Source) { s.Broken-- }, Low},
+		{"one in a hundred is missing", medium, func(s *Source) { s.Failures, s.Broken = 100, 49 }, Low},
 		{"too few failures", medium, func(s *Source) { s.Failures-- }, Low},
 		{"too few authors", medium, func(s *Source) { s.Authors-- }, Low},
 		{"no intact author", medium, func(s *Source) { s.IntactAuthors-- }, Low},
 	} {
 		if tt.change(&tt.from); tt.from.confidence() != tt.want {
 			t.Errorf("%s: %s", tt.name, tt.from.confidence())
+		}
+	}
+}
+
+// TestIdentity checks what a host is known by: each term of each condition in turn.
+func TestIdentity(t *testing.T) {
+	whole := Record{
+		Client: netip.MustParseAddr("192.0.2.1"), IPRev: iprev.Pass, IPRevName: "mx.host.example", MailFrom: "<SRS0=x=y=z=a@b.example>",
+		SPF: spf.Pass, SPFDomain: "b.example", Author: "a.example", ARCSealer: "seal.example",
+		Signatures: []Signature{{dkim.Pass, "list.example", ""}, {dkim.Pass, "other.example", ""}},
+	}
+	unsealed := func(r *Record) { r.ARCSealer = "" }
+	unsigned := func(r *Record) { unsealed(r); r.Signatures = nil }
+	written := func(r *Record) { unsigned(r); r.MailFrom = "<a@b.example>" }
+	unnamed := func(r *Record) { written(r); r.IPRev = iprev.Fail }
+	for _, tt := range []struct {
+		name   string
+		from   func(*Record)
+		change func(*Record)
+		want   string // kind and value
+	}{
+		{"everything", nil, nil, "arc_sealer seal.example"},
+		{"no seal", unsealed, nil, "dkim list.example"},
+		{"the author's own seal", nil, func(r *Record) { r.ARCSealer = "x.a.example" }, "dkim list.example"},
+		{"a first signature that fails", unsealed, func(r *Record) { r.Signatures[0].Result = dkim.Fail }, "dkim other.example"},
+		{"a first signature without domain", unsealed, func(r *Record) { r.Signatures[0].Domain = "" }, "dkim other.example"},
+		{"a first signature of the author", unsealed, func(r *Record) { r.Signatures[0].Domain = "x.a.example" }, "dkim other.example"},
+		{"no signature", unsigned, nil, "spf b.example"},
+		{"a return path that is not rewritten", unsigned, func(r *Record) { r.MailFrom = "<a@b.example>" }, "client_name host.example"},
+		{"a rewritten return path without SPF", unsigned, func(r *Record) { r.SPF = spf.SoftFail }, "client_name host.example"},
+		{"a rewritten return path without domain", unsigned, func(r *Record) { r.SPFDomain = "" }, "client_name host.example"},
+		{"no name", written, func(r *Record) { r.IPRevName = "" }, "client 192.0.2.0/24"},
+		{"a name that is not verified", written, func(r *Record) { r.IPRev = iprev.Fail }, "client 192.0.2.0/24"},
+		{"a public suffix", written, func(r *Record) { r.IPRevName = "co.jp" }, "client 192.0.2.0/24"},
+		{"no name of DNS", written, func(r *Record) { r.IPRevName = "a..example" }, "client 192.0.2.0/24"},
+		{"IPv6", unnamed, func(r *Record) { r.Client = netip.MustParseAddr("2001:db8:1:2:3::4%eth0") }, "client 2001:db8:1:2::/64"},
+		{"IPv4 in IPv6", unnamed, func(r *Record) { r.Client = netip.MustParseAddr("::ffff:192.0.2.1") }, "client 192.0.2.0/24"},
+		{"nothing", unnamed, func(r *Record) { r.Client = netip.Addr{} }, "- -"},
+
+		{"the author is a public suffix, and so is its seal", nil, func(r *Record) { r.Author, r.ARCSealer = "co.jp", "co.jp" }, "dkim list.example"},
+		{"the author and the seal are two public suffixes", nil, func(r *Record) { r.Author, r.ARCSealer = "com", "org" }, "arc_sealer org"},
+		{"the author and the seal are of one public suffix", nil, func(r *Record) { r.Author, r.ARCSealer = "a.co.jp", "b.co.jp" }, "arc_sealer b.co.jp"},
+	} {
+		r := whole
+		r.Signatures = slices.Clone(whole.Signatures)
+		for _, change := range []func(*Record){tt.from, tt.change} {
+			if change != nil {
+				change(&r)
+			}
+		}
+		kind, value, ok := r.Identity()
+		if !ok {
+			kind, value = "-", cmp.Or(value, "-")
+		}
+		if got := string(kind) + " " + value; got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestOrder checks the order of the sources, and which are left out.
+func TestOrder(t *testing.T) {
+	f, failed := New(), map[string]int{}
+	add := func(kind Kind, value string, failures, authors int) {
+		s := &Source{Kind: kind, Value: value, Failures: failures, Broken: failures, authors: map[string]bool{}, intact: map[string]bool{}}
+		for i := range authors {
+			s.authors[strconv.Itoa(i)], s.intact[strconv.Itoa(i)] = true, true
+		}
+		f.sources[key{kind, value}], failed[value] = s, failures
+	}
+	add(DKIM, "none.example", 0, 0)
+	add(DKIM, "low.example", 1, 0)
+	add(DKIM, "low-more.example", 90, 0)
+	add(DKIM, "medium.example", 50, 2)
+	add(DKIM, "medium-more.example", 60, 2)
+	add(DKIM, "high.example", 20, 3)
+	add(DKIM, "high-b.example", 30, 3)
+	add(DKIM, "high-a.example", 30, 3)
+	add(ARCSealer, "high-c.example", 30, 3)
+	want := []string{"high-c.example", "high-a.example", "high-b.example", "high.example", "medium-more.example", "medium.example", "low-more.example", "low.example"}
+	for least, n := range map[int]int{-1: 8, 0: 8, 1: 8, 2: 7, 20: 7, 21: 6, 91: 0} {
+		var got []string
+		for _, s := range f.Sources(least) {
+			got = append(got, s.Value)
+		}
+		if kept := slices.DeleteFunc(slices.Clone(want), func(v string) bool { return failed[v] < least }); !slices.Equal(got, kept) || len(got) != n {
+			t.Errorf("at least %d: %q, want %q", least, got, kept)
 		}
 	}
 }
@@ -274,11 +370,15 @@ func TestCounts(t *testing.T) {
 		{"intact", func(r *Record) { r.DMARC, r.AlignedDKIM = dmarc.ResultPass, true }, "failures 0 harmed 0 intact 1 broken 0 bare 0 srs 0 spf 0"},
 		{"passed by SPF too", func(r *Record) { r.DMARC, r.AlignedDKIM, r.AlignedSPF = dmarc.ResultPass, true, true },
 			"failures 0 harmed 0 intact 0 broken 0 bare 0 srs 0 spf 0"},
+		{"passed by nothing", func(r *Record) { r.DMARC = dmarc.ResultPass }, "failures 0 harmed 0 intact 0 broken 0 bare 0 srs 0 spf 0"},
 		{"no policy", func(r *Record) { r.DMARC, r.AlignedDKIM = dmarc.ResultNone, true }, "failures 0 harmed 0 intact 0 broken 0 bare 0 srs 0 spf 0"},
 	} {
 		r, f := fail, New()
 		tt.change(&r)
 		f.Add(r)
+		if len(f.sources) != 1 {
+			t.Errorf("%s: %d sources", tt.name, len(f.sources))
+		}
 		for _, s := range f.sources {
 			if got := fmt.Sprintf("failures %d harmed %d intact %d broken %d bare %d srs %d spf %d", s.Failures, s.Harmed, s.Intact, s.Broken, s.Bare, s.SRS,
 				s.AuthorSPFFail); got != tt.want || s.Messages != 1 {
@@ -304,6 +404,15 @@ func TestPropose(t *testing.T) {
 		p := Propose([]*Source{&tt.source}, "me", time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC))
 		if len(p) != min(1, len(tt.id)) || len(p) == 1 && (p[0].Rule.ID != tt.id || p[0].Rule.Expires != "2027-05-29") {
 			t.Errorf("%q: %+v", tt.source.Value, p)
+		}
+	}
+	same := []*Source{
+		{Kind: DKIM, Value: "a.example", Failures: 2, Broken: 2}, {Kind: SPF, Value: "a.example", Failures: 2, Broken: 1}, {Kind: DKIM, Value: "A.example"},
+	}
+	for i, p := range Propose(same, "me", time.Now()) {
+		id := []string{"forwarder-a.example", "forwarder-a.example-2", "forwarder-a.example-3"}[i]
+		if traits := len(p.Rule.When["traits"]); p.Rule.ID != id || traits != []int{1, 0, 1}[i] {
+			t.Errorf("rule %d: id %q, want %q, with %d traits", i, p.Rule.ID, id, traits)
 		}
 	}
 	for value, want := range map[string]string{"azAZ09.-": "x-azaz09.-", "`{/:_é": "x-------", strings.Repeat("a", 54): "x-" + strings.Repeat("a", 54),
@@ -346,6 +455,14 @@ func TestBounded(t *testing.T) {
 	}
 	f = New()
 	for i := range maxAuthors + 7 {
+		f.Add(Record{ARCSealer: "s.example", Author: fmt.Sprintf("a%d.example", i), DMARC: dmarc.ResultPass, AlignedDKIM: true})
+	}
+	f.Add(Record{ARCSealer: "s.example", DMARC: dmarc.ResultFail})
+	if s := f.Sources(1); len(s) != 1 || s[0].Intact != maxAuthors+7 || s[0].IntactAuthors != maxAuthors {
+		t.Errorf("%+v", s)
+	}
+	f = New()
+	for i := range maxAuthors + 7 {
 		f.Add(Record{IPRev: iprev.Pass, IPRevName: fmt.Sprintf("n%d.host.example", i), Author: fmt.Sprintf("a%d.example", i), DMARC: dmarc.ResultFail})
 	}
 	s := f.Sources(1)
@@ -354,6 +471,71 @@ func TestBounded(t *testing.T) {
 	}
 	if p := Propose(s, "me", time.Now()); len(p) != 1 || p[0].Rule.When["client_name"][0] != ".host.example" {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestNames checks which client names are remembered of a source.
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		reason string
+		names  []string
+		want   []string
+	}{
+		{"none", []string{""}, nil},
+		{"some messages have none", []string{"", "b.example", "", "a.example"}, []string{"a.example", "b.example"}},
+		{"as many as there may be, twice each", []string{"a", "b", "c", "d", "e", "a", "b", "c", "d", "e"}, []string{"a", "b", "c", "d", "e"}},
+		{"as many as there may be, and none", []string{"a", "b", "c", "d", "e", ""}, []string{"a", "b", "c", "d", "e"}},
+		{"one more", []string{"a", "b", "c", "d", "e", "f", "a"}, nil},
+		{"two more", []string{"a", "b", "c", "d", "e", "f", "g"}, nil},
+	} {
+		f := New()
+		for _, name := range tt.names {
+			f.Add(Record{ARCSealer: "s.example", IPRevName: name, DMARC: dmarc.ResultFail})
+		}
+		if s := f.Sources(1); len(s) != 1 || !slices.Equal(s[0].Names, tt.want) {
+			t.Errorf("%s: %+v", tt.reason, s)
+		}
+	}
+}
+
+// TestYAML compares a whole file.
+func TestYAML(t *testing.T) {
+	p := Propose([]*Source{
+		{Kind: ARCSealer, Value: "seal.example", Confidence: High, Messages: 20, Failures: 12, Harmed: 11, Authors: 3, Intact: 8, IntactAuthors: 4, Broken: 12, SRS: 2},
+		{Kind: Client, Value: "192.0.2.0/24", Confidence: Low, Messages: 7, Failures: 6, Authors: 5, Broken: 3, Bare: 2, AuthorSPFFail: 1},
+	}, `me "\`, time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC))
+	const want = `# Proposed by sekimori forwarders. Anybody can send mail that looks forwarded, so
+# nothing here is in effect: take the comment signs off the rules of hosts that
+# you know, and delete the last line. Put the rules under policy.overrides, or
+# into a file that it names: - {file: /etc/sekimori/forwarders.yaml}
+
+# high confidence, 11 messages quarantined or rejected
+# - id: "forwarder-seal.example"
+#   owner: "me \"\\"
+#   reason: "12 of 20 messages fail DMARC, of 3 authors; 12 with a broken author signature, 0 with none, 2 with SRS, 0 against the author's SPF; 8 of 4 authors passed intact"
+#   expires: 2027-05-29
+#   when: {arc_sealer: ["seal.example"], dmarc: ["fail"], traits: ["broken_author_signature"]}
+#   then: accept
+
+# low confidence, 0 messages quarantined or rejected
+# SPF of authors excludes this host: their mail is proposed for quarantine only
+# - id: "forwarder-192.0.2.0-24"
+#   owner: "me \"\\"
+#   reason: "6 of 7 messages fail DMARC, of 5 authors; 3 with a broken author signature, 2 with none, 0 with SRS, 1 against the author's SPF; 0 of 0 authors passed intact"
+#   expires: 2027-05-29
+#   when: {client: ["192.0.2.0/24"], dmarc: ["fail"]}
+#   then: quarantine
+
+[] # no rule is in effect
+`
+	var b strings.Builder
+	if err := WriteYAML(&b, p); err != nil || b.String() != want {
+		t.Errorf("%v\n%s", err, &b)
+	}
+	r, w := io.Pipe()
+	_ = r.Close()
+	if err := WriteYAML(w, p); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("a file that cannot be written: %v", err)
 	}
 }
 
@@ -463,6 +645,8 @@ func TestReadLog(t *testing.T) {
 		{"among others", "hello\n{\n{}\n" + `{"msg":"serving"}` + "\n" + line + "\n", 1},
 		{"after a line that is too long", strings.Repeat("x", 3*maxLine) + "\n" + line, 1},
 		{"a long line at the end", line + strings.Repeat("x", maxLine), 1},
+		{"a line that is just short enough", strings.Repeat(" ", maxLine-len(line)) + line, 1},
+		{"a line that is just too long", strings.Repeat(" ", maxLine-len(line)+1) + line, 0},
 		{"another kind", strings.Replace(line, `"evaluated"`, `"not evaluated"`, 1), 0},
 		{"a message of sekimori probe", strings.Replace(line, `"msg":"evaluated"`, `"msg":"evaluated","probe":true`, 1), 0},
 		{"other types", `{"msg":"evaluated","dkim":7}` + "\n", 0},
@@ -471,6 +655,36 @@ func TestReadLog(t *testing.T) {
 		f := New()
 		if err := f.ReadLog(strings.NewReader(tt.text)); err != nil || f.Records != tt.want {
 			t.Errorf("%s: %d records, %v", tt.name, f.Records, err)
+		}
+	}
+}
+
+// TestReadLogFails checks that a log that cannot be read to its end is an error.
+func TestReadLogFails(t *testing.T) {
+	for _, text := range []string{"", "hello\n", "hello", strings.Repeat("x", 2*maxLine)} {
+		err := New().ReadLog(io.MultiReader(strings.NewReader(text), iotest.ErrReader(errors.New("disk"))))
+		if err == nil || err.Error() != "forwarders: disk" {
+			t.Errorf("after %d octets: %v", len(text), err)
+		}
+	}
+	// The second read fails, within a line that is too long, and the others do not.
+	if err := New().ReadLog(iotest.TimeoutReader(strings.NewReader(strings.Repeat("x", 2*maxLine)))); !errors.Is(err, iotest.ErrTimeout) {
+		t.Errorf("within a long line: %v", err)
+	}
+}
+
+// TestDecisions checks what is read of a decision.
+func TestDecisions(t *testing.T) {
+	f := New()
+	f.AddDecision(&recent.Entry{Verdict: rejected}) // nothing was evaluated
+	if f.Records != 0 {
+		t.Errorf("%d records", f.Records)
+	}
+	for sets, want := range []string{"", "one.example", "two.example"} {
+		e := message(1, nil)
+		e.ARC = arc.Result{Status: arc.Pass, Sets: []arc.Set{{Sealer: "one.example"}, {Sealer: "two.example"}}[:sets]}
+		if r := RecordOf(e, policy.Accept); r.ARCSealer != want {
+			t.Errorf("%d seals: %q, want %q", sets, r.ARCSealer, want)
 		}
 	}
 }
