@@ -98,7 +98,7 @@ func ruleID(s *Source) string { return RuleID("forwarder-", s.Value) }
 func RuleID(prefix, value string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '-':
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.':
 			return r
 		}
 		return '-'
