@@ -23,15 +23,12 @@ type BIMI struct {
 
 // bimi looks at the record of the domain itself.
 func (l *looker) bimi() {
-	name, answer, ok := l.assertions(l.domain)
-	if !ok {
-		return
-	}
+	name, answer := l.assertions(l.domain)
 	l.facts.BIMI.Published = l.assertion(l.domain, name, answer)
 	if l.facts.BIMI.Published {
 		return
 	}
-	if text, ok := looksLike(answer, "v=bimi1", isBIMI); ok {
+	if text, ok := looksLike(answer, "v=bimi1"); ok {
 		l.add(BIMINotARecord, "this text at %s is meant to be a BIMI record: %s", name, shown(text))
 	}
 }
@@ -40,39 +37,37 @@ func (l *looker) bimi() {
 // stands in the way of the mark.
 func (l *looker) moreBIMI() {
 	b := &l.facts.BIMI
-	if !b.Published && l.discovery != nil {
+	if !b.Published {
 		organization, err := l.discovery.OrganizationRecord(l.ctx, l.resolver)
 		if of, ok := errors.AsType[*dmarc.DNSError](err); ok && permanent(of) {
 			return // which is a fault of the DMARC record
 		}
 		if err != nil {
 			l.unknown("Organizational Domain of "+string(l.domain), err)
-			return
 		}
 		if organization.Domain == "" || organization.Domain == l.domain {
 			return
 		}
-		if name, answer, ok := l.assertions(organization.Domain); ok {
-			l.assertion(organization.Domain, name, answer)
-		}
+		name, answer := l.assertions(organization.Domain)
+		l.assertion(organization.Domain, name, answer)
 	}
 	if b.Location != "" && b.Evidence == "" {
 		l.add(BIMINoCertificate, "the BIMI record of %s names no mark certificate (a=)", b.Domain)
 	}
 }
 
-// assertions asks for the texts at the default selector of a domain.
-func (l *looker) assertions(domain dns.Name) (name dns.Name, answer dns.Answer, ok bool) {
+// assertions asks for the texts at the default selector of a domain. There are none if the name would be
+// too long.
+func (l *looker) assertions(domain dns.Name) (name dns.Name, answer dns.Answer) {
 	name, err := domain.Prepend(bimi.DefaultSelector + "._bimi")
 	if err != nil {
-		return name, answer, false
+		return name, answer
 	}
 	answer, err = l.resolver.Lookup(l.ctx, name, dns.TypeTXT)
 	if err != nil {
 		l.unknown("BIMI record of "+string(domain), err)
-		return name, answer, false
 	}
-	return name, answer, true
+	return name, answer
 }
 
 // assertion reads the record of a domain. It returns false if there is none.

@@ -83,7 +83,6 @@ func (l *looker) mailHosts() {
 		} else {
 			l.add(MXNone, "%s has neither MX record nor address, so it takes no mail, without saying so", l.domain)
 		}
-		return
 	}
 	for i := range f.MX {
 		h := &f.MX[i]
@@ -95,7 +94,7 @@ func (l *looker) mailHosts() {
 		if len(h.Addresses) == 0 && len(f.Unknown) == before {
 			l.add(MXHostMissing, "the mail server %s has no address", h.Name)
 		}
-		if a, _ := l.answered(h.Name, dns.TypeA); a.Canonical != "" && a.Canonical != h.Name {
+		if a := l.answered(h.Name, dns.TypeA); a.Canonical != "" && a.Canonical != h.Name {
 			l.add(MXHostAlias, "the mail server %s is an alias of %s", h.Name, a.Canonical)
 		}
 	}

@@ -1,6 +1,9 @@
 package domaincheck
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -10,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/report/destination"
 	"sekimori/internal/spf"
 	"sekimori/internal/testkit/nameserver"
 )
@@ -115,7 +120,9 @@ func TestFaults(t *testing.T) {
 		{"a circle of aliases", without(dmarcLine, "_dmarc.a.example CNAME e.example\ne.example CNAME _dmarc.a.example"), []Word{DMARCUnusableDNS}},
 		{"pct=50", dmarcIs("v=DMARC1; p=reject; pct=50; rua=mailto:rua@a.example"), []Word{DMARCHistoric}},
 		{"pct=100 does no harm", dmarcIs("v=DMARC1; p=reject; pct=100; rua=mailto:rua@a.example"), nil},
+		{"pct without a value says nothing", dmarcIs("v=DMARC1; p=reject; rua=mailto:rua@a.example; pct"), nil},
 		{"p=none", dmarcIs("v=DMARC1; p=none; rua=mailto:rua@a.example"), []Word{DMARCMonitors}},
+		{"p=none beside sp that is not valid", dmarcIs("v=DMARC1; p=none; sp=block; np=none; rua=mailto:rua@a.example"), []Word{DMARCInvalidPolicy}},
 		{"t=y", dmarcIs("v=DMARC1; p=reject; t=y; rua=mailto:rua@a.example"), []Word{DMARCTesting}},
 		{"no rua", dmarcIs("v=DMARC1; p=reject"), []Word{DMARCNoRUA}},
 		{"sp=none", dmarcIs("v=DMARC1; p=reject; sp=none; rua=mailto:rua@a.example"), []Word{DMARCSubdomains}},
@@ -266,6 +273,200 @@ Found
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+const rsa2048 = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAz46KXbkRrzBwJ1NX1L55oA4/n16joiNzXq14Dv+KMjqVotooskoGgsajloLrIys0X39lA0EwuPlTnBW5etnSr8v2P/Dj9NO7PR3I6ZYp86tCQ/Gx44r0ceE4jhrkhgtX2LInI5IBEw4Rbwi3hFnv5VUoY9gBEeBf2IqVZzcYfOu6eYlbkvluEQ0TAAwydlS3yXGbx6fQEVkBHXSzHzBC2Xst9eBA8/5SAyCXCsaiA28b3s180zvBiGt2x0swILpcUxPDa0+Wp/5/LLo4IC/8Up6e59fpL7EdafqkpJICMmrSwbuvw0I52Ae6PgoyGBFCOl3qMJDRikmbOhFwQSQb4QIDAQAB"
+
+// TestReports compares whole reports, as text and as JSON, with testdata/reports.txt.
+func TestReports(t *testing.T) {
+	const ed = "k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+	long := dns.Name(strings.Repeat("a.", 120) + "example") // 247 octets: no room for _dmarc
+	var rua []string
+	for i := range destination.MaxDestinations + 1 {
+		rua = append(rua, fmt.Sprintf(",mailto:r%d@a.example", i))
+	}
+	worlds := []struct {
+		reason, domain, selectors, zone string
+	}{
+		{"a mail server with an IPv6 address", "a.example", "s", good + "mx.a.example AAAA 2001:db8::1\ns._domainkey.a.example TXT \"v=DKIM1; " + ed + "\""},
+		{"no domain", "b.example", "s", good},
+		{"an address instead of an MX record", "a.example", "", without(mxLine, "a.example AAAA 2001:db8::1")},
+		{"no mail, but nothing says so", "a.example", "", without(mxLine, "")},
+		{"a null MX", "a.example", "", without(mxLine, "a.example MX 0 .")},
+		{"a null MX before two others", "a.example", "", "a.example MX 0 .\na.example MX 20 192.0.2.7" + good},
+		{"nothing but an MX record", "a.example", "s", "a.example MX 10 a.example\na.example A 192.0.2.1"},
+		{"nothing is answered", "a.example", "s", "! default._bimi * servfail\n! a.example * servfail\n! _dmarc.a.example * timeout\n! default._bimi.a.example * refused\n! s._domainkey.a.example TXT servfail"},
+		{"the domain above is not answered", "a.example", "", good + "! _dmarc.example * servfail\n! mx.a.example A timeout\n! mx.a.example AAAA refused"},
+		{"no policy, and the domains above are not answered", "x.a.example", "", "x.a.example MX 0 .\n! _dmarc.a.example * servfail\n! _dmarc.example * timeout"},
+		{"the answer of the domain above is a circle", "a.example", "", good + "_dmarc.example CNAME _dmarc.example"},
+
+		{"text that is no SPF record", "a.example", "", spfIs("hello") + "\na.example TXT \"v =    spf1 mx\""},
+		{"text that is hardly an SPF record", "a.example", "", spfIs("\\009\\034' v = s p f 1 mx")},
+		{"an attempt with so many spaces is no attempt", "a.example", "", spfIs("v     =     spf1")},
+		{"two SPF records", "a.example", "", good + `a.example TXT "v=spf1 -all"`},
+		{"an SPF record that is too long", "a.example", "", spfIs("v=spf1" + strings.Repeat("\" \" ip4:192.0.2.1", 800))},
+		{"an SPF record with a mistake", "a.example", "", spfIs("v=spf1 mx/33 -all")},
+		{"an SPF redirect behind all", "a.example", "", spfIs("v=spf1 mx -all redirect=a.example")},
+		{"many terms of SPF", "a.example", "", spfIs("v=spf1 a:mx.a.example include:i.example exists:no.example ip4:192.0.2.1 mx redirect=r.example") +
+			"\ni.example TXT \"v=spf1 mx:a.example include:j.example\"\nj.example TXT \"v=spf1 a:mx.a.example redirect=k.example\"\nk.example TXT \"v=spf1 a:mx.a.example -all\"" +
+			"\nr.example TXT \"v=spf1 a:mx.a.example ?all\""},
+		{"an SPF redirect that leads nowhere", "a.example", "", spfIs("v=spf1 mx redirect=%{l}..%{d}")},
+
+		{"text that is no DMARC record", "a.example", "", dmarcIs("hello")},
+		{"text that should be a DMARC record", "a.example", "", dmarcIs("v=DMARC1 p=reject")},
+		{"a DMARC answer that is too large", "a.example", "", good + strings.Repeat(fmt.Sprintf("_dmarc.a.example TXT \"%s\"\n", strings.Repeat("x", 250)), 140)},
+		{"a policy of the domain above", "x.a.example", "", good + "_dmarc.example TXT \"v=DMARC1; psd=y; p=none\"\nx.a.example MX 0 ."},
+		{"a policy of the public suffix", "a.example", "", without(dmarcLine, `_dmarc.example TXT "v=DMARC1; psd=y; p=quarantine"`)},
+		{"psd=n", "a.example", "", dmarcIs("v=DMARC1; psd=n; p=none")},
+		{"no policy and no reports", "a.example", "", dmarcIs("v=DMARC1; p=block; sp=block; np=block")},
+		{"no policy, but reports", "a.example", "", dmarcIs("v=DMARC1; p=block; rua=mailto:rua@a.example")},
+		{"a tag of subdomains that is not valid", "a.example", "", dmarcIs("v=DMARC1; p=reject; sp=block; adkim=x; rua=mailto:rua@a.example")},
+		{"every tag of DMARC", "a.example", "", dmarcIs("v=DMARC1; p=reject; sp=quarantine; np=none; t=y; ruf=mailto:ruf@a.example; pct=50")},
+		{"failure reports beside the others", "a.example", "", dmarcIs("v=DMARC1; p=quarantine; sp=reject; np=reject; rua=mailto:rua@a.example; ruf=mailto:ruf@a.example")},
+		{"reports to many", "a.example", "", dmarcIs("v=DMARC1; p=reject; rua=https://a.example,mailto:r@away.test,mailto:r@no.test"+strings.Join(rua, "")) +
+			"\n! a.example._report._dmarc.away.test TXT servfail"},
+
+		{"keys", "a.example", "none revoked small short good text wrong two", good +
+			"revoked._domainkey.a.example TXT \"v=DKIM1; p=\"\nsmall._domainkey.a.example TXT \"v=DKIM1; k=ed25519; p=AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\n" +
+			"short._domainkey.a.example TXT \"v=DKIM1; t=y; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAL51Pj0oLPcYyTAnpIQVbGMYlYNYuDTDm2p5nL0BQ6xXcnMqvMLWyT4LTHmqjCpbAx6q5pbgUk6JJYHDfXhW0RUCAwEAAQ==\"\n" +
+			"good._domainkey.a.example TXT \"v=DKIM1; p=\" \"" + rsa2048[:200] + "\" \"" + rsa2048[200:] + "\"\ntext._domainkey.a.example TXT \"hello\"\n" +
+			"wrong._domainkey.a.example TXT \"v=DKIM1; p=!\"\ntwo._domainkey.a.example TXT \"v=DKIM1; " + ed + "\"\ntwo._domainkey.a.example TXT \"v=DKIM1; t=s; " + ed + "\""},
+		{"a selector that is too long", "a.example", strings.Repeat("a.", 116) + "a", good + ". TXT \"v=DKIM1; " + ed + "\""},
+
+		{"a mark", "a.example", "", good + `default._bimi.a.example TXT "v=BIMI1; l=https://a.example/l.svg; a=https://a.example/c.pem"`},
+		{"no mark", "a.example", "", dmarcIs("v=DMARC1; p=none") + "\n" + `default._bimi.a.example TXT "v=BIMI1; l=; a="`},
+		{"two records of marks", "a.example", "", good + "default._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg; a=https://a.example/c.pem\"\n" +
+			"default._bimi.a.example TXT \"v=BIMI1; l=http://a.example/l.svg\""},
+		{"a record of a mark beside one in lower case", "a.example", "", good + "default._bimi.a.example TXT \"v=bimi1; l=https://a.example/l.svg\"\n" +
+			"default._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg; a=https://a.example/c.pem\""},
+		{"a mark with t=y", "a.example", "", dmarcIs("v=DMARC1; p=reject; t=y; rua=mailto:rua@a.example") +
+			"\ndefault._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg; a=https://a.example/c.pem\""},
+		{"a mark with sp=none", "a.example", "", dmarcIs("v=DMARC1; p=reject; sp=none; rua=mailto:rua@a.example") +
+			"\ndefault._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg; a=https://a.example/c.pem\""},
+		{"a mark with a policy that is not used", "a.example", "", dmarcIs("v=DMARC1; p=block") +
+			"\ndefault._bimi.a.example TXT \"v=BIMI1; l=https://a.example/l.svg; a=https://a.example/c.pem\""},
+		{"the mark of the domain above is not answered", "x.a.example", "", good + "! default._bimi.a.example TXT timeout\nx.a.example MX 0 ."},
+
+		{"the mark is not answered", "a.example", "", good + "! default._bimi.a.example TXT timeout"},
+		{"a mail server that is an alias", "a.example", "", good + "a.example MX 20 x.example\nx.example CNAME mx.a.example\n! x.example AAAA servfail"},
+		{"an SPF redirect and nothing else", "a.example", "", spfIs("v=spf1 redirect=r.example") + "\nr.example TXT \"v=spf1 a:mx.a.example include:s.example -all\"\ns.example TXT \"v=spf1 -all\""},
+		{"two policies of a domain with nothing above", "example", "", "example MX 0 .\n_dmarc.example TXT \"v=DMARC1; p=none\"\n_dmarc.example TXT \"v=DMARC1; p=reject\""},
+		{"a public suffix", "example", "", "example MX 0 .\n! default._bimi * servfail"},
+		{"Japanese", "xn--wgv71a119e.example", "", "xn--wgv71a119e.example MX 0 .\nxn--wgv71a119e.example TXT \"v=spf1 -all\"\n_dmarc.xn--wgv71a119e.example TXT \"v=DMARC1; p=reject\""},
+		{"a name that is too long for what is below it", string(long), "", string(long) + " MX 0 .\n. TXT \"v=BIMI1; l=https://a.example/l.svg\""},
+	}
+	var b strings.Builder
+	for _, w := range worlds {
+		var selectors []dns.Name
+		for s := range strings.FieldsSeq(w.selectors) {
+			selectors = append(selectors, dns.Name(s))
+		}
+		o := Options{Now: time.Unix(1e9, 0)}
+		r := Check(t.Context(), nameserver.Zone(t, w.zone), dns.Name(w.domain), selectors, o)
+		fmt.Fprintf(&b, "===== %s\n\n", w.reason)
+		if err := r.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		facts := *r
+		facts.Faults = nil // which are in the text
+		raw, err := json.Marshal(facts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "\n%s\n\n", raw)
+
+		looked := Look(t.Context(), nameserver.Zone(t, w.zone), dns.Name(w.domain), o)
+		if looked.Exists != r.Exists || looked.DMARC.Record != r.DMARC.Record || looked.SPF.Record != r.SPF.Record || looked.SPF.Terms != nil ||
+			len(looked.MX) != len(r.MX) || len(looked.Unknown) > len(r.Unknown) {
+			t.Errorf("%s: Look says %+v", w.reason, looked)
+		}
+	}
+	compare(t, "reports.txt", b.String())
+
+	var w once
+	if err := (&Report{}).Text(&w); err == nil || err.Error() != "full" || w != 1 {
+		t.Errorf("a file that cannot be written: %v after %d writes", err, w)
+	}
+}
+
+// compare compares text with a file of testdata, which -update writes.
+func compare(t *testing.T, file, text string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	if *update {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, lines := strings.Split(text, "\n"), strings.Split(string(want), "\n")
+	for i := range max(len(got), len(lines)) {
+		if i >= len(got) || i >= len(lines) || got[i] != lines[i] {
+			t.Fatalf("%s:%d is out of date; run go test ./internal/domaincheck -run Reports -update and read the difference\ngot  %q\nwant %q", path, i+1,
+				strings.Join(got[i:min(i+1, len(got))], ""), strings.Join(lines[i:min(i+1, len(lines))], ""))
+		}
+	}
+}
+
+// TestDestinationsFail: the destinations are not known if the time is over before they are.
+func TestDestinationsFail(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	z := nameserver.Zone(t, dmarcIs("v=DMARC1; p=reject; rua=mailto:r@a.example,mailto:r@away.test"))
+	cancels := nameserver.Func(func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+		if strings.HasSuffix(string(name), "away.test") {
+			cancel()
+		}
+		return z.Lookup(ctx, name, typ)
+	})
+	l := newLooker(ctx, cancels, "a.example", Options{Now: time.Unix(1e9, 0)})
+	l.look()
+	if got := l.destinations(); got != nil || !slices.Equal(l.facts.Unknown, []string{"the destinations of reports: destination: context canceled"}) {
+		t.Errorf("%v, unknown %q", got, l.facts.Unknown)
+	}
+}
+
+// itself is a list of public suffixes in which every name is its own organization.
+type itself struct{}
+
+func (itself) OrganizationalDomain(n dns.Name) dns.Name { return n }
+
+// TestNoWalk: if the name of the DMARC record would be too long, nothing is asked.
+func TestNoWalk(t *testing.T) {
+	label := strings.Repeat("x", dns.MaxLabelLen)
+	long := dns.Name(strings.Join([]string{label, label, label, label[:47], "example"}, "."))
+	r := Check(t.Context(), nameserver.Zone(t, string(long)+" MX 0 ."), long, nil, Options{Now: time.Unix(1e9, 0), Discovery: dmarc.Options{Method: dmarc.PSL, PSL: itself{}}})
+	if len(r.Faults) != 2 || r.Faults[1].Word != DMARCNone || len(r.DMARC.Walk) != 0 || len(r.Unknown) != 0 {
+		t.Errorf("%+v", r.Facts)
+	}
+}
+
+// once is a writer whose first write fails.
+type once int
+
+func (w *once) Write(b []byte) (int, error) {
+	if *w++; *w == 1 {
+		return 0, errors.New("full")
+	}
+	return len(b), nil
+}
+
+// TestStrangers: the addresses for which SPF is evaluated are for documentation.
+func TestStrangers(t *testing.T) {
+	if a, b := stranger4().String(), stranger6().String(); a != "203.0.113.254" || b != "2001:db8::fe" {
+		t.Errorf("%s and %s", a, b)
+	}
+	for i, w := range Words() {
+		if kinds[i].word != w {
+			t.Errorf("fault %d is %s", i, w)
+		}
+	}
+	if len(Words()) != len(kinds) {
+		t.Errorf("%d faults of %d", len(Words()), len(kinds))
 	}
 }
 

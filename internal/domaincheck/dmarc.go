@@ -1,7 +1,6 @@
 package domaincheck
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,8 +79,7 @@ func (l *looker) ownDMARC(d *dmarc.Discovery) bool {
 	case dmarc.FoundMalformed:
 		l.add(DMARCMalformed, "the record at %s gives a tag twice, so receivers discard it", first.Name)
 	case dmarc.FoundNothing:
-		answer, _ := l.answered(first.Name, dns.TypeTXT)
-		text, ok := looksLike(answer, "v=dmarc1", func(s string) bool { _, err := dmarc.ParseRecord(s); return !errors.Is(err, dmarc.ErrNotDMARC) })
+		text, ok := looksLike(l.answered(first.Name, dns.TypeTXT), "v=dmarc1")
 		if ok {
 			l.add(DMARCNotARecord, "this text at %s is meant to be a DMARC record, and receivers do not take it for one: %s", first.Name, shown(text))
 		}

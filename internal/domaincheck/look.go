@@ -82,7 +82,7 @@ type looker struct {
 	domain   dns.Name
 	o        Options
 	facts    *Facts
-	// discovery is nil as long as the DMARC record was not looked for.
+	// discovery is nil as long as the DMARC record was not looked for, as for a domain that does not exist.
 	discovery *dmarc.Discovery
 }
 
@@ -172,24 +172,24 @@ func (l *looker) mx() {
 	}
 }
 
-// answered returns the answer to a question that was asked before.
-func (l *looker) answered(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+// answered returns the answer to a question that was asked before, or an empty one if there was none.
+func (l *looker) answered(name dns.Name, typ dns.Type) dns.Answer {
 	for _, asked := range l.resolver.Lookups() {
 		if asked.Name == name && asked.Type == typ && asked.Answer != nil {
-			return *asked.Answer, true
+			return *asked.Answer
 		}
 	}
-	return dns.Answer{}, false
+	return dns.Answer{}
 }
 
 // looksLike returns the first text that seems to be meant as a record with this version, such as
-// "v=spf1", without being one.
-func looksLike(answer dns.Answer, version string, isRecord func(string) bool) (string, bool) {
+// "v=spf1". It is called if none is one.
+func looksLike(answer dns.Answer, version string) (string, bool) {
 	bare := strings.TrimPrefix(version, "v=")
 	for _, r := range answer.Records {
 		text := strings.ToLower(strings.TrimLeft(r.Text, " \t\"'"))
 		text = strings.ReplaceAll(text[:min(len(text), 2*len(version))], " ", "")
-		if (strings.HasPrefix(text, version) || strings.HasPrefix(text, bare)) && !isRecord(r.Text) {
+		if strings.HasPrefix(text, version) || strings.HasPrefix(text, bare) {
 			return r.Text, true
 		}
 	}

@@ -29,14 +29,14 @@ type Signer struct {
 func Seen(ctx context.Context, s ledger.Store, domain dns.Name, today ledger.Day) ([]Signer, error) {
 	owner := cmp.Or(suffix.Owner(domain), domain)
 	passed := map[Signer]int64{}
-	last := ledger.Day(0)
+	var last ledger.Day
 	for row, err := range s.Rows(ctx, ledger.Filter{From: today - seenDays + 1, To: today, Domain: owner}) {
 		if err != nil {
 			return nil, err
 		}
 		for _, signer := range row.Signers {
-			selector, err := dns.ParseName(signer.Selector)
-			if signer.Pass == 0 || signer.Selector == ledger.Others || err != nil || selector == "" || !signer.Domain.Under(domain) {
+			selector, _ := dns.ParseName(signer.Selector) // "" if it is not a name
+			if signer.Pass == 0 || signer.Selector == ledger.Others || selector == "" || !signer.Domain.Under(domain) {
 				continue
 			}
 			if row.Day > last { // rows come in the order of their days

@@ -51,8 +51,7 @@ func (l *looker) spf() {
 	case spf.TempError:
 		l.unknown("SPF of "+string(l.domain), errors.New(string(c.Reason)))
 	case spf.None:
-		answer, _ := l.answered(l.domain, dns.TypeTXT)
-		if text, ok := looksLike(answer, "v=spf1", func(s string) bool { _, err := spf.ParseRecord(s); return !errors.Is(err, spf.ErrNotSPF) }); ok {
+		if text, ok := looksLike(l.answered(l.domain, dns.TypeTXT), "v=spf1"); ok {
 			l.add(SPFNotARecord, "this text is meant to be an SPF record, and receivers do not take it for one: %s", shown(text))
 			return
 		}
@@ -81,7 +80,7 @@ func (l *looker) habits(c spf.Check) {
 		l.add(SPFNearLimit, "the record needs %d lookups, the most that are allowed", c.Lookups)
 	}
 	record, err := spf.ParseRecord(c.Record)
-	if err != nil {
+	if err != nil { // it was evaluated, so there is none
 		return
 	}
 	for i, d := range record.Directives {
@@ -114,10 +113,7 @@ func terms(trace []spf.Step) []Term {
 		switch {
 		case s.Depth > 0 && needs:
 			below++
-		case redirects(s):
-			out = append(out, Term{Text: s.Term, Lookups: 1}) // its lookups follow
-			below = 0
-		case needs:
+		case needs: // the lookups of a redirect follow, those of an include came before
 			out = append(out, Term{Text: s.Term, Lookups: 1 + below})
 			below = 0
 		}
