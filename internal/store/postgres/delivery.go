@@ -103,7 +103,7 @@ func (s *Store) Allow(ctx context.Context, day report.Day, limit string, most in
 		allowed = err == nil && tag.RowsAffected() > 0
 		return err
 	})
-	return allowed, err
+	return allowed && err == nil, err
 }
 
 // Seen implements [report.Store].

@@ -64,5 +64,5 @@ func (s *Store) Lease(ctx context.Context, now time.Time, name, owner string, le
 		got = err == nil && tag.RowsAffected() > 0
 		return err
 	})
-	return got, err
+	return got && err == nil, err
 }

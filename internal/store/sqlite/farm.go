@@ -68,5 +68,5 @@ func (d *DB) Lease(ctx context.Context, now time.Time, name, owner string, lengt
 		got = n > 0
 		return err
 	})
-	return got, err
+	return got && err == nil, err
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -198,16 +199,21 @@ func historyRange(ctx context.Context, db *sql.DB, q history.Query) (where strin
 	add := func(condition string, arg any) {
 		conditions, args = append(conditions, condition), append(args, arg)
 	}
-	block := func(query string, ms int64) (id int64, err error) {
-		if err = db.QueryRowContext(ctx, query, ms).Scan(&id); errors.Is(err, sql.ErrNoRows) {
-			return 0, nil
-		}
-		return id, err
+	// After a change of the clock, blocks are in another order than their times. So all blocks of the time count, and of
+	// the days at its other end, because a block is of one day.
+	block := func(query string, limits ...any) (id int64, err error) {
+		var found sql.NullInt64
+		err = db.QueryRowContext(ctx, query, limits...).Scan(&found)
+		return found.Int64, err
 	}
 	add("row > ?", 0)
+	earliest, latest := history.DayOf(q.From).Begin().UnixMilli(), int64(math.MaxInt64)
+	if !q.Until.IsZero() {
+		latest = (history.DayOf(q.Until) + 1).Begin().UnixMilli()
+	}
 	if !q.From.IsZero() {
 		ms := ceilMilli(q.From)
-		first, err := block("SELECT id FROM history_block WHERE ends >= ? ORDER BY ends LIMIT 1", ms)
+		first, err := block("SELECT min(id) FROM history_block INDEXED BY history_block_ends WHERE ends >= ? AND ends < ?", ms, latest)
 		if err != nil || first == 0 {
 			return "", nil, err
 		}
@@ -216,7 +222,7 @@ func historyRange(ctx context.Context, db *sql.DB, q history.Query) (where strin
 	}
 	if !q.Until.IsZero() {
 		ms := ceilMilli(q.Until)
-		last, err := block("SELECT id FROM history_block WHERE begins < ? ORDER BY begins DESC LIMIT 1", ms)
+		last, err := block("SELECT max(id) FROM history_block INDEXED BY history_block_begins WHERE begins < ? AND begins >= ?", ms, earliest)
 		if err != nil || last == 0 {
 			return "", nil, err
 		}

@@ -114,7 +114,7 @@ func (d *DB) Allow(ctx context.Context, day report.Day, limit string, most int64
 		allowed = n > 0
 		return err
 	})
-	return allowed, err
+	return allowed && err == nil, err
 }
 
 // Seen implements [report.Store].

@@ -24,6 +24,7 @@ func RunHistory(t *testing.T, open func(testing.TB) history.Store) {
 		{"FindNothing", testFindNothing},
 		{"Pages", testHistoryPages},
 		{"Times", testHistoryTimes},
+		{"Disorder", testHistoryDisorder},
 		{"Reasons", testHistoryReasons},
 		{"Verdicts", testHistoryVerdicts},
 		{"Hosts", testHistoryHosts},

@@ -166,3 +166,31 @@ func testAddAfterExpire(t *testing.T, s history.Store) {
 	addHistory(t, s, "again", records(0, 10))
 	same(t, "found", len(find1(t, s)), 10)
 }
+
+// testHistoryDisorder adds records in another order than that of their times, as after a change of the clock. Each that
+// lies in the time that is asked for must be found.
+func testHistoryDisorder(t *testing.T, s history.Store) {
+	all := records(0, 8)
+	for i, hour := range []int{4, 2, 6, 3, 30, 5, 27, 1} {
+		all[i].At = Noon().Add(time.Duration(hour) * time.Hour)
+		addHistory(t, s, fmt.Sprint(i), all[i:i+1])
+	}
+	const none = 99 // an hour that is no limit
+	hours := []int{1, 2, 3, 4, 6, 7, 27, 28, 30, 31, none}
+	for _, from := range hours {
+		for _, until := range hours {
+			var q history.Query
+			if from != none {
+				q.From = Noon().Add(time.Duration(from) * time.Hour)
+			}
+			if until != none {
+				q.Until = Noon().Add(time.Duration(until) * time.Hour)
+			}
+			got := find(t, s, q)
+			slices.Sort(got)
+			want := wanted(all, func(r *Record) bool { return !r.At.Before(q.From) && (until == none || r.At.Before(q.Until)) })
+			slices.Sort(want)
+			same(t, fmt.Sprintf("from hour %d until hour %d", from, until), got, want)
+		}
+	}
+}
