@@ -201,19 +201,21 @@ func (s *Store) Rows(ctx context.Context, job int64) iter.Seq2[report.Row, error
 		for {
 			rows, last, err := s.page(ctx, job, after)
 			if code(err) == undefinedTable { // the job is done, and Expire has dropped the partition
-				err = nil
+				return
+			}
+			// Rows that came before an error are not delivered: a reader that takes them for all would send a part.
+			if err != nil {
+				yield(report.Row{}, err)
+				return
 			}
 			for _, r := range rows {
-				if err = ctx.Err(); err != nil {
-					break
+				if err := ctx.Err(); err != nil {
+					yield(report.Row{}, err)
+					return
 				}
 				if !yield(r, nil) {
 					return
 				}
-			}
-			if err != nil {
-				yield(report.Row{}, err)
-				return
 			}
 			if len(rows) < page {
 				return
