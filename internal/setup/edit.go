@@ -18,7 +18,8 @@ func setParameter(text []byte, name, value string) ([]byte, error) {
 	line := fmt.Sprintf("%s = %s\n", name, value)
 	lines := strings.SplitAfter(string(text), "\n")
 	begins := regexp.MustCompile(`^` + regexp.QuoteMeta(name) + `[ \t\r]*=`)
-	first, after := -1, -1
+	first := -1
+	var after int // the line after the value
 	for i, l := range lines {
 		if !begins.MatchString(l) {
 			continue

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,16 +33,13 @@ type Host struct {
 
 // ThisHost returns the host on which the program runs.
 func ThisHost() Host {
-	self, err := os.Executable()
-	if err != nil {
-		self = "sekimori" // a chroot without /proc; the program is then found in PATH
-	}
+	self, _ := os.Executable() // "" in a chroot without /proc; the program is then found in PATH
 	return Host{
 		UnitDirs: []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
 			"/usr/lib/systemd/system", "/lib/systemd/system"},
 		Booted: "/run/systemd/system",
 		State:  "/etc/sekimori/setup",
-		Self:   self,
+		Self:   cmp.Or(self, "sekimori"),
 	}
 }
 
@@ -49,12 +47,12 @@ func ThisHost() Host {
 // asks which program listens at the daemon's addresses.
 func (h Host) ReadDaemon(ctx context.Context, path string, ask bool) (Daemon, error) {
 	cfg, err := config.Load(path)
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(path)
+	}
 	if err != nil {
 		return Daemon{}, err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Daemon{}, fmt.Errorf("setup: %w", err)
 	}
 	d := Daemon{Path: path, Text: text, Config: cfg, DropIns: filepath.Join(h.UnitDirs[0], "sekimori.socket.d")}
 	if _, err := os.Stat(h.Booted); err == nil {

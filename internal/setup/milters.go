@@ -95,10 +95,7 @@ func mergeMilters(value, address, queue string, ours []Endpoint, v version) (mer
 
 // countOurs returns how many items of a list of milters lead to the daemon.
 func countOurs(value, queue string, ours []Endpoint) int {
-	items, err := mtaconf.Split(value)
-	if err != nil {
-		return 0
-	}
+	items, _ := mtaconf.Split(value) // a list that cannot be read has no items
 	n := 0
 	for _, item := range items {
 		m, err := mtaconf.ParseMilter(item)

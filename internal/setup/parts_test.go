@@ -2,6 +2,8 @@ package setup
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,10 +78,20 @@ func TestSetParameter(t *testing.T) {
 		{"p = old\n# about b\nb = c\n", "p = new\n# about b\nb = c\n"},
 		{"#p = old\nxp = 1\npx = 2\n", "#p = old\nxp = 1\npx = 2\np = new\n"},
 		{"p = 1\np = 2\n", ""},
+		{"a = b\np = 1\n x\nb = c\np = 2\n", ""},
+		{"p\t = old\n \t \n # c\n\t# c\n\n", "p = new\n \t \n # c\n\t# c\n\n"},
+		{"p\r=old\n", "p = new\n"},
+		{"a = b\n p = x\n", "a = b\n p = x\np = new\n"},
+		{"p = old\n x\n\n# c\n y", "p = new\n"},
+		{"a = b\np = old\n# c\n\n  x\n# d\nb = c\n", "a = b\np = new\n# d\nb = c\n"},
 	} {
-		got, err := setParameter([]byte(tt.in), "p", "new")
+		in := append(make([]byte, 0, 99), tt.in...)
+		got, err := setParameter(in, "p", "new")
 		if string(got) != tt.want || (err != nil) != (tt.want == "") {
 			t.Errorf("%q: %q, %v; want %q", tt.in, got, err, tt.want)
+		}
+		if rest := in[len(in):cap(in)]; strings.Trim(string(rest), "\x00") != "" {
+			t.Errorf("%q: the text was written to: %q", tt.in, rest)
 		}
 	}
 }
@@ -183,6 +195,120 @@ func TestConfigure(t *testing.T) {
 				t.Errorf("got\n%s%v\nwant\n%s", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestConfigureRefuses: what this program cannot change is left to the operator.
+func TestConfigureRefuses(t *testing.T) {
+	ten := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, tt := range []struct {
+		name, in string
+		id       string
+		networks []netip.Prefix
+		want     string // "" if it is refused
+	}{
+		{"nothing", "mode: monitor\n", "", nil, "mode: monitor\n"},
+		{"a name", "# The mode.\nmode: monitor\n", "mx.example", nil, "authserv_id: mx.example\n\n# The mode.\nmode: monitor\n"},
+		{"networks", "mode: monitor\n", "", ten, "trusted:\n  networks: [127.0.0.0/8, \"::1\", 10.0.0.0/8]\n\nmode: monitor\n"},
+		{"a name that is no name", "mode: monitor\n", "mx example;", nil, ""},
+		{"no line of the mode", "listen: [\"inet:127.0.0.1:1\"]\n", "mx.example", nil, ""},
+		{"the mode in a text", "authserv_id: |\n  x\nmode: monitor\n", "mx.example", nil, ""},
+		{"a first document", "trusted: {authenticated: true}\nmode: monitor\n", "", ten, ""},
+		{"a line that means another key", "mode: monitor\npolicy:\n#authserv_id: x\n  overrides: []\n", "mx.example", nil, ""},
+	} {
+		d := daemonOf(t, "mode: monitor\n")
+		if tt.name == "no line of the mode" {
+			d = daemonOf(t, tt.in)
+		}
+		d.Text = []byte(tt.in)
+		got, err := configure(d, tt.id, tt.networks)
+		if string(got) != tt.want || (err != nil) != (tt.want == "") || err != nil && !errors.Is(err, errByHand) {
+			t.Errorf("%s: got\n%s%v\nwant\n%s", tt.name, got, err, tt.want)
+		}
+		if string(d.Text) != tt.in {
+			t.Errorf("%s: the text was written to", tt.name)
+		}
+	}
+	// A change of another key, which the configuration as it was read does not have.
+	d := daemonOf(t, "mode: monitor\n")
+	d.Text = []byte("listen: [\"inet:127.0.0.1:1\"]\nmode: monitor\n")
+	if got, err := configure(d, "mx.example", nil); !errors.Is(err, errByHand) || got != nil {
+		t.Errorf("another key: %s, %v", got, err)
+	}
+	both := append(slices.Clone(ten), netip.MustParsePrefix("2001:db8::/32"))
+	for _, tt := range []struct {
+		id       string
+		networks []netip.Prefix
+		want     string
+	}{{"", nil, ""}, {"a", nil, "\n    authserv_id: a"}, {"", ten, "\n    trusted.networks: 10.0.0.0/8"}, {"a", both, "\n    authserv_id: a\n    trusted.networks: 10.0.0.0/8 2001:db8::/32"}} {
+		if got := configLines(tt.id, tt.networks); got != tt.want {
+			t.Errorf("%q %v: %q", tt.id, tt.networks, got)
+		}
+	}
+}
+
+// TestEndpoints: a path may begin at the queue directory, because Postfix works there.
+func TestEndpoints(t *testing.T) {
+	for item, want := range map[string]string{
+		"inet:localhost:1": "inet:127.0.0.1:1", "unix:a/../b": "unix:/q/b", "unix:/q/a": "unix:/q/a", "unix:/qa": "unix:/qa unix:/q/qa", "$x": "",
+	} {
+		m, err := mtaconf.ParseMilter(item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range endpoints(m, "/q") {
+			got = append(got, e.String())
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", item, got, want)
+		}
+	}
+	ours := []Endpoint{{"tcp", "127.0.0.1:1"}}
+	for value, want := range map[string]int{"": 0, "inet:127.0.0.1:1 {": 0, "inet:127.0.0.1:1 { } inet:1@localhost inet:a:1": 2} {
+		if got := countOurs(value, "/q", ours); got != want {
+			t.Errorf("%q: %d of ours", value, got)
+		}
+	}
+	if _, _, err := mergeMilters("inet:a:1 }", "inet:127.0.0.1:1", "/q", ours, version{3, 7}); err == nil {
+		t.Error("a list that cannot be read was merged")
+	}
+}
+
+// TestHunks: every change of a few lines can be undone, and the lines around it are not part of it.
+func TestHunks(t *testing.T) {
+	texts := []string{""}
+	for at := 0; at < len(texts) && len(texts[at]) < 6; at++ {
+		texts = append(texts, texts[at]+"a\n", texts[at]+"b\n")
+	}
+	for _, s := range slices.Clone(texts) {
+		texts = append(texts, s+"a", s+"c")
+	}
+	for _, before := range texts {
+		for _, after := range texts {
+			h := diff(before, after)
+			if got, ok := h.undo(after); ok && got != before {
+				t.Errorf("%q to %q: undone, it is %q", before, after, got)
+			}
+			if got, ok := h.undo("a\n" + after); ok && got != "a\n"+before && !strings.Contains(after+before, "a") {
+				t.Errorf("%q to %q: undone after a line, it is %q", before, after, got)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		before, after string
+		want          hunk
+	}{
+		{"a\n", "a\n", hunk{Before: ""}},
+		{"", "x\n", hunk{New: "x\n"}},
+		{"x\na\n", "a\n", hunk{Old: "x\n"}},
+		{"a\nb\nc\n", "a\nB\nx\nc\n", hunk{Before: "a\n", Old: "b\n", New: "B\nx\n"}},
+		{"a\nb\na\n", "a\n", hunk{Before: "a\n", Old: "b\na\n"}},
+		{"a\n", "a\nb", hunk{Before: "a\n", New: "b"}},
+	} {
+		if got := diff(tt.before, tt.after); got != tt.want {
+			t.Errorf("%q to %q: %+v, want %+v", tt.before, tt.after, got, tt.want)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func public(s *mtaconf.Service) bool {
 // local reports whether the service listens on a loopback address. The service that takes mail back
 // from a content filter does so.
 func local(s *mtaconf.Service) bool {
-	host := strings.Trim(s.Name[:max(strings.LastIndexByte(s.Name, ':'), 0)], "[]")
+	host := strings.Trim(strings.TrimSuffix(s.Name[:strings.LastIndexByte(s.Name, ':')+1], ":"), "[]")
 	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
 }
 
@@ -234,9 +234,7 @@ func (plan *Plan) configure(p Postfix, d Daemon) {
 func (plan *Plan) milters(p Postfix, d Daemon) {
 	file, queue := path.Join(p.ConfigDir, "main.cf"), p.queue()
 	ours, _ := d.listeners()
-	if !slices.Contains(ours, plan.Endpoint) {
-		ours = append(ours, plan.Endpoint)
-	}
+	ours = append(ours, plan.Endpoint) // which may be new
 	value, v := p.Conf.Set["smtpd_milters"], parseVersion(p.Conf.Params["mail_version"])
 	merged, others, err := mergeMilters(value, plan.Endpoint.postfix(queue), queue, ours, v)
 	if err != nil {

@@ -117,13 +117,13 @@ func reachable(hostPort string) string {
 		return "127.0.0.1:" + hostPort // systemd's ListenStream= may be a port alone
 	}
 	host, port := strings.Trim(hostPort[:at], "[]"), hostPort[at+1:]
-	addr, err := netip.ParseAddr(host)
+	addr, _ := netip.ParseAddr(host) // a name has the zero Addr, for which all questions below are answered by no
 	switch {
-	case host == "", host == "*", strings.EqualFold(host, "localhost"), err == nil && addr.Is4() && addr.IsUnspecified():
+	case host == "", host == "*", strings.EqualFold(host, "localhost"), addr.Is4() && addr.IsUnspecified():
 		return "127.0.0.1:" + port
-	case err == nil && addr.IsUnspecified():
+	case addr.IsUnspecified():
 		return "[::1]:" + port
-	case err == nil && addr.Is6():
+	case addr.Is6():
 		return "[" + addr.String() + "]:" + port
 	}
 	return strings.ToLower(host) + ":" + port

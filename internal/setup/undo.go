@@ -72,15 +72,23 @@ func (h hunk) undo(text string) (string, bool) {
 	if text == find {
 		return h.Old, true
 	}
-	if find == "" || strings.Count(text, find) != 1 {
+	at, ok := only(text, find)
+	if !ok {
 		find = h.Before + h.New
+		at, ok = only(text, find)
 	}
-	at := strings.Index(text, find)
-	if find == "" || at < 0 || strings.Count(text, find) != 1 || at > 0 && text[at-1] != '\n' {
+	end := at + len(find)
+	if !ok || at > 0 && text[at-1] != '\n' || end < len(text) && text[end-1] != '\n' { // not whole lines
 		return "", false
 	}
-	at += len(find) - len(h.New)
-	return text[:at] + h.Old + text[at+len(h.New):], true
+	return text[:end-len(h.New)] + h.Old + text[end:], true
+}
+
+// only returns where a text has a part, and whether there is no second place. Places that overlap are
+// two: a copy of our lines may begin within them.
+func only(text, part string) (int, bool) {
+	at := strings.Index(text, part)
+	return at, at >= 0 && at == strings.LastIndex(text, part)
 }
 
 // keep makes a copy of every file that the plan changes, and a record of the changes.
