@@ -70,7 +70,7 @@ type Cache struct {
 // is closed.
 type flight struct {
 	done   chan struct{}
-	stale  *entry // returned if the query fails; may be nil
+	known  *entry // what the cache had when the query began, or nil; it may stand in for a failure
 	answer dns.Answer
 	err    error
 
@@ -251,9 +251,7 @@ func (c *Cache) join(k key) (*flight, *entry) {
 		close(f.done)
 		return f, nil
 	}
-	if e.standsIn(now) { // a failure never does: it is gone when it expires
-		f.stale = e
-	}
+	f.known = e
 	c.launch(k, f)
 	return f, nil
 }
@@ -272,7 +270,7 @@ func (c *Cache) launch(k key, f *flight) {
 func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) {
 	defer c.removeWaiter(k, f)
 	var staleTimer <-chan time.Time
-	if f.stale != nil {
+	if f.known.standsIn(c.now()) {
 		t := time.NewTimer(staleAfter)
 		defer t.Stop()
 		staleTimer = t.C
@@ -280,18 +278,18 @@ func (c *Cache) wait(ctx context.Context, k key, f *flight) (dns.Answer, error) 
 	for {
 		select {
 		case <-f.done:
-			if f.err != nil && !dns.Permanent(f.err) && f.stale.standsIn(c.now()) {
-				return c.serveStale(f.stale)
+			if f.err != nil && !dns.Permanent(f.err) && f.known.standsIn(c.now()) {
+				return c.serveStale(f.known)
 			}
 			return f.answer, f.err
 		case <-staleTimer:
-			if f.stale.standsIn(c.now()) {
-				return c.serveStale(f.stale)
+			if f.known.standsIn(c.now()) {
+				return c.serveStale(f.known)
 			}
 		case <-ctx.Done():
 			failed := dns.OutOfTime(c, ctx.Err(), k.name, k.typ)
-			if failed.Kind == dns.KindTimeout && f.stale.standsIn(c.now()) {
-				return c.serveStale(f.stale)
+			if failed.Kind == dns.KindTimeout && f.known.standsIn(c.now()) {
+				return c.serveStale(f.known)
 			}
 			return dns.Answer{}, failed
 		}
@@ -303,7 +301,7 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 	defer f.giveUp()
 	answer, err := c.ask(ctx, k)
 	now := c.now()
-	e := c.newEntry(answer, err, f.stale, now)
+	e := c.newEntry(answer, err, f.known, now)
 	givenUp := err != nil && errors.Is(ctx.Err(), context.Canceled) // such a failure says nothing about the name
 	if c.store != nil && !givenUp {
 		if err == nil {
@@ -331,7 +329,7 @@ func (c *Cache) run(ctx context.Context, k key, f *flight) {
 // since f began. A failure of f must not replace that answer, even if its TTL is over.
 func (c *Cache) answered(k key, f *flight) bool {
 	e := c.load(k)
-	return e != nil && e != f.stale && e.err == nil
+	return e != nil && e != f.known && e.err == nil
 }
 
 // ask calls next.Lookup and turns a panic into a failure. Queries run in goroutines of the cache,

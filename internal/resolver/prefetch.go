@@ -48,5 +48,5 @@ func (c *Cache) prefetch(k key, e *entry) {
 	e.prefetched.Store(true)
 	c.prefetches++
 	c.cfg.Metrics.prefetched(e.kind())
-	c.launch(k, &flight{done: make(chan struct{}), stale: e, prefetch: true})
+	c.launch(k, &flight{done: make(chan struct{}), known: e, prefetch: true})
 }

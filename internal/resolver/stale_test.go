@@ -46,6 +46,30 @@ func TestCacheServesStale(t *testing.T) {
 	})
 }
 
+// TestFailureAfterStale: a failure is remembered also if the answer that it follows is too old to be served, and still
+// in the store because nothing was written since.
+func TestFailureAfterStale(t *testing.T) {
+	for _, stale := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			z := nameserver.Zone(t, cacheZone)
+			cfg := cacheDefaults()
+			cfg.Stale = stale
+			c := cached(t, cfg, z)
+			_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
+			z.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.ServFail})
+			time.Sleep(time.Minute + stale)
+			for range 3 {
+				if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "servfail" {
+					t.Errorf("got %s", got)
+				}
+			}
+			if n := len(z.Queries()); n != 2 {
+				t.Errorf("stale for %s: asked %d times", stale, n)
+			}
+		})
+	}
+}
+
 func TestCacheServesStaleNo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := testMetrics(t)
@@ -86,7 +110,10 @@ func TestCacheStaleWhileServerIsSlow(t *testing.T) {
 			t.Errorf("got %s after %s", got, time.Since(begin))
 		}
 		gone, leave := context.WithCancel(t.Context())
-		leave()
+		time.AfterFunc(time.Second, leave)
+		if got := marks(c.Lookup(gone, "a.example.com", dns.TypeA)); got != "canceled" {
+			t.Errorf("the lookup that is canceled while it waits got %s", got)
+		}
 		if got := marks(c.Lookup(gone, "a.example.com", dns.TypeA)); got != "canceled" {
 			t.Errorf("the canceled lookup got %s", got)
 		}
