@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,21 +73,37 @@ func TestLookupWithoutTime(t *testing.T) {
 func TestQueryEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		contexts := make(chan context.Context, 2)
+		const takes = time.Second
 		c := cached(t, cacheDefaults(), nameserver.Func(func(ctx context.Context, name dns.Name, _ dns.Type) (dns.Answer, error) {
 			contexts <- ctx
-			if name == "late.example" {
+			switch name {
+			case "late.example":
 				<-ctx.Done()
+			case "orphan.example":
+				time.Sleep(takes)
 			}
 			return dns.Answer{TTL: time.Minute}, nil
 		}))
-		_, _ = c.Lookup(t.Context(), "x.example", dns.TypeA)
-		synctest.Wait()
-		if err := (<-contexts).Err(); err == nil {
-			t.Error("the context of the query goes on")
+		for _, name := range []dns.Name{"x.example", "orphan.example"} { // the second has no waiter left when it ends
+			hurried, cancel := context.WithTimeout(t.Context(), takes/2)
+			_, _ = c.Lookup(hurried, name, dns.TypeA)
+			cancel()
+			time.Sleep(takes)
+			synctest.Wait()
+			if err := (<-contexts).Err(); err == nil {
+				t.Errorf("%s: the context of the query goes on", name)
+			}
+			if flights, orphans, _ := c.underWay(); flights != 0 || orphans != 0 {
+				t.Errorf("%s: %d flights and %d orphans are left", name, flights, orphans)
+			}
 		}
+		time.Sleep(2 * time.Minute) // what is known may be served stale, but not by a closed cache
 		go func() { _, _ = c.Lookup(t.Context(), "late.example", dns.TypeA) }()
 		<-contexts
 		c.Close()
+		if a, err := c.Lookup(t.Context(), "x.example", dns.TypeA); !errors.Is(err, errClosed) {
+			t.Errorf("after Close: %+v, %v", a, err)
+		}
 		if a, err := c.Lookup(t.Context(), "late.example", dns.TypeA); err != nil || !a.Cached {
 			t.Errorf("the late answer is lost: %+v, %v", a, err)
 		}
@@ -95,6 +112,56 @@ func TestQueryEnds(t *testing.T) {
 			t.Errorf("after Close: %v, asked %d times", err, len(contexts))
 		}
 	})
+}
+
+// TestGivenUpSaysNothing: the failure of a query that the cache itself gave up is not stored, whatever its kind. The
+// next lookup asks.
+func TestGivenUpSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		c := cached(t, cacheDefaults(), nameserver.Func(func(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+			if asked.Add(1) > 1 {
+				return dns.Answer{TTL: time.Minute}, nil
+			}
+			<-ctx.Done()
+			return dns.Answer{}, &dns.Error{Kind: dns.KindServFail, Name: name, Type: typ}
+		}))
+		hurried, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _ = c.Lookup(hurried, "x.example", dns.TypeA)
+		c.mu.Lock()
+		k := key{"x.example", dns.TypeA}
+		c.abandon(k, c.flights[k])
+		c.mu.Unlock()
+		synctest.Wait()
+		if _, err := c.Lookup(t.Context(), "x.example", dns.TypeA); err != nil || asked.Load() != 2 {
+			t.Errorf("after %d questions: %v", asked.Load(), err)
+		}
+	})
+}
+
+// TestStaleIsEvicted: a stale answer may leave the stores while the question is asked again.
+func TestStaleIsEvicted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := nameserver.Zone(t, cacheZone)
+		c := cached(t, cacheDefaults(), z)
+		_, _ = c.Lookup(t.Context(), "a.example.com", dns.TypeA)
+		time.Sleep(time.Minute)
+		z.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.ServFail, Delay: time.Second})
+		time.AfterFunc(time.Second/2, func() { c.store.Invalidate(key{"a.example.com", dns.TypeA}) })
+		if got := marks(c.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != "NOERROR a.example.com 30s 192.0.2.1 cached stale" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestNothingAhead: the cache does not look ahead, and does not queue by itself.
+func TestNothingAhead(t *testing.T) {
+	z := nameserver.Zone(t, cacheZone)
+	c := cached(t, cacheDefaults(), z)
+	if c.Expect(t.Context(), "a.example.com", dns.TypeA) || c.Queued() || len(z.Queries()) != 0 {
+		t.Errorf("asked %q", z.Queries())
+	}
 }
 
 // TestCacheConcurrentUse looks up many names in many goroutines, with evictions, purges and

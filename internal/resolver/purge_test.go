@@ -124,6 +124,22 @@ func TestPurgeGivesUp(t *testing.T) {
 	})
 }
 
+// TestPurgedEndsFirst: the end of a query that was replaced after Purge does not end the one that replaced it.
+func TestPurgedEndsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &slow{delays: []time.Duration{2 * time.Second, 5 * time.Second, 0}}
+		c := cached(t, cacheDefaults(), next)
+		go address(t, c, time.Minute)
+		synctest.Wait()
+		c.Purge()
+		go address(t, c, time.Minute)
+		time.Sleep(3 * time.Second)
+		if got := address(t, c, time.Minute); got != "192.0.2.2" || next.asked.Load() != 2 {
+			t.Errorf("got %s, asked %d times", got, next.asked.Load())
+		}
+	})
+}
+
 // TestPurgeSparesTheNew: a query that began after the last Purge is not abandoned.
 func TestPurgeSparesTheNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

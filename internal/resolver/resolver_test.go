@@ -1,6 +1,9 @@
 package resolver
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -86,9 +89,11 @@ func TestResolverErrors(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	m := testMetrics(t)
-	if _, err := New(Config{Cache: cacheDefaults()}, m); err == nil {
-		t.Error("series registered twice")
+	cfg.Client.Servers = []string{"192.0.2.1"}
+	if r, err := New(cfg, m); r != nil || err == nil || !strings.Contains(err.Error(), "duplicate") {
+		t.Errorf("series registered twice: %v, %v", r, err)
 	}
+	cfg.Client.Servers = []string{"not an address"}
 	r, err := NewWithMetrics(Config{Cache: cacheDefaults(), Client: ClientConfig{Servers: []string{"192.0.2.1"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -96,6 +101,41 @@ func TestResolverErrors(t *testing.T) {
 	defer r.Close()
 	if with, err := r.With(cfg.Client); with != nil || err == nil || !strings.Contains(err.Error(), "not an address") {
 		t.Errorf("%v, error %v", with, err)
+	}
+}
+
+// TestResolverTells: a panic of the client is told to the function that the cache has, the metrics can show a
+// Resolver again that is not the newest, and after Close nothing is asked.
+func TestResolverTells(t *testing.T) {
+	m := testMetrics(t)
+	told := make(chan any, 1)
+	cfg := Config{Cache: cacheDefaults(), Client: ClientConfig{
+		Servers: []string{"192.0.2.1"}, Dial: func(context.Context, string, string) (net.Conn, error) { panic("boom") },
+	}}
+	cfg.Cache.OnPanic = func(p any) { told <- p }
+	r, err := NewWithMetrics(cfg, m.Metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := nameserver.Show(r.Lookup(t.Context(), "x.example", dns.TypeA)); got != "malformed" || <-told != "boom" {
+		t.Errorf("got %s", got)
+	}
+	newer, err := NewWithMetrics(cfg, m.Metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer newer.Close()
+	if n := m.Values(t)["cache_entries"]; n != 0 {
+		t.Errorf("%v entries, want 0", n)
+	}
+	r.Show()
+	if n := m.Values(t)["cache_entries"]; n != 1 {
+		t.Errorf("%v entries, want 1", n)
+	}
+	r.Close()
+	if _, err := r.Lookup(t.Context(), "y.example", dns.TypeA); !errors.Is(err, errClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
 

@@ -62,6 +62,49 @@ func TestWithSharesCacheAndClock(t *testing.T) {
 	})
 }
 
+// TestFailureOfTheOldIsRemembered: a late failure of the old servers replaces an earlier one of the new servers, so
+// the name is not asked for the time that follows the last.
+func TestFailureOfTheOldIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before, after := nameserver.Zone(t, cacheZone), nameserver.Zone(t, cacheZone)
+		before.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.ServFail, Delay: 5 * time.Second})
+		after.Fail("a.example.com", dns.TypeA, zone.Fault{Kind: zone.Refused})
+		cfg := cacheDefaults()
+		old := cached(t, cfg, before)
+		go func() { _, _ = old.Lookup(context.Background(), "a.example.com", dns.TypeA) }()
+		synctest.Wait()
+		renewed := old.with(after)
+		defer renewed.Close()
+		for _, tt := range []struct {
+			wait time.Duration
+			want string
+		}{{0, "refused"}, {6 * time.Second, "servfail"}, {cfg.FailureTTL - 2*time.Second, "servfail"}, {2 * time.Second, "refused"}} {
+			time.Sleep(tt.wait)
+			if got := marks(renewed.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != tt.want {
+				t.Errorf("after %s more: %s, want %s", tt.wait, got, tt.want)
+			}
+		}
+	})
+}
+
+// TestLastAnswerCounts: an answer replaces what another Cache has stored since it was asked for.
+func TestLastAnswerCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := nameserver.Zone(t, "a.example.com A 192.0.2.2\n! a.example.com A delay=5s")
+		old := cached(t, cacheDefaults(), before)
+		go func() { _, _ = old.Lookup(context.Background(), "a.example.com", dns.TypeA) }()
+		synctest.Wait()
+		renewed := old.with(nameserver.Zone(t, "a.example.com A 192.0.2.1"))
+		defer renewed.Close()
+		for _, want := range []string{"NOERROR a.example.com 5m0s 192.0.2.1", "NOERROR a.example.com 4m59s 192.0.2.2 cached"} {
+			if got := marks(renewed.Lookup(t.Context(), "a.example.com", dns.TypeA)); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			time.Sleep(6 * time.Second)
+		}
+	})
+}
+
 // TestFailureOfTheOldDisplacesNothing: a reload often happens because servers failed. If a query to
 // the old servers fails late, it does not replace an answer of the new servers.
 func TestFailureOfTheOldDisplacesNothing(t *testing.T) {
