@@ -1,7 +1,7 @@
 package replay
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,18 +36,46 @@ func TestHeaderIsBounded(t *testing.T) {
 	}
 }
 
+// TestHeaderBound checks the length of the longest header that is read whole.
+func TestHeaderBound(t *testing.T) {
+	field := []byte("X: " + strings.Repeat("y", 1<<16-5) + "\r\n")
+	for more, want := range map[int]bool{-1: true, 0: true, 1: false} {
+		var fields []chunk
+		for range maxHeader/len(field) - 1 {
+			fields = append(fields, chunk{data: field, first: true})
+		}
+		fields = append(fields, chunk{data: field[:len(field)-2+more], first: true}, chunk{data: []byte("\r\n"), first: true})
+		h, rest, whole, err := readHeader(linesFunc(func() (c chunk, err error) {
+			c, fields = fields[0], fields[1:]
+			return c, nil
+		}))
+		if err != nil || whole != want || len(rest) > 0 || len(h) != maxHeader/len(field) || len(fields) != 0 {
+			t.Errorf("%d octets more: %d fields, whole %t, %q, %v", more, len(h), whole, rest, err)
+		}
+	}
+}
+
 // TestSnapshotIsBounded checks that an answer beyond maxAnswers is used, but not kept.
 func TestSnapshotIsBounded(t *testing.T) {
 	path := t.TempDir() + "/dns.jsonl"
 	s := open(t, path, zoneFor(t))
+	s.known = make(map[question]*result, maxAnswers)
 	some := &result{}
-	for i := range maxAnswers {
-		s.known[question{dns.Name(fmt.Sprintf("n%d", i)), dns.TypeA}] = some
+	for i := range maxAnswers - 1 {
+		s.known[question{dns.Name(strconv.Itoa(i)), dns.TypeA}] = some
 	}
-	if a, err := s.Lookup(t.Context(), "bank.example", dns.TypeTXT); err != nil || len(a.Records) != 1 {
-		t.Errorf("%+v, %v", a, err)
+	for _, name := range []dns.Name{"bank.example", "shop.example"} {
+		if a, err := s.Lookup(t.Context(), name, dns.TypeTXT); err != nil || len(a.Records) != 1 {
+			t.Errorf("%+v, %v", a, err)
+		}
 	}
-	if use := closed(t, s); use.Kept != 0 || use.Asked != 1 {
-		t.Errorf("%+v", use)
+	if use := closed(t, s); use.Kept != 1 || use.Asked != 2 || len(s.known) != maxAnswers {
+		t.Errorf("%+v, %d known", use, len(s.known))
+	}
+	for _, want := range []int{maxAnswers, maxAnswers} {
+		if err := s.read([]byte(`{"name":"a.example","type":"A"}`), 2); err != nil || len(s.known) != want {
+			t.Errorf("%d known, want %d, %v", len(s.known), want, err)
+		}
+		delete(s.known, question{"1", dns.TypeA})
 	}
 }

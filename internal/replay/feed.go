@@ -64,7 +64,7 @@ type feed struct {
 	block  *block      // the block that the worker is reading; nil before the first and after the last
 	read   int         // octets of block that were read
 	ended  bool
-	err    error // why the message could not be read to its end; valid after the last block
+	err    error // io.EOF, or why the message could not be read to its end; valid after the last block
 }
 
 func newFeed(p *pool) *feed { return &feed{blocks: p, source: make(chan *block, 1)} }
@@ -76,9 +76,7 @@ func (f *feed) fill(ctx context.Context, in lines) {
 	for b != nil {
 		c, err := in.next()
 		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				f.err = err
-			}
+			f.err = err
 			last <- b
 			b.next <- nil
 			return
@@ -111,13 +109,10 @@ func (f *feed) advance() error {
 			f.source = next.next
 		}
 	}
-	switch {
-	case !f.ended:
+	if !f.ended {
 		return nil
-	case f.err != nil:
-		return f.err
 	}
-	return io.EOF
+	return f.err
 }
 
 // Read implements io.Reader.

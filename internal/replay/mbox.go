@@ -125,7 +125,7 @@ func (m *mboxMessage) next() (chunk, error) {
 		m.ended = true
 		return chunk{}, fmt.Errorf("replay: %w", err)
 	}
-	if c.first && m.blank != nil && bytes.HasPrefix(c.data, separator) {
+	if m.blank != nil && bytes.HasPrefix(c.data, separator) {
 		m.ended = true
 		if err := m.box.separator(c); err != nil {
 			return chunk{}, err

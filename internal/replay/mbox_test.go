@@ -138,6 +138,36 @@ func TestMboxSkips(t *testing.T) {
 	}
 }
 
+// TestMboxBreaks checks that an mbox that cannot be read to its end is an error at whatever octet it breaks,
+// whether its messages are read or skipped.
+func TestMboxBreaks(t *testing.T) {
+	broken := errors.New("broken")
+	text := "\n\nFrom a 1\nA: 1\n\nb\n\n\n>From x\n\nFrom b 2\nB: 2\n"
+	long := "From a " + strings.Repeat("x", lineBuffer)
+	texts := []string{long[:lineBuffer], long, long + "\nA: 1\n\n" + long}
+	for i := range len(text) + 1 {
+		texts = append(texts, text[:i])
+	}
+	for _, text := range texts {
+		for _, skip := range []bool{false, true} {
+			in := io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))
+			box, err := openMbox(&stored{name: "box", lines: newLineReader(in)}, 0)
+			for n := 0; err == nil; n++ {
+				var m *Message
+				if m, err = box.Next(); err == nil && !skip {
+					err = drain(m.lines)
+				}
+				if n > 2 {
+					t.Fatalf("%.40q has too many messages", text)
+				}
+			}
+			if !errors.Is(err, broken) || strings.Count(err.Error(), "replay: ") != 1 {
+				t.Errorf("%.40q, skipped %t: %v", text, skip, err)
+			}
+		}
+	}
+}
+
 func TestDirectories(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name, text string) {
@@ -156,6 +186,9 @@ func TestDirectories(t *testing.T) {
 	put("eml/sub/two.EML", "B: 2\n")
 	put("eml/one.eml", "From a 1\nA: 1\n")
 	put("eml/readme.txt", "no mail")
+	put("eml/dir.eml/three.eml", "")
+	put("odd/new/1.a", "A: 1\n")
+	put("odd/cur", "no directory")
 	put("none/readme.txt", "no mail")
 	put("packed/one.eml.gz", gzipped(t, "\xef\xbb\xbfFrom a 1\nA: 1\n"))
 	put("packed/two.eml", ">From b 1\nB: 2\n")
@@ -178,16 +211,90 @@ func TestDirectories(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ path, want string }{
-		{"none", "neither cur nor new"}, {"absent", "no such file"}, {"/dev/null", "neither a file nor"},
-		{write(t, "cut.gz", gzipped(t, "From a 1\nA: 1\n")[:12]), "unexpected EOF"},
-		{write(t, "odd", "\n\n\n\n\n\nSubject: x\n"), "begins with empty lines"},
+		{"none", "replay: %s has neither cur nor new, as a Maildir has, and no .eml or .eml.gz files"}, {"absent", "replay: stat %s: no such file or directory"},
+		{"/dev/null", "replay: %s is neither a file nor a directory"}, {"odd", "replay: open %s/cur: not a directory"},
+		{write(t, "cut.gz", gzipped(t, "From a 1\nA: 1\n")[:12]), "replay: %s: unexpected EOF"},
+		{write(t, "odd", "\n\n\n\n\n\nSubject: x\n"), "replay: %s is neither a message nor an mbox: it begins with empty lines"},
 	} {
 		path := tt.path
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
 		}
-		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), tt.want) {
+		want := strings.Replace(tt.want, "%s", path, 1)
+		if s, err := Open(path); s != nil || err == nil || strings.Replace(err.Error(), "readdirent", "open", 1) != want {
 			t.Errorf("%s: %v", tt.path, err)
+		}
+	}
+	if _, err := openStored(dir, bufio.NewReaderSize(nil, lineBuffer)); err == nil || err.Error() != dir+": read "+dir+": is a directory" {
+		t.Errorf("a directory as a file: %v", err)
+	}
+}
+
+// TestCutShort checks that a compressed file that breaks off is an error at whatever octet that is. It must
+// not be taken for a shorter message.
+func TestCutShort(t *testing.T) {
+	for name, text := range map[string]string{
+		"an mbox":                      "\n\nFrom a 1\nA: 1\n\nb\n\nFrom b 2\nB: 2\n",
+		"a file":                       "Subject: x\n\nbody\n",
+		"a file with a separator":      ">From b 1\nB: 2\n",
+		"a file with a byte mark":      "\xef\xbb\xbfB: 2\n",
+		"a file with a long separator": ">From " + strings.Repeat("x", 2*lineBuffer) + "\nA: 1\n",
+	} {
+		whole, path := stretched(t, text), write(t, "cut", "")
+		for n := 2; n < len(whole); n++ {
+			if n > 100 && (n < len(whole)-30 && n%lineBuffer > 30 || n%3 > 0) {
+				continue
+			}
+			if err := os.WriteFile(path, []byte(whole[:n]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := read(path); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s, cut at %d of %d: %v", name, n, len(whole), err)
+			}
+		}
+	}
+}
+
+// stretched returns a gzip file that is not compressed, so that each octet can be read before the next.
+func stretched(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, gzip.NoCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(z, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// read reads all messages of a source.
+func read(path string) error {
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for {
+		m, err := s.Next()
+		if err != nil {
+			return err
+		}
+		in := m.lines
+		if in == nil {
+			file, err := openMessage(m, bufio.NewReaderSize(nil, lineBuffer))
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			in = file.lines
+		}
+		if err := drain(in); err != nil {
+			return err
 		}
 	}
 }

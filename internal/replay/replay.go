@@ -141,11 +141,12 @@ func (r *runner) run(ctx context.Context, summary *Summary) error {
 }
 
 // sameFacts reports whether two configurations lead to the same facts about every message. If
-// they do, a message is evaluated only once, and only the decision is made twice.
+// they do, a message is evaluated only once, and only the decision is made twice. The watch lists
+// count, because they decide who gets the trait lookalike.
 func sameFacts(a, b *config.Config) bool {
 	return a.AuthservID == b.AuthservID && a.DNS.MessageBudget == b.DNS.MessageBudget && reflect.DeepEqual(a.DKIM, b.DKIM) &&
 		reflect.DeepEqual(a.DMARC, b.DMARC) && reflect.DeepEqual(a.Limits, b.Limits) && reflect.DeepEqual(a.Trusted, b.Trusted) &&
-		reflect.DeepEqual(a.Policy.Recipients, b.Policy.Recipients)
+		reflect.DeepEqual(a.Watch, b.Watch) && reflect.DeepEqual(a.Policy.Recipients, b.Policy.Recipients)
 }
 
 // read reads all messages of the source and passes them to the workers. For each message it first

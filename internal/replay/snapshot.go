@@ -302,11 +302,11 @@ func (s *Snapshot) keep(q question, l *snapshotLine) {
 	}
 	answer, failure := l.answer()
 	s.known[q] = &result{answer, failure}
-	s.use.Kept++
 	if _, err := s.file.Write(append(raw, '\n')); err != nil {
 		s.failure = err
 		return
 	}
+	s.use.Kept++
 	if now := time.Now(); now.Sub(s.synced) >= syncInterval {
 		s.synced, s.failure = now, s.file.Sync()
 	}

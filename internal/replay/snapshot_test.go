@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"os"
@@ -160,14 +161,217 @@ func TestSnapshotFile(t *testing.T) {
 			t.Errorf("%s: the file is %q", tt.name, raw)
 		}
 	}
-	// A snapshot can also be used after a run that was interrupted while it wrote the header.
-	path := write(t, "dns.jsonl", header[:30])
-	s := open(t, path, nameserver.Zone(t, "a.example A 192.0.2.9\n"))
-	if _, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil {
+	if _, err := OpenSnapshot("/absent/dns.jsonl", nobody{t: t}); err == nil || err.Error() != "replay: DNS snapshot: open /absent/dns.jsonl: no such file or directory" {
+		t.Errorf("a file that cannot be made: %v", err)
+	}
+	// A run can go on after one that was interrupted, also while that wrote the header.
+	for _, text := range []string{"", "{", header[:30], header[:len(header)-1], `{"sekimori_dns_snapshot":` + strings.Repeat("7", 300), header, header + good, header + good + good[:7]} {
+		path := write(t, "dns.jsonl", text)
+		for _, network := range []dns.Resolver{nameserver.Zone(t, "a.example A 192.0.2.7\nb.example A 192.0.2.8\n"), nobody{t: t}} {
+			s := open(t, path, network)
+			for _, name := range []dns.Name{"a.example", "b.example"} {
+				if _, err := s.Lookup(t.Context(), name, dns.TypeA); err != nil {
+					t.Errorf("%.40q: %v", text, err)
+				}
+			}
+			closed(t, s)
+		}
+		if raw, err := os.ReadFile(path); err != nil || strings.Count(string(raw), "\n") != 3 || !strings.HasPrefix(string(raw), header[:len(`{"sekimori_dns_snapshot":1,"created":"20`)]) {
+			t.Errorf("%.40q: %v: %q", text, err, raw)
+		}
+	}
+}
+
+// TestSnapshotLine checks what the file has of an answer, and that it is the same answer when it is read.
+func TestSnapshotLine(t *testing.T) {
+	q := question{"a.example", dns.TypeMX}
+	failed := func(k dns.ErrorKind) error { return &dns.Error{Kind: k, Name: "a.example", Type: dns.TypeMX} }
+	for _, tt := range []struct {
+		name   string
+		answer dns.Answer
+		err    error
+		want   string
+	}{
+		{"all parts", dns.Answer{Name: "a.example", Type: dns.TypeMX, Canonical: "b.example", TTL: time.Minute, Authenticated: true, Cached: true, Records: []dns.Record{
+			{Host: "m.example", Preference: 10}, {Addr: netip.MustParseAddr("192.0.2.1")}, {Text: "t\xff"}}}, nil,
+			`{"name":"a.example","type":"MX","canonical":"b.example","records":[{"host":"m.example","preference":10},{"addr":"192.0.2.1"},{"text":{"base64":"dP8="}}],"ttl":60,"ad":true}`},
+		{"no such name", dns.Answer{Name: "a.example", Type: dns.TypeMX, Status: dns.NXDomain, Cached: true}, nil, `{"name":"a.example","type":"MX","status":"NXDOMAIN"}`},
+		{"a failure", dns.Answer{}, failed(dns.KindTimeout), `{"name":"a.example","type":"MX","error":"timeout"}`},
+		{"refused", dns.Answer{}, failed(dns.KindRefused), `{"name":"a.example","type":"MX","error":"refused"}`},
+		{"no slot", dns.Answer{}, failed(dns.KindBudget), `null`},
+		{"given up", dns.Answer{}, failed(dns.KindCanceled), `null`},
+		{"another error", dns.Answer{}, errors.New("odd"), `null`},
+	} {
+		l := newSnapshotLine(q, tt.answer, tt.err)
+		raw, err := json.Marshal(l)
+		if err != nil || string(raw) != tt.want {
+			t.Errorf("%s: %s, %v", tt.name, raw, err)
+			continue
+		}
+		if l == nil {
+			continue
+		}
+		var read snapshotLine
+		if err := json.Unmarshal(raw, &read); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := read.answer(); !reflect.DeepEqual(got, tt.answer) || !reflect.DeepEqual(err, tt.err) {
+			t.Errorf("%s: read as %+v, %v", tt.name, got, err)
+		}
+	}
+	if _, err := (&snapshotLine{Name: "a.example", Type: dns.TypeMX, Error: "sunspots"}).answer(); !reflect.DeepEqual(err, failed(dns.KindServFail)) {
+		t.Errorf("a newer version's failure: %#v", err)
+	}
+	var o octets
+	for _, text := range []string{`{"base64":"?"}`, `{`, `7`} {
+		if err := o.UnmarshalJSON([]byte(text)); err == nil {
+			t.Errorf("%s is read as %q", text, o)
+		}
+	}
+}
+
+// ends is a resolver that answers when its context has ended.
+type ends struct {
+	dns.LookupOnly
+	answer dns.Answer
+	kind   dns.ErrorKind // 0: it has an answer
+	queued bool
+}
+
+func (e *ends) Lookup(ctx context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	<-ctx.Done()
+	if e.kind == 0 {
+		return dns.Answer{Name: name, Type: typ}, nil
+	}
+	return dns.Answer{}, &dns.Error{Kind: e.kind, Name: name, Type: typ}
+}
+
+func (e *ends) Queued() bool { return e.queued }
+
+// TestSnapshotEnds checks how long a question can take, and what is kept of one that did not end in time
+// or that ended because the run was interrupted.
+func TestSnapshotEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		network   ends
+		interrupt bool
+		want      Use
+	}{
+		{"too late", ends{kind: dns.KindTimeout}, false, Use{Asked: 1, Kept: 1, Failures: 1}},
+		{"given up", ends{kind: dns.KindCanceled}, false, Use{Asked: 1, Failures: 1}},
+		{"answered at last", ends{}, false, Use{Asked: 1, Kept: 1}},
+		{"interrupted", ends{kind: dns.KindCanceled}, true, Use{Asked: 1, Failures: 1}},
+		{"interrupted, with a failure that says nothing", ends{kind: dns.KindNetwork}, true, Use{Asked: 1, Failures: 1}},
+		{"interrupted, with an answer", ends{}, true, Use{Asked: 1, Kept: 1}},
+	} {
+		path := filepath.Join(t.TempDir(), "dns.jsonl")
+		synctest.Test(t, func(t *testing.T) {
+			s, begin := open(t, path, &tt.network), time.Now()
+			go func() { _, _ = s.Lookup(context.WithoutCancel(t.Context()), "a.example", dns.TypeA) }()
+			synctest.Wait()
+			use, err := s.Close(tt.interrupt)
+			took := map[bool]time.Duration{false: 15 * time.Second}[tt.interrupt]
+			if err != nil || use != tt.want || time.Since(begin) != took {
+				t.Errorf("%s: %+v after %v, %v", tt.name, use, time.Since(begin), err)
+			}
+		})
+	}
+	for queued, want := range map[bool]dns.ErrorKind{false: dns.KindTimeout, true: dns.KindBudget} {
+		s := open(t, filepath.Join(t.TempDir(), "dns.jsonl"), &ends{queued: queued})
+		ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+		_, err := s.Lookup(ctx, "a.example", dns.TypeA)
+		var failed *dns.Error
+		if !errors.As(err, &failed) || failed.Kind != want {
+			t.Errorf("queued %t: %v", queued, err)
+		}
+		cancel()
+		if _, err := s.Close(true); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSnapshotFails checks that after a failed write nothing more is written, that answers are used all the
+// same, and that Close says so.
+func TestSnapshotFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dns.jsonl")
+	s := open(t, path, nameserver.Zone(t, snapshotZone))
+	file := s.file
+	var err error
+	if s.file, err = os.Open(path); err != nil { // only for reading
 		t.Fatal(err)
 	}
-	closed(t, s)
-	closed(t, open(t, path, nobody{t: t}))
+	for range 2 {
+		if a, err := s.Lookup(t.Context(), "a.example", dns.TypeA); err != nil || len(a.Records) != 1 {
+			t.Errorf("%+v, %v", a, err)
+		}
+	}
+	if err := s.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.file = file
+	if a, err := s.Lookup(t.Context(), "a.example", dns.TypeMX); err != nil || len(a.Records) != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if use, err := s.Close(false); use != (Use{FromSnapshot: 1, Asked: 2}) || err == nil || err.Error() != "replay: DNS snapshot is not complete: write "+path+": bad file descriptor" {
+		t.Errorf("%+v, %v", use, err)
+	}
+	if raw, err := os.ReadFile(path); err != nil || strings.Count(string(raw), "\n") != 1 {
+		t.Errorf("%q, %v", raw, err)
+	}
+}
+
+// TestSnapshotSyncs checks how often the file is synced to disk.
+func TestSnapshotSyncs(t *testing.T) {
+	path, z := filepath.Join(t.TempDir(), "dns.jsonl"), nameserver.Zone(t, snapshotZone)
+	synctest.Test(t, func(t *testing.T) {
+		s, begin := open(t, path, z), time.Now()
+		for i, tt := range []struct{ wait, synced time.Duration }{{syncInterval - 1, 0}, {1, syncInterval}, {syncInterval - 1, syncInterval}, {2, 2*syncInterval + 1}} {
+			time.Sleep(tt.wait)
+			if _, err := s.Lookup(t.Context(), dns.Name(strings.Repeat("x", i+1)+".example"), dns.TypeA); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.synced.Sub(begin); got != tt.synced {
+				t.Errorf("answer %d: synced at %v, want %v", i, got, tt.synced)
+			}
+		}
+		closed(t, s)
+	})
+}
+
+// long is a resolver that answers with one text.
+type long struct {
+	dns.LookupOnly
+	text string
+}
+
+func (l *long) Lookup(_ context.Context, name dns.Name, typ dns.Type) (dns.Answer, error) {
+	return dns.Answer{Name: name, Type: typ, Records: []dns.Record{{Text: l.text}}}, nil
+}
+
+// TestLongestAnswer checks that the longest line that is written can be read, and that a longer one is not
+// written.
+func TestLongestAnswer(t *testing.T) {
+	around := len(`{"name":"a.example","type":"TXT","records":[{"text":""}]}` + "\n")
+	for more, want := range map[int]Use{0: {Asked: 1, Kept: 1}, 1: {Asked: 1}} {
+		path := filepath.Join(t.TempDir(), "dns.jsonl")
+		network := &long{text: strings.Repeat("x", maxSnapshotLine-around+more)}
+		s := open(t, path, network)
+		if _, err := s.Lookup(t.Context(), "a.example", dns.TypeTXT); err != nil {
+			t.Error(err)
+		}
+		if use := closed(t, s); use != want {
+			t.Errorf("%d more: %+v", more, use)
+		}
+		s = open(t, path, network)
+		a, found := s.Peek("a.example", dns.TypeTXT)
+		if found != (want.Kept > 0) || found && a.Records[0].Text != network.text {
+			t.Errorf("%d more: found %t", more, found)
+		}
+		if use := closed(t, s); use.FromSnapshot != want.Kept {
+			t.Errorf("%d more: %+v", more, use)
+		}
+	}
 }
 
 // TestSnapshotIsOneRuns checks that a second run cannot open the file at the same time. Otherwise
