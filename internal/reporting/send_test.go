@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"sekimori/internal/dispatch"
@@ -19,7 +18,10 @@ func TestSend(t *testing.T) {
 	if err != nil || !sent.DryRun || len(s.copied) > 0 {
 		t.Fatal(sent, s.copied, err)
 	}
-	has(t, text(t, sent), "shop.example, 2026-11-28 UTC, 5 messages: If the report were due now, it would go to rua@shop.example.")
+	same(t, text(t, sent), `
+bank.example, 2026-11-28 UTC, 100 messages: If the report were due now, it would go to rua@shop.example.
+shop.example, 2026-11-28 UTC, 5 messages: If the report were due now, it would go to rua@shop.example.
+`)
 	sent, err = o.Copies(t.Context(), Selection{Domain: "shop.example", Window: "yesterday"}, "me@isp.example")
 	if err != nil || !sent.AllSent() || !slices.Equal(s.copied, []string{"2 me@isp.example"}) {
 		t.Fatal(sent, s.copied, err)
@@ -29,7 +31,14 @@ func TestSend(t *testing.T) {
 	if sent, err = o.Copies(t.Context(), Selection{Domain: "shop.example"}, "me@isp.example"); err != nil || sent.AllSent() {
 		t.Errorf("%v %v", sent, err)
 	}
-	has(t, text(t, sent), "did not take the copy", "550 no")
+	same(t, text(t, sent), `
+shop.example, 2026-11-29 06:00-12:00 UTC, 3 messages: The mail server did not take the copy for me@isp.example.
+    550 no
+shop.example, 2026-11-28 UTC, 5 messages: The mail server did not take the copy for me@isp.example.
+    550 no
+shop.example, 2026-11-27 UTC, 0 messages: The mail server did not take the copy for me@isp.example.
+    550 no
+`)
 	s.copyErr = errors.New("no route")
 	if sent, err = o.Copies(t.Context(), Selection{Domain: "shop.example"}, "me@isp.example"); err != nil || sent.AllSent() {
 		t.Errorf("%v %v", sent, err)
@@ -50,11 +59,11 @@ func TestSend(t *testing.T) {
 		t.Errorf("%d reports: %v", maxCopies, err)
 	}
 	m.jobs = append(m.jobs, m.jobs[0])
-	if _, err = o.DryRun(t.Context(), Selection{}); !errors.Is(err, ErrUse) {
+	if _, err = o.DryRun(t.Context(), Selection{}); !errors.Is(err, ErrUse) || err.Error() != "reporting: wrong use: more than 1000 reports are selected; choose by --domain and --window" {
 		t.Errorf("%d reports: %v", len(m.jobs), err)
 	}
-	if _, err = o.DryRun(t.Context(), Selection{Domain: "none.example"}); err == nil {
-		t.Error("nothing is selected, and there is no error")
+	if _, err = o.DryRun(t.Context(), Selection{Domain: "none.example"}); err == nil || err.Error() != `no report is selected; "sekimori report list" shows what there is` {
+		t.Errorf("nothing is selected: %v", err)
 	}
 }
 
@@ -98,11 +107,52 @@ func TestSendNow(t *testing.T) {
 		}
 		has(t, text(t, sent), tt.want...)
 	}
-	o, s := newOffice()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	s.errs = map[int64]error{1: ctx.Err(), 2: ctx.Err()}
-	if sent, err := o.Send(ctx, all, true); err != nil || sent.AllSent() || !strings.Contains(text(t, sent), "interrupted") {
-		t.Errorf("%+v, %v", sent, err)
+	for _, tt := range []struct {
+		outcome report.Outcome
+		errs    map[int64]error
+		want    string
+	}{
+		{report.Outcome{Word: report.Sent, Reason: "sent to all"}, nil, "sent to all"},
+		{report.Outcome{Again: noon}, nil, "Not sent, because the command was interrupted."},
+		{report.Outcome{}, map[int64]error{1: context.Canceled, 2: context.Canceled}, "Not sent, because the command was interrupted."},
+		{report.Outcome{}, map[int64]error{1: report.ErrLost, 2: report.ErrLost}, "Not sent, because the command was interrupted."},
+	} {
+		o, s := newOffice()
+		o.Store.(*memory).deliveries = nil
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s.outcome, s.errs = tt.outcome, tt.errs
+		sent, err := o.Send(ctx, all, true)
+		if err != nil || len(sent.Reports) != 2 {
+			t.Fatalf("interrupted: %+v, %v", sent, err)
+		}
+		for _, r := range sent.Reports {
+			if r.Done != tt.want || r.Failed != (tt.outcome.Word != report.Sent) {
+				t.Errorf("interrupted, %+v: %+v", tt.outcome, r)
+			}
+		}
+	}
+}
+
+// TestSentNow checks what is said about a report that was worked on, also if the store does not tell
+// everything.
+func TestSentNow(t *testing.T) {
+	old := report.Job{ID: 1, Tries: 1}
+	for _, tt := range []struct {
+		name, fails string
+		jobs        []report.Job
+		tries       int
+		done        string
+	}{
+		{"all is told", "", []report.Job{{ID: 2, Tries: 9}, {ID: 1, Tries: 2}}, 2, "sent to both (a@b.example sent, c@d.example refused)"},
+		{"the job is gone", "", nil, 1, "sent to both (a@b.example sent, c@d.example refused)"},
+		{"no job", "Jobs", nil, 1, "sent to both (a@b.example sent, c@d.example refused)"},
+		{"no destinations", "Deliveries", []report.Job{{ID: 1, Tries: 2}}, 2, "sent to both"},
+	} {
+		o := &Office{Store: &memory{fails: tt.fails, jobs: tt.jobs, deliveries: []report.Delivery{
+			{Job: 1, Address: "a@b.example", Word: report.Sent}, {Job: 1, Address: "c@d.example", Word: report.Refused}, {Job: 2, Address: "e@f.example", Word: report.Sent}}}}
+		if got := o.sentNow(t.Context(), old, report.Outcome{Word: report.Sent, Reason: "sent to both"}); got.Done != tt.done || got.Tries != tt.tries || got.Failed {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
 	}
 }

@@ -111,9 +111,9 @@ func Unsuppress(ctx context.Context, s report.Store, target string) error {
 // parseTarget returns an address or "@domain" as the store has it: the domain in A-labels and lower
 // case.
 func parseTarget(text string) (string, error) {
-	local, domain, found := strings.Cut(text, "@")
-	name, err := dns.ParseHostname(domain)
-	if !found || err != nil || strings.ContainsFunc(local, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`@"(),:;<>[\]`, r) }) {
+	local, domain, _ := strings.Cut(text, "@")
+	name, err := dns.ParseHostname(domain) // refuses "", too
+	if err != nil || strings.ContainsFunc(local, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),:;<>[\]`, r) }) {
 		return "", fmt.Errorf(`%w: %q is neither an address such as rua@shop.example nor "@" and a domain such as @shop.example`, ErrUse, text)
 	}
 	return report.Target(local + "@" + string(name)), nil
