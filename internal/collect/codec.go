@@ -150,7 +150,7 @@ func (d *decoder) tally() report.Tally {
 	for range d.length() {
 		count := d.number()
 		row, err := report.ParseRow([]byte(d.text()))
-		if d.bad || err != nil {
+		if err != nil { // also after a mistake before, because the text is empty then
 			d.bad, d.rest = true, nil
 			break
 		}

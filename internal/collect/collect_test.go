@@ -1,12 +1,14 @@
 package collect
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,6 +18,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/dns/suffix"
 	"sekimori/internal/judge"
+	"sekimori/internal/ledger"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
@@ -211,8 +214,20 @@ func TestQueueOctets(t *testing.T) {
 	for range maxQueue {
 		c.put(observed{obs: &report.Observation{}, octets: 2048})
 	}
-	if got, want := len(c.queue), maxQueueOctets/2048; got != want {
-		t.Errorf("%d observations of 2 KiB, want %d", got, want)
+	if got, want := len(c.queue), maxQueueOctets/2048; got != want || c.octets.Load() != maxQueueOctets || c.Counts().Queued.Load() != int64(want) {
+		t.Errorf("%d observations of 2 KiB, want %d; %d octets, %d counted", got, want, c.octets.Load(), c.Counts().Queued.Load())
+	}
+	c.octets.Store(5)
+	c.put(observed{wrote: []dns.Name{"a.example"}, octets: 7}) // the queue has room
+	if n := c.Counts(); c.octets.Load() != 12 || n.Queued.Load() != maxQueueOctets/2048 {
+		t.Errorf("%d octets, %d counted", c.octets.Load(), n.Queued.Load())
+	}
+	c.ended = true
+	c.put(observed{entry: &ledger.Entry{}, octets: 7})
+	c.ended, c.queue = false, make(chan observed)
+	c.put(observed{wrote: []dns.Name{"a.example"}, octets: 7})
+	if n := c.Counts(); c.octets.Load() != 12 || n.LedgerDropped.Load() != 1 || n.Dropped.Load() != maxQueue-maxQueueOctets/2048 || n.LostQueue.Load() != n.Dropped.Load() {
+		t.Errorf("%d octets, %d and %d dropped", c.octets.Load(), n.LedgerDropped.Load(), n.Dropped.Load())
 	}
 }
 
@@ -240,6 +255,170 @@ func TestStoreAway(t *testing.T) {
 			t.Errorf("%d lost at the end, want 1", n)
 		}
 	})
+}
+
+// TestEarly: a batch that is full is written before its time, and so is the next that fills up while the
+// store is slow.
+func TestEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{slow: time.Second}
+		c := start(t, m, nil, time.Hour)
+		n := 0
+		send := func(messages int) {
+			for range messages {
+				c.Decided(decision("shop.example", fmt.Sprintf("2001:db8::%x", n), time.Now()), 0)
+				if n++; n%1000 == 0 {
+					time.Sleep(GatherTime) // the queue has no room for all
+				}
+			}
+			time.Sleep(GatherTime)
+		}
+		stored := func(want int64) {
+			t.Helper()
+			if got := c.Counts().Stored.Load(); got != want || c.Counts().Pending.Load() != int64(n)-want {
+				t.Errorf("%d messages: %d stored, want %d, %d pending", n, got, want, c.Counts().Pending.Load())
+			}
+		}
+		send(flushRows - 1)
+		time.Sleep(time.Minute)
+		stored(0)
+		send(1)
+		time.Sleep(time.Second / 2)
+		send(flushRows)
+		time.Sleep(time.Second)
+		stored(2 * flushRows) // the second began while the first was written
+		send(1)
+		time.Sleep(time.Minute)
+		stored(2 * flushRows)
+		stop(c, time.Minute)
+		if got := m.sum(); got != int64(n) || c.Counts().Pending.Load() != 0 || c.octets.Load() != 0 || c.Counts().Lost() != 0 {
+			t.Errorf("%d of %d messages, %d pending, %d octets, %d lost", got, n, c.Counts().Pending.Load(), c.octets.Load(), c.Counts().Lost())
+		}
+	})
+}
+
+// TestLostAtTheEnd: what is written nowhere until the end is counted and told.
+func TestLostAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		c := New(Options{Store: func() report.Store { return nil }, Every: time.Hour, Now: time.Now, Log: logger(&b)}, settings)
+		for i := range 3 {
+			c.Decided(decision("shop.example", fmt.Sprintf("192.0.2.%d", i/2), time.Now()), 0)
+		}
+		stop(c, time.Second)
+		const want = `level=WARN msg="the store takes no rows of reports" error="collect: the store is not open yet" spool=false
+level=ERROR msg="report rows lost" reason="the daemon stops, and the store does not take them" rows=2 ledger_messages=3 error="collect: the store is not open yet"
+`
+		if n := c.Counts(); b.String() != want || n.LostCap.Load() != 3 || n.LedgerDropped.Load() != 3 || n.Failures.Load() != 1 {
+			t.Errorf("%d lost, %d in the ledger, %d failures\n%s", n.LostCap.Load(), n.LedgerDropped.Load(), n.Failures.Load(), &b)
+		}
+	})
+}
+
+// logger writes records without their time.
+func logger(b *bytes.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+// TestWriter checks when a writer tries again, how long it waits for the store, and what it logs.
+func TestWriter(t *testing.T) {
+	const down, hangs = "down", "hangs"
+	for _, tt := range []struct {
+		name  string
+		spool int64    // its size; 0: there is none
+		store []string // what becomes of each call of Add
+		end   time.Duration
+		calls []time.Duration // of Add
+		lost  bool
+		kept  int // batches left in the spool
+		log   string
+	}{
+		{name: "at once", store: []string{""}, calls: []time.Duration{0}},
+		{
+			name: "down for a while", store: []string{down, down, down, down, down, down, down, ""}, calls: seconds(0, 1, 3, 7, 15, 31, 61, 91),
+			log: "level=WARN msg=\"the store takes no rows of x\" error=down spool=false\nlevel=INFO msg=\"the store takes rows of x again\"\n",
+		},
+		{name: "hangs", store: []string{hangs, hangs, ""}, calls: seconds(0, 181, 363),
+			log: "level=WARN msg=\"the store takes no rows of x\" error=\"context deadline exceeded\" spool=false\nlevel=INFO msg=\"the store takes rows of x again\"\n"},
+		{name: "until the end", store: []string{down, down, down}, end: 4 * time.Second, calls: seconds(0, 1, 3), lost: true,
+			log: "level=WARN msg=\"the store takes no rows of x\" error=down spool=false\nlost down\n"},
+		{name: "into the spool, and from there", spool: 100, store: []string{down, down, down, ""}, end: time.Minute, calls: seconds(0, 0, 1, 3),
+			log: "level=WARN msg=\"the store takes no rows of x\" error=down spool=true\nlevel=INFO msg=\"the store takes rows of x again\"\n"},
+		{name: "too slow for a store with a spool", spool: 100, store: []string{hangs, ""}, end: time.Minute, calls: seconds(0, 15),
+			log: "level=WARN msg=\"the store takes no rows of x\" error=\"context deadline exceeded\" spool=true\nlevel=INFO msg=\"the store takes rows of x again\"\n"},
+		{name: "stays in the spool", spool: 100, store: []string{down, down, down}, end: 2 * time.Second, calls: seconds(0, 0, 1), kept: 1,
+			log: "level=WARN msg=\"the store takes no rows of x\" error=down spool=true\n"},
+		{name: "a spool without room", spool: 1, store: []string{hangs, hangs, ""}, end: 10 * time.Minute, calls: seconds(0, 16, 198),
+			log: "level=WARN msg=\"the store takes no rows of x\" error=\"context deadline exceeded\" spool=true\nlevel=INFO msg=\"the store takes rows of x again\"\n"},
+	} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			var b bytes.Buffer
+			var counts Written
+			begin, calls := time.Now(), []time.Duration(nil)
+			o := WriterOptions[string]{
+				Name: "x", Rows: func(b string) int { return len(b) }, Counts: &counts, Log: logger(&b),
+				Add: func(ctx context.Context, s string) error {
+					if s != "batch" {
+						t.Errorf("%s: %q is stored", tt.name, s)
+					}
+					calls = append(calls, time.Since(begin))
+					switch tt.store[len(calls)-1] {
+					case down:
+						return errors.New(down)
+					case hangs:
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					return nil
+				},
+				Lost: func(_ string, err error) { fmt.Fprintf(&b, "lost %v\n", err) },
+			}
+			if tt.spool > 0 {
+				files, err := OpenFiles(dir, tt.spool, Codec[string]{func(s *string) []byte { return []byte(*s) }, func(b []byte) (string, error) { return string(b), nil }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.Spool = files
+				defer files.Close()
+			}
+			w := NewWriter(o)
+			if tt.end > 0 {
+				time.AfterFunc(tt.end, w.GiveUp)
+			}
+			synctest.Wait() // the drainer looks before there is something
+			w.Write("batch")
+			time.Sleep(tt.end)
+			w.Close()
+			if !slices.Equal(calls, tt.calls) || b.String() != tt.log {
+				t.Errorf("%s: called at %v\n%s", tt.name, calls, &b)
+			}
+			failed := int64(len(calls))
+			if !tt.lost && tt.kept == 0 {
+				failed--
+			}
+			spooled := int64(0)
+			if tt.spool == 100 {
+				spooled = 5
+			}
+			if tt.spool > 0 && o.Spool.Len() != tt.kept || counts.Failures.Load() != failed || counts.Stored.Load() != 5*(int64(len(calls))-failed) || counts.Spooled.Load() != spooled ||
+				counts.Failing.Load() != (tt.lost || tt.kept > 0) {
+				t.Errorf("%s: %d failures, %d stored, %d spooled, failing %t", tt.name, counts.Failures.Load(), counts.Stored.Load(), counts.Spooled.Load(), counts.Failing.Load())
+			}
+		})
+	}
+}
+
+func seconds(all ...int) (out []time.Duration) {
+	for _, n := range all {
+		out = append(out, time.Duration(n)*time.Second)
+	}
+	return out
 }
 
 // TestAmbiguous: if the store took a batch but did not say so in time, the batch is not counted twice.
@@ -311,6 +490,41 @@ func TestCorrespondents(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%+v: %d, %+v", tt, got, m.batches)
 		}
+	}
+}
+
+// TestWritten: of a message to many, only so many domains are remembered.
+func TestWritten(t *testing.T) {
+	c := &Collector{o: Options{Now: time.Now}, queue: make(chan observed, 1)}
+	s := settings
+	s.Correspondents, s.Domain = true, ""
+	c.Set(s)
+	for _, tt := range []struct {
+		prefix string
+		most   int
+		each   int
+	}{{"", maxWritten, 1}, {"sub.", maxWritten, 2}} {
+		d := &judge.Decision{Skipped: policy.ReasonAuthenticated}
+		d.Envelope.MailFrom = "<ann@dmarc.isp.example>"
+		for i := range maxWritten + 1 {
+			d.Envelope.Recipients = append(d.Envelope.Recipients, fmt.Sprintf("<a@%sd%d.com>", tt.prefix, i))
+			c.Decided(d, 0)
+			if o := <-c.queue; len(o.wrote) != min(tt.each*(i+1), tt.most) || o.content != nil || o.octets != maxWritten*64 {
+				t.Errorf("%d recipients: %d domains, %d octets", i+1, len(o.wrote), o.octets)
+			}
+		}
+	}
+	for _, d := range []*judge.Decision{{Skipped: policy.ReasonTrusted}, {Skipped: policy.ReasonAuthenticated}} {
+		d.Envelope.Recipients = []string{"<a@shop.example>"}
+		c.Decided(d, 0)
+	}
+	d := &judge.Decision{Skipped: policy.ReasonAuthenticated}
+	for _, from := range []string{"<postmaster>", "<", "<ann@isp.example>"} {
+		d.Envelope.MailFrom = from
+		c.Decided(d, 0)
+	}
+	if len(c.queue) != 0 {
+		t.Errorf("remembered: %+v", <-c.queue)
 	}
 }
 

@@ -34,6 +34,11 @@ func TestLedger(t *testing.T) {
 		harsher := decision("shop.example", "192.0.2.1", time.Now())
 		harsher.Learned = ledger.Harsher
 		c.Decided(harsher, 0)
+		for range 2 {
+			milder := decision("shop.example", "192.0.2.1", time.Now())
+			milder.Learned = ledger.Milder
+			c.Decided(milder, 0)
+		}
 		stop(c, time.Minute)
 		if len(m.batches) != 1 {
 			t.Fatalf("%d batches", len(m.batches))
@@ -46,10 +51,10 @@ func TestLedger(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		}
-		if d.MaxDomains != 9 || d.Messages() != 5 || len(got) != 2 || got["quiet.example"] != 3 || got["shop.example"] != 2 || c.counts.Harsher.Load() != 1 {
+		if d.MaxDomains != 9 || d.Messages() != 7 || len(got) != 2 || got["quiet.example"] != 3 || got["shop.example"] != 4 || c.counts.Harsher.Load() != 1 || c.counts.Milder.Load() != 2 {
 			t.Errorf("%+v", d)
 		}
-		if n := m.messages()["shop.example"]; n != 2 {
+		if n := m.messages()["shop.example"]; n != 4 {
 			t.Errorf("%d messages in reports", n)
 		}
 	})

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"sekimori/internal/dmarc"
+	"sekimori/internal/dns"
 	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 )
@@ -120,6 +123,39 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestLedgerFull: a batch is also due by the ledger, and a message for which the ledger has no room is counted.
+func TestLedgerFull(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	table, c := newTable(), &Collector{o: Options{Now: func() time.Time { return now }}}
+	c.Set(settings)
+	entry := func(i int) observed {
+		return observed{octets: 1, entry: &ledger.Entry{Time: now, Owner: dns.Name(fmt.Sprintf("d%d.example", i))}}
+	}
+	i := 0
+	for ; table.ledger.Len() < flushRows-1; i++ {
+		c.take(table, entry(i))
+	}
+	if table.full() {
+		t.Errorf("full with %d rows", table.ledger.Len())
+	}
+	if c.take(table, entry(i)); !table.full() || c.counts.LedgerDropped.Load() != 0 {
+		t.Errorf("not full with %d rows, %d dropped", table.ledger.Len(), c.counts.LedgerDropped.Load())
+	}
+	for dropped := int64(0); dropped < 2; dropped = c.counts.LedgerDropped.Load() {
+		if i++; i > 100_000 {
+			t.Fatal("the ledger has room for all")
+		}
+		before := table.ledger.Len()
+		c.take(table, entry(i))
+		if (table.ledger.Len() == before) != (c.counts.LedgerDropped.Load() > dropped) {
+			t.Fatalf("%d rows, then %d, %d dropped", before, table.ledger.Len(), c.counts.LedgerDropped.Load())
+		}
+	}
+	if got := c.octets.Load(); got != -int64(i+1) {
+		t.Errorf("%d octets were given back, want %d", -got, i+1)
+	}
+}
+
 // TestDecodeCuts: a batch with a good digest that ends early, goes on, or has no name is an error, and
 // not an empty batch, because a file that was read is removed.
 func TestDecodeCuts(t *testing.T) {
@@ -140,6 +176,109 @@ func TestDecodeCuts(t *testing.T) {
 	b.ID = ""
 	if _, err := decode(encode(&b)); !errors.Is(err, errCodec) {
 		t.Errorf("no name: %v", err)
+	}
+}
+
+// fullBatch returns a batch in which no field has its zero value.
+func fullBatch(t *testing.T) report.Batch {
+	t.Helper()
+	at := time.Date(2026, 11, 28, 12, 0, 0, 7, time.UTC)
+	o := observation("2001:db8::1", at)
+	row := o.Row
+	row.DKIM, row.SPF, row.EnvelopeTo, row.Count = true, true, "to.example", 300
+	row.Reasons = []report.Reason{{Type: "other", Comment: "c"}}
+	row.AuthDKIM = []report.DKIMResult{{Domain: "x.example", Selector: "\xff", Result: "fail", Human: "h"}}
+	table := ledger.NewTable()
+	table.Add(&ledger.Entry{Time: at, Owner: "shop.example", Author: "shop.example"}, ledger.DayOf(at))
+	b := report.Batch{ID: "id", Current: report.Window{Begin: 1, End: 2}, MaxRows: 3, MaxJobs: report.MaxJobs, MaxOwned: report.MaxOwned,
+		Seen: []report.Sighting{{Domain: "a.example", Day: 4, Kind: report.SeenPass}, {Domain: "b.example", Day: 5, Kind: report.SeenWrote}}, Ledger: table.Take("g", 9)}
+	for i, testing := range []bool{true, false} {
+		n := int64(10 * i)
+		b.Tallies = append(b.Tallies, report.Tally{
+			Policy: report.Policy{Domain: "shop.example", P: dmarc.PolicyReject, SP: dmarc.PolicyQuarantine, NP: dmarc.PolicyNone, ADKIM: dmarc.Strict, ASPF: dmarc.Relaxed,
+				FO: "1:d", Testing: testing, Method: dmarc.TreeWalk, Invalid: "pct"},
+			Window: report.Window{Begin: n + 1, End: n + 2}, SendAt: at, Causes: n + 3, Spam: n + 4, Late: n + 5, Lost: n + 6, Rows: []report.Row{row, o.Row},
+		})
+	}
+	return b
+}
+
+// TestCodec checks that each field of a batch is in its file, and that a row that cannot be read is an error,
+// and not an empty row.
+func TestCodec(t *testing.T) {
+	b := fullBatch(t)
+	data := encode(&b)
+	if got, err := decode(data); err != nil || !reflect.DeepEqual(got, b) {
+		t.Errorf("%v:\n%+v\nwant\n%+v", err, got, b)
+	}
+	body, row := data[:len(data)-len(seal(nil))], b.Tallies[1].Rows[1].Append(nil)
+	refused, at := 0, bytes.LastIndex(body, row)
+	for i := range row {
+		changed := bytes.Clone(body)
+		changed[at+i] ^= 0xff
+		if _, err := report.ParseRow(changed[at : at+len(row)]); err == nil {
+			continue
+		}
+		refused++
+		if got, err := decode(seal(changed)); !errors.Is(err, errCodec) || got.ID != "" {
+			t.Errorf("octet %d of the row: %v", i, err)
+		}
+	}
+	if at < 0 || refused == 0 {
+		t.Errorf("%d changed rows are refused", refused)
+	}
+}
+
+// TestSize checks what each part of an observation counts for, because the sum bounds the memory.
+func TestSize(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		o    report.Observation
+		want int64
+	}{
+		{"nothing", report.Observation{}, fixedOctets},
+		{"policy", report.Observation{Policy: report.Policy{Domain: "a", FO: "bc", Invalid: "defg"}}, fixedOctets + 7},
+		{"row", report.Observation{Row: report.Row{HeaderFrom: "a", EnvelopeFrom: "bc", EnvelopeTo: "defg", AuthSPF: report.SPFResult{Domain: "hijklmno"}}}, fixedOctets + 15},
+		{"reasons", report.Observation{Row: report.Row{Reasons: make([]report.Reason, 3)}}, fixedOctets + 96},
+		{"signatures", report.Observation{Row: report.Row{AuthDKIM: []report.DKIMResult{{Domain: "a", Selector: "bc"}, {Domain: "defg"}}}}, fixedOctets + 135},
+		{"all", report.Observation{Policy: report.Policy{Domain: "a"}, Row: report.Row{HeaderFrom: "a"}}, fixedOctets + 2},
+	} {
+		if got := size(&tt.o); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestMemories checks that what is remembered of policies and of sightings is bounded.
+func TestMemories(t *testing.T) {
+	table := newTable()
+	for i := range 2*maxIDs + 1 {
+		p := report.Policy{Domain: "shop.example", FO: fmt.Sprint(i)}
+		if table.id(p) != p.ID() || table.id(p) != p.ID() {
+			t.Fatal("another identity")
+		}
+		if want := i%maxIDs + 1; len(table.ids) != want {
+			t.Fatalf("%d policies: %d are remembered, want %d", i+1, len(table.ids), want)
+		}
+	}
+	if n := len(table.ids); table.id(report.Policy{FO: "0", Invalid: "a"}) != table.id(report.Policy{FO: "0", Invalid: "b"}) || len(table.ids) != n+1 {
+		t.Error("the invalid tags are remembered")
+	}
+	now := time.Now()
+	tell := func(day report.Day, from, n int) {
+		for i := range n {
+			table.sight(report.Sighting{Domain: dns.Name(fmt.Sprintf("d%d.example", from+i)), Day: day, Kind: report.SeenFail})
+		}
+		table.take(now, &settings)
+	}
+	for _, tt := range []struct {
+		day     report.Day
+		from, n int
+		want    int // remembered
+	}{{1, 0, 10, 10}, {1, 5, 10, 15}, {2, 0, 1, 1}, {1, 0, 1, 2}, {2, 2, maxSightings - 3, maxSightings - 1}, {2, maxSightings, 7, maxSightings + 6}, {2, 2 * maxSightings, 1, maxSightings + 6}} {
+		if tell(tt.day, tt.from, tt.n); len(table.told) != tt.want {
+			t.Errorf("day %d: %d are remembered, want %d", tt.day, len(table.told), tt.want)
+		}
 	}
 }
 

@@ -114,7 +114,6 @@ func (c *Collector) flushAll(t *table) {
 		if !ok {
 			return
 		}
-		c.writing.Store(int64(rowsOf(b)))
 		c.batches <- b
 	}
 }
