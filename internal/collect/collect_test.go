@@ -261,20 +261,22 @@ func TestStoreAway(t *testing.T) {
 // store is slow.
 func TestEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &memory{slow: time.Second}
+		m := &memory{slow: 5 * time.Second}
 		c := start(t, m, nil, time.Hour)
-		n := 0
+		n, o := 0, observation("2001:db8::", time.Now())
 		send := func(messages int) {
 			for range messages {
-				c.Decided(decision("shop.example", fmt.Sprintf("2001:db8::%x", n), time.Now()), 0)
-				if n++; n%1000 == 0 {
-					time.Sleep(GatherTime) // the queue has no room for all
+				one := o
+				c.put(observed{obs: &one, octets: 1})
+				o.Row.Source = o.Row.Source.Next()
+				if n++; n%5000 == 0 {
+					time.Sleep(2 * GatherTime) // the queue has no room for all
 				}
 			}
-			time.Sleep(GatherTime)
 		}
 		stored := func(want int64) {
 			t.Helper()
+			synctest.Wait()
 			if got := c.Counts().Stored.Load(); got != want || c.Counts().Pending.Load() != int64(n)-want {
 				t.Errorf("%d messages: %d stored, want %d, %d pending", n, got, want, c.Counts().Pending.Load())
 			}
@@ -283,10 +285,11 @@ func TestEarly(t *testing.T) {
 		time.Sleep(time.Minute)
 		stored(0)
 		send(1)
-		time.Sleep(time.Second / 2)
 		send(flushRows)
 		time.Sleep(time.Second)
-		stored(2 * flushRows) // the second began while the first was written
+		stored(0) // the first is being written
+		time.Sleep(time.Minute)
+		stored(2 * flushRows)
 		send(1)
 		time.Sleep(time.Minute)
 		stored(2 * flushRows)
