@@ -165,11 +165,16 @@ func TestSpoolOfOthers(t *testing.T) {
 
 // TestSpoolWriteFails: a batch that cannot be written is not in the spool, which then counts as full.
 func TestSpoolWriteFails(t *testing.T) {
-	for _, name := range []string{"0000000000000000.batch" + newEnd, "0000000000000000.batch"} {
+	mkdir := func(path string) error { return os.Mkdir(path, 0o700) }
+	for name, block := range map[string]func(path string) error{
+		"0000000000000000.batch" + newEnd:       mkdir,
+		"0000000000000000.batch":                mkdir,
+		"0000000000000000.batch" + newEnd + " ": func(path string) error { return os.Symlink("/dev/full", strings.TrimSpace(path)) },
+	} {
 		dir := t.TempDir()
 		s := openSpool(t, dir, 1<<20)
 		inWay := filepath.Join(dir, name)
-		if err := os.Mkdir(inWay, 0o700); err != nil {
+		if err := block(inWay); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Put(batch(1)); err == nil || errors.Is(err, errFull) || !s.Full() || s.Len() != 0 || s.Octets() != 0 {
