@@ -173,6 +173,9 @@ func TestDecodeCuts(t *testing.T) {
 	if _, err := decode(seal(append(body[:len(body):len(body)], 0))); !errors.Is(err, errCodec) {
 		t.Errorf("one octet more: %v", err)
 	}
+	if _, err := decode(seal(append([]byte(magic), bytes.Repeat([]byte{0xff}, 20)...))); !errors.Is(err, errCodec) {
+		t.Errorf("a number that is too large: %v", err)
+	}
 	b.ID = ""
 	if _, err := decode(encode(&b)); !errors.Is(err, errCodec) {
 		t.Errorf("no name: %v", err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -338,15 +339,83 @@ func TestOnSQLite(t *testing.T) {
 	})
 }
 
-func TestNewRefuses(t *testing.T) {
+// TestNew checks what New refuses, and what it puts for an option that was not given.
+func TestNew(t *testing.T) {
 	for _, change := range []func(*Options){
 		func(o *Options) { o.Store = nil }, func(o *Options) { o.Resolver = nil }, func(o *Options) { o.Submit = nil }, func(o *Options) { o.Owner = "" },
 		func(o *Options) { o.Identity.Domain = "" }, func(o *Options) { o.Identity.Contact = "" }, func(o *Options) { o.Identity.Bounce = "" },
+		func(o *Options) { o.Identity.Organization = "" }, func(o *Options) { o.Identity.From = "" },
 	} {
 		o := newWorld(t, "").options("a")
 		change(&o)
 		if _, err := New(o); err == nil {
 			t.Errorf("accepted: %+v", o)
 		}
+	}
+	for _, tt := range []struct {
+		rate, perHost float64
+		keep, drain   time.Duration
+		want          string
+	}{
+		{0, 0, 0, 0, "100ms 1s 72h0m0s 20s"}, {-1, -1, -1, -1, "100ms 1s 72h0m0s 20s"}, {0.5, 0.25, 1, 2, "2s 4s 1ns 2ns"},
+	} {
+		o := newWorld(t, "").options("a")
+		o.Rate, o.RatePerHost, o.Keep, o.Drain, o.Events, o.Settings.Own = tt.rate, tt.perHost, tt.keep, tt.drain, Events{}, []string{"us@isp.example"}
+		d, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(d.total.gap, d.hosts.gap, d.o.Keep, d.o.Drain); got != strings.ReplaceAll(tt.want, "  ", " ") {
+			t.Errorf("%+v: %s", tt, got)
+		}
+		if want := []string{"us@isp.example", "noreply@dmarc.isp.example", "dmarc-bounce@dmarc.isp.example"}; !slices.Equal(d.o.Settings.Own, want) || len(o.Settings.Own) != 1 {
+			t.Errorf("own addresses %q", d.o.Settings.Own)
+		}
+		if time.Since(d.now()) > time.Minute || d.now().Location() != time.UTC {
+			t.Errorf("now is %v", d.now())
+		}
+		d.o.Events.Sent("")
+		d.o.Events.Withheld("")
+		d.o.Events.Built(0)
+		d.o.Events.Suppressed(0)
+		d.o.Events.Claimed(nil)
+		d.o.Log.Info("nowhere")
+	}
+}
+
+// TestNothingToReport checks a report whose rows are all gone, and one that is stopped before it is decided.
+func TestNothingToReport(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		rows    bool
+		stopped bool
+		want    report.Outcome
+	}{
+		{"no rows", false, false, report.Outcome{Word: report.Failed, Reason: "none of its messages was kept, so there is nothing to report"}},
+		{"stopped", true, true, report.Outcome{Again: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC), Reason: "interrupted because the daemon stopped"}},
+		{"no rows, and stopped", false, true, report.Outcome{Again: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC), Reason: "interrupted because the daemon stopped"}},
+	} {
+		synctest.Test(t, func(t *testing.T) { // it begins at midnight
+			w := newWorld(t, domainZone("shop.example", "mailto:rua@shop.example"))
+			w.add(yesterday(), "shop.example")
+			time.Sleep(time.Hour)
+			if !tt.rows {
+				w.store.(*memory).rows[1] = nil
+			}
+			d := w.dispatcher("a")
+			job, err := w.store.Claim(t.Context(), time.Now(), "a", leaseTime)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			if tt.stopped {
+				cancel()
+			}
+			got, err := d.work(ctx, job)
+			if j := w.job(report.Filter{}); err != nil || got != tt.want || j.Outcome != tt.want.Word || len(w.mta.tried()) != 0 {
+				t.Errorf("%s: %+v, %v; %+v", tt.name, got, err, j)
+			}
+			cancel()
+		})
 	}
 }

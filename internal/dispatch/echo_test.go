@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sekimori/internal/report"
+	"sekimori/internal/report/destination"
 )
 
 func TestEcho(t *testing.T) {
@@ -83,4 +84,83 @@ func TestFastBounce(t *testing.T) {
 			t.Errorf("delivery %+v, suppression %+v, %v", v, s, err)
 		}
 	})
+}
+
+// TestEchoOfFailureReports checks the deliveries that are not in the store: those of failure reports.
+func TestEchoOfFailureReports(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	secret := []byte("secret")
+	for _, tt := range []struct {
+		name     string
+		failures func(int64) (string, bool)
+		known    bool
+	}{
+		{"there are none", nil, false}, {"gone", func(int64) (string, bool) { return "a@b.example", false }, false},
+		{"known", func(id int64) (string, bool) { return "A@b.example", id == FirstFailure }, true},
+	} {
+		m := &memory{suppression: map[string]report.Suppression{}}
+		e := NewEcho(m, func() time.Time { return now })
+		e.Failures = tt.failures
+		id, err := e.Known(t.Context(), report.BounceToken(secret, FirstFailure))
+		if tt.known && (id != FirstFailure || err != nil) || !tt.known && !errors.Is(err, report.ErrUnknown) {
+			t.Errorf("%s: %d, %v", tt.name, id, err)
+		}
+		if _, err := e.Known(t.Context(), report.BounceToken(secret, FirstFailure-1)); !errors.Is(err, report.ErrUnknown) {
+			t.Errorf("%s: the last delivery of a store: %v", tt.name, err)
+		}
+		err = e.Failed(t.Context(), FirstFailure, "5.2.2", "552 full")
+		if tt.known != (err == nil) || !tt.known && (!errors.Is(err, report.ErrUnknown) || err.Error() != "dispatch: delivery 4611686018427387904: report: not found") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		var want report.Suppression
+		if tt.known {
+			want = report.Suppression{Target: "a@b.example", Since: now, Strikes: 1, Reason: "552 full", By: report.ByBounce, Window: now.Truncate(24 * time.Hour).Unix()}
+		}
+		if got := m.suppression["a@b.example"]; got != want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, want)
+		}
+	}
+}
+
+// TestEchoFails checks that each failure of the store is told, so that the MTA brings the notification again, and
+// that the second time counts once.
+func TestEchoFails(t *testing.T) {
+	for _, tt := range []struct {
+		method string
+		want   string
+		struck bool
+	}{
+		{"Secret", "dispatch: disk full", false}, {"Delivery", "dispatch: delivery 1: disk full", false}, {"Suppression", "dispatch: disk full", false},
+		{"Suppress", "dispatch: disk full", false}, {"SetDelivery", "dispatch: disk full", true},
+	} {
+		w := newWorld(t, "")
+		r := w.lone(w.dispatcher("a"), destination.Decision{}, report.Delivery{Address: "a@b.example", Word: report.Sent})
+		m := w.store.(*memory)
+		store := &failing{Store: m, method: tt.method, err: errBroken}
+		e := NewEcho(store, nil)
+		if _, err := e.Known(t.Context(), report.BounceToken([]byte("secret"), 1)); (tt.method == "Secret" || tt.method == "Delivery") != (err != nil) || err != nil && err.Error() != tt.want {
+			t.Errorf("%s: known: %v", tt.method, err)
+		}
+		if tt.method != "Secret" {
+			if err := e.Failed(t.Context(), 1, "5.2.2", "552 full"); err == nil || err.Error() != tt.want || m.suppression["a@b.example"].Strikes != map[bool]int{true: 1}[tt.struck] {
+				t.Errorf("%s: %v, %+v", tt.method, err, m.suppression)
+			}
+		}
+		if w.deliveries(r.job)["a@b.example"].Bounced {
+			t.Errorf("%s: it counts as bounced", tt.method)
+		}
+		store.method = ""
+		for range 2 {
+			if id, err := e.Known(t.Context(), report.BounceToken([]byte("secret"), 1)); id != 1 || err != nil {
+				t.Errorf("%s, then: %d, %v", tt.method, id, err)
+			}
+			if err := e.Failed(t.Context(), 1, "5.2.2", "552 full"); err != nil || m.suppression["a@b.example"].Strikes != 1 {
+				t.Errorf("%s, then: %v, %+v", tt.method, err, m.suppression)
+			}
+		}
+		store.method, store.calls = "Secret", 0
+		if _, err := e.Known(t.Context(), "1-aaaaaaaaaa"); !errors.Is(err, report.ErrUnknown) || store.calls != 0 {
+			t.Errorf("%s: the secret is read %d times, %v", tt.method, store.calls, err)
+		}
+	}
 }

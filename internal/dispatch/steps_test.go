@@ -5,8 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
+	"maps"
+	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +20,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/report"
 	"sekimori/internal/report/destination"
+	"sekimori/internal/submit"
 )
 
 // failing is a store of which one method fails.
@@ -346,4 +351,602 @@ func TestNext(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNote checks what is stored about each destination of the record, and about those that are gone from it.
+func TestNote(t *testing.T) {
+	const waiting, unverified = report.Waiting, report.WithheldUnverified
+	old := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // in a bubble
+	for _, tt := range []struct {
+		name     string
+		decision destination.Decision
+		have     report.Delivery // of a@b.example; without Word there is none
+		want     report.Delivery // without Word there is none
+		writes   int
+	}{
+		{"new", destination.Decision{Destinations: []destination.Destination{{Address: "A@b.example"}}}, report.Delivery{}, report.Delivery{Address: "A@b.example", Word: waiting, At: at}, 1},
+		{"withheld", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example", Word: unverified, Detail: "no"}}}, report.Delivery{},
+			report.Delivery{Address: "a@b.example", Word: unverified, Detail: "no", At: at}, 1},
+		{"unusable", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example", Word: report.WithheldUnusable}}}, report.Delivery{}, report.Delivery{}, 0},
+		{"no address", destination.Decision{Destinations: []destination.Destination{{URI: "http://x"}}}, report.Delivery{}, report.Delivery{}, 0},
+		{"as before", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example", Word: unverified, Detail: "no"}}}, report.Delivery{Word: unverified, Detail: "no", At: old},
+			report.Delivery{Word: unverified, Detail: "no", At: old}, 0},
+		{"another detail", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example", Word: unverified, Detail: "no"}}}, report.Delivery{Word: unverified, Detail: "never", At: old},
+			report.Delivery{Word: unverified, Detail: "no", At: old}, 1},
+		{"waits again", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example"}}}, report.Delivery{Word: unverified, Tries: 3, At: old},
+			report.Delivery{Word: waiting, Tries: 3, At: at}, 1},
+		{"sent before", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example", Word: unverified}}}, report.Delivery{Word: report.Sent, At: old}, report.Delivery{Word: report.Sent, At: old}, 0},
+		{"refused before", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example"}}}, report.Delivery{Word: report.Refused, At: old}, report.Delivery{Word: report.Refused, At: old}, 0},
+		{"failed before", destination.Decision{Destinations: []destination.Destination{{Address: "a@b.example"}}}, report.Delivery{Word: report.Failed, At: old}, report.Delivery{Word: report.Failed, At: old}, 0},
+		{"gone from the record", destination.Decision{}, report.Delivery{Word: waiting, NextTry: at, At: old},
+			report.Delivery{Word: report.WithheldNotRequested, Detail: "the record no longer has this destination", At: at}, 1},
+		{"gone with the record", destination.Decision{Word: report.WithheldSpam, Reason: "spam"}, report.Delivery{Word: waiting, At: old}, report.Delivery{Word: report.WithheldSpam, Detail: "spam", At: at}, 1},
+		{"not known whether it is gone", destination.Decision{Word: waiting}, report.Delivery{Word: waiting, At: old}, report.Delivery{Word: waiting, At: old}, 0},
+		{"gone and sent", destination.Decision{}, report.Delivery{Word: report.Sent, At: old}, report.Delivery{Word: report.Sent, At: old}, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "")
+			r := w.lone(w.dispatcher("a"), tt.decision)
+			for _, v := range []*report.Delivery{&tt.have, &tt.want} {
+				if v.Word == "" {
+					continue
+				}
+				if v.Job, v.ID, v.Window = r.job.ID, 1, r.job.Window; v.Address == "" {
+					v.Address = "a@b.example"
+				}
+			}
+			if tt.have.Word != "" {
+				if err := r.store(tt.have); err != nil {
+					t.Fatal(err)
+				}
+			}
+			store := &failing{Store: w.store, method: "SetDelivery", after: 99}
+			r.o.Store = store
+			if err := r.note(); err != nil || store.calls != tt.writes {
+				t.Errorf("%s: %v, %d writes, want %d", tt.name, err, store.calls, tt.writes)
+			}
+			var got report.Delivery
+			if all, _ := w.store.Deliveries(t.Context(), r.job.ID); len(all) == 1 {
+				got = all[0]
+			}
+			kept := r.have["a@b.example"]
+			if kept.Window = got.Window; got != tt.want || kept != got {
+				t.Errorf("%s: stored %+v, want %+v, at hand %+v", tt.name, got, tt.want, kept)
+			}
+		})
+	}
+}
+
+// TestSuppressDomain checks that a domain without a mail server is suppressed, unless it is already, and that
+// errors of the store are told.
+func TestSuppressDomain(t *testing.T) {
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	x := destination.Destination{Address: "a@Shop.example", Detail: "null MX", NoServer: true}
+	for _, tt := range []struct {
+		name  string
+		old   report.Suppression
+		fails string
+		want  report.Suppression
+	}{
+		{"new", report.Suppression{}, "", report.Suppression{Target: "@shop.example", Since: now, Until: now.Add(report.SuppressFirst), Reason: "null MX", By: report.ByRefusal, Window: 5}},
+		{"with strikes", report.Suppression{Target: "@shop.example", Strikes: 3, Until: now}, "",
+			report.Suppression{Target: "@shop.example", Since: now, Until: now.Add(report.SuppressFirst), Strikes: 3, Reason: "null MX", By: report.ByRefusal, Window: 5}},
+		{"suppressed", report.Suppression{Target: "@shop.example", Until: now.Add(1)}, "", report.Suppression{Target: "@shop.example", Until: now.Add(1)}},
+		{"not known", report.Suppression{}, "Suppression", report.Suppression{}},
+		{"not stored", report.Suppression{}, "Suppress", report.Suppression{}},
+	} {
+		w := newWorld(t, "")
+		store := w.store.(*memory)
+		if tt.old.Target != "" {
+			store.suppression[tt.old.Target] = tt.old
+		}
+		o := w.options("a")
+		o.Now, o.Store = func() time.Time { return now }, &failing{Store: w.store, method: tt.fails, err: errBroken}
+		d, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := w.lone(d, destination.Decision{Destinations: []destination.Destination{x}})
+		r.job.Window.Begin = 5
+		if err := r.note(); (err != nil) != (tt.fails != "") || err != nil && !errors.Is(err, errBroken) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if got := store.suppression["@shop.example"]; got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestLearn checks what the MTA's answer says about a destination.
+func TestLearn(t *testing.T) {
+	now := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	taken := submit.Result{Kind: submit.Sent, Code: 250}
+	refused := func(code int, enhanced string) submit.Result {
+		return submit.Result{Kind: submit.Refused, Code: code, Enhanced: enhanced, Reply: "no"}
+	}
+	old := report.Suppression{Target: "a@b.example", Strikes: 1, Window: 3, Since: now, Reason: "before", By: report.ByBounce}
+	cleared := old
+	cleared.Sent = now
+	struck := report.Suppression{Target: "a@b.example", Strikes: 1, Window: 7, Since: now, Reason: "no", By: report.ByRefusal}
+	none := report.Suppression{Target: "a@b.example"}
+	for _, tt := range []struct {
+		name   string
+		old    report.Suppression
+		result submit.Result
+		fails  string
+		want   report.Suppression
+	}{
+		{"taken, not known", report.Suppression{}, taken, "", report.Suppression{}}, {"taken after a strike", old, taken, "", cleared}, {"taken again", cleared, taken, "", cleared},
+		{"taken without a strike", none, taken, "", none}, {"later", old, submit.Result{Kind: submit.Temporary, Code: 550}, "", old},
+		{"550", report.Suppression{}, refused(550, ""), "", struck}, {"551", report.Suppression{}, refused(551, ""), "", struck}, {"553", report.Suppression{}, refused(553, ""), "", struck},
+		{"552", report.Suppression{}, refused(552, ""), "", report.Suppression{}}, {"554", report.Suppression{}, refused(554, ""), "", report.Suppression{}},
+		{"5.1.9", report.Suppression{}, refused(554, "5.1.9"), "", struck}, {"5.2.1", report.Suppression{}, refused(554, "5.2.1"), "", struck}, {"5.4.4", report.Suppression{}, refused(554, "5.4.4"), "", struck},
+		{"5.3.1", report.Suppression{}, refused(550, "5.3.1"), "", report.Suppression{}}, {"5.7.1", report.Suppression{}, refused(550, "5.7.1"), "", report.Suppression{}},
+		{"5.10.1", report.Suppression{}, refused(550, "5.10.1"), "", report.Suppression{}},
+		{"not known", old, taken, "Suppression", old}, {"refused, not known", old, refused(550, ""), "Suppression", old}, {"not stored", old, taken, "Suppress", old},
+		{"later, and nobody asks", old, submit.Result{Kind: submit.Temporary}, "no Suppression", old},
+	} {
+		store := &memory{suppression: map[string]report.Suppression{}}
+		if tt.old.Target != "" {
+			store.suppression[tt.old.Target] = tt.old
+		}
+		err := Learn(t.Context(), &failing{Store: store, method: strings.TrimPrefix(tt.fails, "no "), err: errBroken}, "A@b.example", tt.result, 7, now)
+		if want := tt.fails == "Suppression" || tt.fails == "Suppress"; (err != nil) != want || want && !errors.Is(err, errBroken) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if got := store.suppression["a@b.example"]; got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestClaim checks when the store is asked for work again.
+func TestClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		var asked []error
+		w := newWorld(t, "")
+		store := &failing{Store: w.store, err: errBroken}
+		o := w.options("a")
+		o.Store, o.Log, o.Events.Claimed = store, logger(&b), func(err error) { asked = append(asked, err) }
+		d, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claim := func(name string, want time.Duration, events ...error) {
+			t.Helper()
+			asked = nil
+			if _, wait, ok := d.claim(t.Context()); ok || wait != want || !slices.Equal(asked, events) {
+				t.Errorf("%s: wait %v, want %v, ok %t, told %v", name, wait, want, ok, asked)
+			}
+		}
+		claim("nothing to do", pollTime, nil)
+		d.putOff(time.Now().Add(time.Hour), false)
+		claim("one in an hour", pollTime, nil)
+		d.putOff(time.Now().Add(3*time.Second), false)
+		d.putOff(time.Now().Add(4*time.Second), false)
+		claim("one soon", 3*time.Second, nil)
+		time.Sleep(3 * time.Second)
+		claim("it is due", pollTime, nil)
+		if !d.soonest.IsZero() {
+			t.Errorf("still waits for %v", d.soonest)
+		}
+		d.putOff(time.Now().Add(10*time.Second), true)
+		d.putOff(time.Now().Add(8*time.Second), true)
+		claim("some wait for their turn", turnTime, nil)
+		time.Sleep(8*time.Second - turnTime/2)
+		claim("the first has its turn soon", turnTime/2, nil)
+		time.Sleep(turnTime/2 + 1)
+		claim("the second is not forgotten", turnTime, nil)
+		time.Sleep(2*time.Second - 1)
+		claim("all had their turn", pollTime, nil)
+		for range troubleAfter {
+			d.trouble.report(true, d.now())
+		}
+		claim("the MTA is down", troubleFirst)
+		time.Sleep(troubleFirst)
+		claim("no job for the probe", pollTime, nil)
+		claim("still none", pollTime, nil)
+		d.trouble.report(false, d.now())
+		store.method = "Claim"
+		claim("the store fails", pollTime, errBroken)
+		if want := "level=ERROR msg=\"reports cannot be sent: the store fails\" error=\"disk full\"\n"; b.String() != want {
+			t.Errorf("logged %s", &b)
+		}
+		said := time.Now()
+		for _, tt := range []struct {
+			after time.Duration // the first record
+			logs  int
+		}{{time.Minute - 1, 1}, {time.Minute, 2}, {2*time.Minute - 1, 2}, {time.Minute - 1, 3}, {2*time.Minute - 2, 3}} {
+			d.o.Now = func() time.Time { return said.Add(tt.after) }
+			if d.storeFailed(errBroken); strings.Count(b.String(), "\n") != tt.logs {
+				t.Errorf("%v later: %d records, want %d", tt.after, strings.Count(b.String(), "\n"), tt.logs)
+			}
+		}
+		d.o.Now = time.Now
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		asked = nil
+		if _, wait, ok := d.claim(ended); ok || wait != pollTime || len(asked) != 0 {
+			t.Errorf("after the end: %v, %t, %v", wait, ok, asked)
+		}
+		w.add(yesterday(), "shop.example")
+		time.Sleep(time.Hour)
+		store.method, asked = "", nil
+		if job, wait, ok := d.claim(t.Context()); !ok || wait != 0 || job.ID != 1 || !slices.Equal(asked, []error{nil}) || job.LeaseUntil.Sub(time.Now()) != leaseTime {
+			t.Errorf("%+v, %v, %t, %v", job, wait, ok, asked)
+		}
+	})
+}
+
+// TestKeepLease checks when a lease counts as lost: when the store says so, or when it could not be renewed until it
+// ran out.
+func TestKeepLease(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		after int // renewals that are good
+		lost  time.Duration
+	}{
+		{"renewed", nil, 0, 0}, {"lost at once", report.ErrLost, 0, leaseTime / 3}, {"lost later", report.ErrLost, 2, leaseTime},
+		{"the store is away", errBroken, 0, leaseTime}, {"the store goes away", errBroken, 2, 2*leaseTime/3 + leaseTime},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "")
+			store := &failing{Store: w.store, method: "Renew", after: tt.after, err: tt.err}
+			o := w.options("a")
+			o.Store = store
+			d, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.add(yesterday(), "shop.example")
+			time.Sleep(time.Hour)
+			job, err := w.store.Claim(t.Context(), time.Now(), "a", leaseTime)
+			if err != nil {
+				t.Fatal(err)
+			}
+			work, end := context.WithTimeout(t.Context(), 10*leaseTime)
+			defer end()
+			begin, lost := time.Now(), time.Duration(0)
+			r := &run{Dispatcher: d, job: job, work: work, lose: func() { lost = time.Since(begin) }}
+			r.keepLease()
+			if lost != tt.lost {
+				t.Errorf("%s: lost after %v, want %v", tt.name, lost, tt.lost)
+			}
+			if until := w.job(report.Filter{}).LeaseUntil; tt.err == nil && until.Sub(begin) <= 10*leaseTime {
+				t.Errorf("%s: until %v", tt.name, until.Sub(begin))
+			}
+		})
+	}
+}
+
+// TestSubmit checks what is written down about each answer of the MTA, and what counts as trouble with it.
+func TestSubmit(t *testing.T) {
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // in a bubble
+	for _, tt := range []struct {
+		name    string
+		result  submit.Result
+		err     error
+		tries   int
+		want    report.Delivery
+		trouble int
+	}{
+		{"taken", submit.Result{Kind: submit.Sent, Code: 250, Reply: "250 ok"}, nil, 0, report.Delivery{Word: report.Sent, Tries: 1, Reply: "250 ok"}, 0},
+		{"refused", submit.Result{Kind: submit.Refused, Code: 554, Reply: "554 no"}, nil, 1, report.Delivery{Word: report.Refused, Tries: 2, Reply: "554 no"}, 0},
+		{"later", submit.Result{Kind: submit.Temporary, Code: 450, Reply: "450 later"}, nil, 0, report.Delivery{Word: report.Waiting, Tries: 1, Reply: "450 later", NextTry: now.Add(backoff[0])}, 0},
+		{"the second time", submit.Result{Kind: submit.Temporary, Code: 450, Reply: "450 later"}, nil, 1, report.Delivery{Word: report.Waiting, Tries: 2, Reply: "450 later", NextTry: now.Add(backoff[1])}, 0},
+		{"421", submit.Result{Kind: submit.Temporary, Code: 421, Reply: "421 closing"}, nil, 0, report.Delivery{Word: report.Waiting, Tries: 1, Reply: "421 closing", NextTry: now.Add(backoff[0])}, 2},
+		{"no answer", submit.Result{Kind: submit.Temporary, Reply: "no route"}, nil, 0, report.Delivery{Word: report.Waiting, Tries: 1, Reply: "no route", NextTry: now.Add(backoff[0])}, 2},
+		{"an error", submit.Result{}, errBroken, 0, report.Delivery{Word: report.Waiting, Tries: 1, Reply: "disk full", NextTry: now.Add(backoff[0])}, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "")
+			w.mta.answer = func(context.Context, string) (submit.Result, error) { return tt.result, tt.err }
+			d := w.dispatcher("a")
+			r := w.lone(d, destination.Decision{}, report.Delivery{Address: "a@b.example", Word: report.Waiting, Tries: tt.tries, NextTry: now.Add(-1), Reply: "old"})
+			d.trouble.report(true, now)
+			f, err := d.build(t.Context(), d.preview(r.job), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if err := r.submit(turn{Destination: destination.Destination{Address: "A@b.example"}}, f, []byte("secret")); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			got := w.deliveries(r.job)["a@b.example"]
+			tt.want.ID, tt.want.Job, tt.want.Address, tt.want.At, tt.want.Window = 1, r.job.ID, "a@b.example", now, r.job.Window
+			if got != tt.want || d.trouble.row != tt.trouble {
+				t.Errorf("%s: %+v, want %+v, %d failures", tt.name, got, tt.want, d.trouble.row)
+			}
+			want := map[string]int{"built": 1}
+			if final(tt.want.Word) {
+				want["sent "+string(tt.want.Word)]++
+			}
+			if !maps.Equal(w.count, want) {
+				t.Errorf("%s: counted %v", tt.name, w.count)
+			}
+		})
+	}
+}
+
+// TestSubmitEnvelope checks what the MTA is given, and that what cannot be made is not given to it.
+func TestSubmitEnvelope(t *testing.T) {
+	w := newWorld(t, "")
+	var got []submit.Envelope
+	o := w.options("a")
+	o.Submit = submitFunc(func(e submit.Envelope) (submit.Result, error) {
+		e.Check = nil
+		got = append(got, e)
+		return submit.Result{Kind: submit.Sent}, nil
+	})
+	d, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := []string{"a@b.example", "ü@b.example"}
+	r := w.lone(d, destination.Decision{}, report.Delivery{Address: addresses[0]}, report.Delivery{Address: addresses[1]})
+	f, err := d.build(t.Context(), d.preview(r.job), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i, address := range addresses {
+		if err := r.submit(turn{Destination: destination.Destination{Address: address}}, f, []byte("secret")); err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		write, _, err := d.mail(f, address)
+		if err != nil || write(&b) != nil {
+			t.Fatal(err)
+		}
+		want := submit.Envelope{From: report.BounceLocal("dmarc-bounce", report.BounceToken([]byte("secret"), int64(i+1))) + "@dmarc.isp.example", To: address, ID: "1",
+			Size: int64(b.Len()), SMTPUTF8: i == 1}
+		if !reflect.DeepEqual(got[i], want) {
+			t.Errorf("%+v, want %+v", got[i], want)
+		}
+		if _, err := d.Copy(t.Context(), r.job, address); err != nil {
+			t.Error(err)
+		}
+		if copied := got[len(got)-1]; copied.From != "dmarc-bounce@dmarc.isp.example" || copied.To != address || copied.SMTPUTF8 != (i == 1) || copied.ID != "" || copied.Size < 1000 {
+			t.Errorf("copied: %+v", copied)
+		}
+		got = got[:len(got)-1]
+	}
+}
+
+type submitFunc func(submit.Envelope) (submit.Result, error)
+
+func (f submitFunc) Submit(_ context.Context, e submit.Envelope, _ func(io.Writer) error) (submit.Result, error) {
+	return f(e)
+}
+
+// TestCannotBeMade checks that no command takes a report for sent or written that could not be made.
+func TestCannotBeMade(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Options)
+		xml    bool // the XML can be written
+		want   string
+	}{
+		{"no folder", func(o *Options) { o.Dir = "/absent" }, true, "dispatch: temporary file: open /absent/"},
+		{"rows", func(o *Options) { o.Store = &failing{Store: o.Store, method: "Rows", err: errBroken} }, false, "disk full"},
+		{"signature", func(o *Options) { o.Sign = func(func(io.Writer) error) (string, error) { return "", errBroken } }, true, "dispatch: DKIM signature: disk full"},
+		{"MTA", func(o *Options) {
+			o.Submit = submitFunc(func(submit.Envelope) (submit.Result, error) { return submit.Result{Kind: submit.Sent}, errBroken })
+		}, true, "dispatch: disk full"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "shop.example MX 10 mx.shop.example\n"+domainZone("shop.example", "mailto:rua@shop.example"))
+			o := w.options("a")
+			tt.change(&o)
+			d, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.add(yesterday(), "shop.example")
+			job := w.job(report.Filter{})
+			var b bytes.Buffer
+			if err := d.WriteXML(t.Context(), &b, job); (err == nil) != tt.xml || !tt.xml && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: XML: %v", tt.name, err)
+			}
+			b.Reset()
+			if err := d.WriteMail(t.Context(), &b, job, "me@isp.example"); tt.name != "MTA" && (err == nil || !strings.Contains(err.Error(), tt.want) || b.Len() > 0) {
+				t.Errorf("%s: mail: %v, %d octets", tt.name, err, b.Len())
+			}
+			r, err := d.Copy(t.Context(), job, "me@isp.example")
+			if err == nil || !strings.Contains(err.Error(), tt.want) || len(w.mta.tried()) != 0 || tt.name != "MTA" && r != (submit.Result{}) {
+				t.Errorf("%s: copy: %+v, %v", tt.name, r, err)
+			}
+			time.Sleep(time.Hour)
+			if job, err = w.store.Claim(t.Context(), time.Now(), "a", leaseTime); err != nil {
+				t.Fatal(err)
+			}
+			if o, err := d.work(t.Context(), job); err != nil || o.Word != "" || !o.Again.After(time.Now()) || !strings.Contains(o.Reason, strings.TrimPrefix(tt.want, "dispatch: ")) && tt.name == "MTA" {
+				t.Errorf("%s: %+v, %v", tt.name, o, err)
+			}
+			left, err := os.ReadDir(w.options("").Dir)
+			if err != nil || len(left) != 0 {
+				t.Errorf("%s: files left: %v", tt.name, left)
+			}
+		})
+	}
+	// The writer of the mail fails: full.
+	w := newWorld(t, "")
+	w.add(yesterday(), "shop.example")
+	if err := w.dispatcher("a").WriteMail(t.Context(), full{}, w.job(report.Filter{}), "me@isp.example"); !errors.Is(err, errBroken) {
+		t.Errorf("a full disk: %v", err)
+	}
+	o := w.options("a")
+	o.Sign = func(func(io.Writer) error) (string, error) { return "DKIM-Signature: v=1\r\n", nil }
+	d, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.WriteMail(t.Context(), full{}, w.job(report.Filter{}), "me@isp.example"); !errors.Is(err, errBroken) {
+		t.Errorf("a full disk, signed: %v", err)
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errBroken }
+
+// TestNotes checks what the report says about destinations that cannot be used.
+func TestNotes(t *testing.T) {
+	of := func(words ...report.Word) (out []destination.Destination) {
+		for _, w := range words {
+			out = append(out, destination.Destination{Word: w})
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		all  []destination.Destination
+		want []string
+	}{
+		{of("", report.Waiting, report.WithheldSuppressed), nil},
+		{of(report.WithheldUnusable, report.WithheldUnusable, ""), []string{"2 destinations in rua cannot be used"}},
+		{of(report.WithheldUnverified, report.WithheldUnusable), []string{"1 destinations in rua cannot be used", "1 external destinations in rua have not agreed"}},
+	} {
+		if got := (&run{decision: destination.Decision{Destinations: tt.all}}).notes(); !slices.Equal(got, tt.want) {
+			t.Errorf("%+v: %q", tt.all, got)
+		}
+	}
+}
+
+// TestReady checks which destinations get the report now.
+func TestReady(t *testing.T) {
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // in a bubble
+	x := destination.Destination{Address: "a@shop.example", Host: "shop.example"}
+	for _, tt := range []struct {
+		name   string
+		x      destination.Destination
+		word   report.Word // of the decision
+		have   report.Delivery
+		change func(*run)
+		turn   time.Time // when it has its turn, if it is not ready
+		ready  bool
+	}{
+		{"now", x, "", report.Delivery{}, nil, time.Time{}, true},
+		{"it waits no longer", x, "", report.Delivery{Word: report.Waiting, NextTry: now}, nil, time.Time{}, true},
+		{"it waits", x, "", report.Delivery{Word: report.Waiting, NextTry: now.Add(1)}, nil, time.Time{}, false},
+		{"sent", x, "", report.Delivery{Word: report.Sent}, nil, time.Time{}, false}, {"refused", x, "", report.Delivery{Word: report.Refused}, nil, time.Time{}, false},
+		{"failed", x, "", report.Delivery{Word: report.Failed}, nil, time.Time{}, false},
+		{"withheld there", destination.Destination{Address: "a@shop.example", Word: report.WithheldUnverified}, "", report.Delivery{}, nil, time.Time{}, false},
+		{"withheld", x, report.WithheldSpam, report.Delivery{}, nil, time.Time{}, false},
+		{"stopped", x, "", report.Delivery{}, func(r *run) {
+			var end context.CancelFunc
+			r.stop, end = context.WithCancel(r.stop)
+			end()
+		}, time.Time{}, false},
+		{"another has the turn", x, "", report.Delivery{}, func(r *run) { r.hosts.take("shop.example", now, false) }, now.Add(2 * time.Second), false},
+		{"another has it, and one more has the next", x, "", report.Delivery{}, func(r *run) {
+			r.hosts.take("shop.example", now, false)
+			r.turnAt = now.Add(1)
+		}, now.Add(1), false},
+		{"another has it, and one more has one later", x, "", report.Delivery{}, func(r *run) {
+			r.hosts.take("shop.example", now, false)
+			r.turnAt = now.Add(time.Hour)
+		}, now.Add(2 * time.Second), false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, "")
+			if tt.have.Address = "A@shop.example"; tt.have.Word == "" {
+				tt.have.Word = report.Waiting
+			}
+			r := w.lone(w.dispatcher("a"), destination.Decision{Word: tt.word, Destinations: []destination.Destination{tt.x}}, tt.have)
+			if tt.change != nil {
+				tt.change(r)
+			}
+			ready, release := r.ready()
+			if (len(ready) == 1) != tt.ready || !r.turnAt.Equal(tt.turn) || tt.ready && (ready[0] != turn{x, "shop.example", now}) {
+				t.Errorf("%s: %+v, turn at %v", tt.name, ready, r.turnAt)
+			}
+			release()
+			if h := r.hosts.all["shop.example"]; tt.ready && (h == nil || h.busy) {
+				t.Errorf("%s: not released", tt.name)
+			}
+		})
+	}
+}
+
+// TestHousekeeping checks how often old data is removed and suppressions are counted, and what an error changes.
+func TestHousekeeping(t *testing.T) {
+	gone := report.Suppression{Target: "a@b.example", Strikes: 1, Sent: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}
+	kept := report.Suppression{Target: "c@d.example", Until: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for _, tt := range []struct {
+		fails   string
+		err     error
+		expired int
+		counted []int
+		left    int
+		log     string
+	}{
+		{"", nil, 3, []int{1}, 1, ""},
+		{"Suppressions", errBroken, 3, nil, 2, "error=\"disk full\"\n"},
+		{"Unsuppress", errBroken, 3, nil, 2, "error=\"disk full\"\n"},
+		{"Unsuppress", report.ErrUnknown, 3, []int{1}, 2, ""},
+		{"Expire", errBroken, 0, []int{1}, 1, "error=\"disk full\"\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) { // at midnight
+			var b bytes.Buffer
+			var counted []int
+			w := newWorld(t, "")
+			m := w.store.(*memory)
+			m.suppression[gone.Target], m.suppression[kept.Target] = gone, kept
+			o := w.options("a")
+			o.Log, o.Store, o.Events.Suppressed = logger(&b), &failing{Store: m, method: tt.fails, err: tt.err}, func(n int) { counted = append(counted, n) }
+			d, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const rounds = 37 // hours: at the start, at the first noon and at the second
+			ctx, cancel := context.WithTimeout(t.Context(), rounds*houseTime-1)
+			defer cancel()
+			d.housekeeping(ctx)
+			if len(m.expired) != tt.expired || len(m.suppression) != tt.left || len(counted) != rounds*len(tt.counted) || len(counted) > 0 && counted[0] != 1 {
+				t.Errorf("%s %v: removed at %v, %d suppressions, counted %v", tt.fails, tt.err, m.expired, len(m.suppression), counted)
+			}
+			if tt.expired > 0 && (m.expired[1].Hour() != expireHour || m.expired[2].Sub(m.expired[1]) != 24*time.Hour) {
+				t.Errorf("removed at %v", m.expired)
+			}
+			if n := strings.Count(b.String(), tt.log); tt.log != "" && n != rounds || tt.log == "" && b.Len() > 0 {
+				t.Errorf("%s: logged %s", tt.fails, &b)
+			}
+		})
+	}
+	// An error after the end is not told.
+	var b bytes.Buffer
+	w := newWorld(t, "")
+	for _, method := range []string{"Suppressions", "Expire"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		o := w.options("a")
+		o.Log, o.Store = logger(&b), &ending{failing{Store: w.store, method: method, err: errBroken}, cancel}
+		d, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.housekeeping(ctx); b.Len() > 0 {
+			t.Errorf("%s: logged %s", method, &b)
+		}
+	}
+}
+
+// ending ends the dispatcher when its method fails.
+type ending struct {
+	failing
+	end func()
+}
+
+func (e *ending) Suppressions(ctx context.Context) ([]report.Suppression, error) {
+	if e.method == "Suppressions" {
+		e.end()
+	}
+	return e.failing.Suppressions(ctx)
+}
+
+func (e *ending) Expire(ctx context.Context, now time.Time, keep time.Duration) error {
+	e.end()
+	return e.failing.Expire(ctx, now, keep)
 }
