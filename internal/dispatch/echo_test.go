@@ -138,8 +138,12 @@ func TestEchoFails(t *testing.T) {
 		m := w.store.(*memory)
 		store := &failing{Store: m, method: tt.method, err: errBroken}
 		e := NewEcho(store, nil)
-		if _, err := e.Known(t.Context(), report.BounceToken([]byte("secret"), 1)); (tt.method == "Secret" || tt.method == "Delivery") != (err != nil) || err != nil && err.Error() != tt.want {
-			t.Errorf("%s: known: %v", tt.method, err)
+		if id, err := e.Known(t.Context(), report.BounceToken([]byte("secret"), 1)); id != map[bool]int64{true: 1}[err == nil] || (tt.method == "Secret" || tt.method == "Delivery") != (err != nil) || err != nil && err.Error() != tt.want {
+			t.Errorf("%s: known: %d, %v", tt.method, id, err)
+		}
+		e.Failures = func(int64) (string, bool) { return "c@d.example", true }
+		if err := e.Failed(t.Context(), FirstFailure, "5.2.2", "552 full"); strings.HasPrefix(tt.method, "Supp") != (err != nil) || err != nil && err.Error() != tt.want {
+			t.Errorf("%s: a failure report: %v", tt.method, err)
 		}
 		if tt.method != "Secret" {
 			if err := e.Failed(t.Context(), 1, "5.2.2", "552 full"); err == nil || err.Error() != tt.want || m.suppression["a@b.example"].Strikes != map[bool]int{true: 1}[tt.struck] {

@@ -328,6 +328,30 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// TestEndFails checks that a destination that could not be given up is an error, and not the end of the report.
+func TestEndFails(t *testing.T) {
+	for _, word := range []report.Word{report.Waiting, ""} {
+		w := newWorld(t, "")
+		store := &failing{Store: w.store, method: "SetDelivery", after: 1, err: errBroken}
+		o := w.options("a")
+		o.Store = store
+		d, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := w.lone(d, destination.Decision{Word: word}, report.Delivery{Address: "a@b.example", Word: report.Waiting})
+		if word == "" {
+			err = r.note() // the record has no destination any more
+		} else {
+			r.job.Tries, r.job.Window = 1, report.Window{Begin: 1, End: 86400} // long over
+			_, err = r.outcome()
+		}
+		if !errors.Is(err, errBroken) || len(w.count) != 0 || w.deliveries(r.job)["a@b.example"].Word != report.Waiting {
+			t.Errorf("%q: %v, counted %v", word, err, w.count)
+		}
+	}
+}
+
 // TestNext checks when a report is tried again, and when it is over.
 func TestNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
