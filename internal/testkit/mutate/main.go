@@ -5,7 +5,7 @@
 //
 // All mutants of a package are compiled into one test binary (go test -c -overlay), each behind
 // zmut.Is(n). The environment variable ZMUT switches one on. The work tree is not touched. Constants, types,
-// texts, locks and deferred Close are not changed. The tests run without -race and without other packages' suites.
+// texts, locks, deferred Close and Helper (of testing.TB) are not changed. The tests run without -race and without other packages' suites.
 //
 // A survivor is printed as "reached" if some test ran the place and nothing that it checked depended on it,
 // and as "never reached" otherwise. It has survived two runs of the tests. A mutant that takes over four times what the tests take and 8 s, or over

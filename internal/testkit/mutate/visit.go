@@ -55,7 +55,7 @@ func (c *collector) visit(n ast.Node) {
 			c.add(n, "drop-branch", "removed: "+c.text(n), c.guard(), 0, c.around(n, unless))
 		}
 	case *ast.ExprStmt:
-		if call, ok := n.X.(*ast.CallExpr); ok && hasSuffix(c.text(call.Fun), "panic", ".Lock", ".Unlock", ".RLock", ".RUnlock", "wg.Done", "cancel") {
+		if call, ok := n.X.(*ast.CallExpr); ok && hasSuffix(c.text(call.Fun), "panic", ".Lock", ".Unlock", ".RLock", ".RUnlock", "wg.Done", "cancel", ".Helper") {
 			return
 		}
 		c.dropStmt(n)
