@@ -1,6 +1,11 @@
 package naive
 
-import "testing"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
 
 // TestFooled checks fields in the form that older versions of sekimori wrote. They are valid by RFC
 // 8601, but in those marked as fooled, some naive reader sees a result that sekimori did not mean.
@@ -40,5 +45,69 @@ func TestFooled(t *testing.T) {
 	}
 	if got := Check(" mx.example.jp;\r\n spf=fail"+rest, Field{Results: fail.Results, From: "other.example"}); len(got) == 0 {
 		t.Error("another author is not seen")
+	}
+}
+
+// TestReaders checks what each reader sees, in the order of the list readers.
+func TestReaders(t *testing.T) {
+	for value, want := range map[string][]string{
+		"SPF = Pass x; dkim=none;": {"spf=pass dkim=none", "spf=pass dkim=none", "spf=pass dkim=none", "spf=pass dkim=none", "spf=pass dkim=none",
+			"dkim=none", "spf=pass dkim=none"},
+		"spf=a (x; dkim=b)": {"spf=a dkim=b", "spf=a", "spf=a dkim=b", "spf=a dkim=b", "spf=a dkim=b", "spf=a dkim=b", "spf=a dkim=b"},
+		`spf=a "x; dkim=b"`: {"spf=a dkim=b", "spf=a dkim=b", "spf=a", "spf=a dkim=b", "spf=a dkim=b", "spf=a dkim=b", "spf=a dkim=b"},
+		"spf=a x\rdkim=b":   {"spf=a", "spf=a", "spf=a", "spf=a dkim=b", "spf=a", "spf=a dkim=b", "spf=a dkim=b"},
+		"spf=a x\ndkim=b":   {"spf=a", "spf=a", "spf=a", "spf=a dkim=b", "spf=a", "spf=a dkim=b", "spf=a dkim=b"},
+		"spf=a x\tdkim=b":   {"spf=a", "spf=a", "spf=a", "spf=a", "spf=a", "spf=a dkim=b", "spf=a dkim=b"},
+		"spf=a, dkim=b":     {"spf=a", "spf=a", "spf=a", "spf=a", "spf=a dkim=b", "spf=a dkim=b", "spf=a dkim=b"},
+		"auth=a y.spf=b":    {"", "", "", "", "", "", "auth=a"},
+	} {
+		var got []string
+		for _, r := range readers {
+			var seen []string
+			for _, x := range r.read(value) {
+				seen = append(seen, x.Method+"="+x.Value)
+			}
+			got = append(got, strings.Join(seen, " "))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q:\n got %q\nwant %q", value, got, want)
+		}
+	}
+}
+
+// TestComplaints checks each complaint, without those of the readers about the results.
+func TestComplaints(t *testing.T) {
+	const from = `a reader that searches for from= sees "x.example", want "y.example"`
+	for value, want := range map[string][]string{
+		"spf=a (b=c)":                         {`"b" before an equals sign`},
+		`spf=a \`:                             {"a backslash"},
+		`spf=a reason="b;"`:                   {`in quotes: "b;"`},
+		`spf=a reason="b=c"`:                  {`in quotes: "b=c"`},
+		`spf=a reason="b("`:                   {`in quotes: "b("`},
+		`spf=a reason="b)"`:                   {`in quotes: "b)"`},
+		`spf=a reason="(b)"`:                  nil,
+		`spf=a "`:                             {"a quote that does not end"},
+		"spf=a (b(c)":                         {"in a comment: (b(c)", "a parenthesis that has no other"},
+		"spf=a (;b)":                          {"in a comment: (;b)"},
+		"spf=a (p=b=)":                        {`"b" before an equals sign`},
+		"spf=a (b;c)":                         {"in a comment: (b;c)"},
+		"spf=a (":                             {"a parenthesis that has no other"},
+		"spf=a )":                             {"a parenthesis that has no other"},
+		"spf=a smtp.mailfrom=x.example":       nil,
+		"spf=a header.from=x.example":         {from, from, from},
+		"spf=a header.from=y.example; p=b":    nil,
+		"spf=a (p=b) smtp.x=x z=z":            {`"smtp.x" before an equals sign`, `"z" before an equals sign`},
+		"spf=a\r\n header.from=y.example\r\n": nil,
+	} {
+		if got := Check("id;"+value, Field{Results: []Result{{"spf", "a"}}, From: "y.example"}); !slices.Equal(got, want) {
+			t.Errorf("%s:\n got %q\nwant %q", value, got, want)
+		}
+	}
+	var want []string
+	for _, r := range readers {
+		want = append(want, fmt.Sprintf("a reader that %s sees [{spf a}], want [{spf b}]", r.name))
+	}
+	if got := Check("id;spf=a", Field{Results: []Result{{"spf", "b"}}}); !slices.Equal(got, slices.Concat(want, want, want)) {
+		t.Errorf("%q", got)
 	}
 }

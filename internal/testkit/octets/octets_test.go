@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sekimori/internal/testkit/recorder"
 )
 
 func collect[K any](seq func(func(K, string) bool)) (out []string) {
@@ -26,14 +28,24 @@ func TestInputs(t *testing.T) {
 	if got := slices.Collect(Words(2, "a", "b")); !slices.Equal(got, []string{"", "a", "aa", "ab", "b", "ba", "bb"}) {
 		t.Errorf("words %q", got)
 	}
-	for s := range Words(9, "a") {
+	// All ranges can be left early: a yield after the end would panic.
+	for s := range Words(9, "a", "b") {
 		if s == "aa" {
-			break // all ranges can be left early
+			break
 		}
+	}
+	for range Cuts("abc") {
+		break
+	}
+	for range Gaps("abc") {
+		break
 	}
 	pieces := []string{"a", "ab", ";", ""}
 	if got := Program("xab;a", pieces...); !slices.Equal(got, []byte{1, 2, 0}) {
 		t.Errorf("program %v", got)
+	}
+	if got := Program("abb", "ab", "a", "b", "b"); !slices.Equal(got, []byte{0, 2}) {
+		t.Errorf("program %v, want the longest piece, and the first of two that are the same", got)
 	}
 	if got := Chosen([]byte{1, 2, 4, 3}, pieces...); got != "ab;a" {
 		t.Errorf("chosen %q", got)
@@ -46,58 +58,50 @@ func TestInputs(t *testing.T) {
 // TestGolden checks the form of a paragraph, and that a file that differs is an error.
 func TestGolden(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "golden.txt")
-	say := func(s string) string { return strings.ToUpper(s[:min(len(s), 1)]) }
+	say := func(s string) string { return strings.ToUpper(s[:min(len(s), 2)]) }
 	const want = `"abc"
-  whole: A
+  whole: AB
   cut 0: 
-  gap 0: B
+  cut 1: A
+  gap 0: BC
+  gap 1: AC
 
-"aaba"
-  whole: A
+"aab"
+  whole: AA
   cut 0: 
+  cut 1: A
+  gap 0-1: AB
 
 `
 	t.Setenv("UPDATE", "octets")
-	Golden(t, file, []string{"abc", "aaba"}, say)
+	Golden(t, file, []string{"abc", "aab"}, say)
 	if got, err := os.ReadFile(file); err != nil || string(got) != want {
 		t.Errorf("got %q, %v", got, err)
 	}
 	t.Setenv("UPDATE", "")
-	Golden(t, file, []string{"abc", "aaba"}, say)
-	for why, other := range map[string]func(string) string{
-		"a panic":         func(string) string { panic("boom") },
-		"another outcome": func(s string) string { return say(s) + "!" },
+	Golden(t, file, []string{"abc", "aab"}, say)
+	for name, tt := range map[string]struct {
+		f    func(testing.TB)
+		said string
+	}{
+		"a panic": {func(tb testing.TB) { Golden(tb, file, []string{"abc"}, func(string) string { panic("boom") }) },
+			"fatal: \"abc\": panic: boom\ngoroutine "},
+		"another outcome": {func(tb testing.TB) {
+			Golden(tb, file, []string{"abc", "aab"}, func(s string) string { return strings.Replace(say(s), "BC", "C", 1) })
+		}, "fatal: " + file + ":5:\n got   gap 0: C\nwant   gap 0: BC"},
+		"a paragraph is missing": {func(tb testing.TB) { Golden(tb, file, []string{"abc"}, say) }, "fatal: " + file + ":8:\n got \nwant \"aab\""},
+		"the end is missing":     {func(tb testing.TB) { Compare(tb, file, strings.TrimSuffix(want, "\n")) }, "fatal: " + file + " has 14 lines, want 13"},
+		"no file":                {func(tb testing.TB) { Compare(tb, file+"x", want) }, "fatal: open " + file + "x: no such file"},
+		"not writable": {func(tb testing.TB) {
+			t.Setenv("UPDATE", "octets")
+			defer t.Setenv("UPDATE", "")
+			Compare(tb, t.TempDir(), want)
+		}, "fatal: open "},
 	} {
-		f := &failing{TB: t}
-		func() {
-			defer func() { _ = recover() }()
-			Golden(f, file, []string{"abc", "aaba"}, other)
-		}()
-		if !f.failed {
-			t.Errorf("%s is not noticed", why)
+		if said := recorder.Run(t, tt.f); !strings.HasPrefix(said, tt.said) || strings.Count(said, "fatal: ") != 1 {
+			t.Errorf("%s: %q, want %q", name, said, tt.said)
 		}
 	}
-	f := &failing{TB: t}
-	func() {
-		defer func() { _ = recover() }()
-		Golden(f, file, []string{"abc"}, say)
-	}()
-	if !f.failed {
-		t.Error("a paragraph that is missing is not noticed")
-	}
-}
-
-// failing notes a failure instead of ending the test.
-type failing struct {
-	testing.TB
-	failed bool
-}
-
-func (f *failing) Helper() {}
-
-func (f *failing) Fatalf(string, ...any) {
-	f.failed = true
-	panic("failed")
 }
 
 func TestRanges(t *testing.T) {

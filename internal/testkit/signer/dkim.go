@@ -22,10 +22,7 @@ func DKIM(tb testing.TB, key crypto.Signer, tags, eml string) string {
 	h, raw := Split([]byte(eml))
 	body := Body(string(raw))
 	if m := tagL.FindStringSubmatch(tags); m != nil {
-		n, err := strconv.Atoi(m[1])
-		if err != nil {
-			tb.Fatal(err)
-		}
+		n, _ := strconv.Atoi(m[1]) // at most nine digits
 		body = body[:min(n, len(body))]
 	}
 	value := " " + strings.Replace(tags, "%BH", BodyHash(body), 1)

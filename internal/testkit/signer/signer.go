@@ -22,12 +22,9 @@ import (
 // Split splits a message with CRLF line ends into the fields and the body that a milter would get.
 // It does not correct malformed lines: a line without a colon becomes a field without a value.
 func Split(eml []byte) (message.Header, []byte) {
-	head, body, ok := bytes.Cut(eml, []byte("\r\n\r\n"))
+	head, body, _ := bytes.Cut(eml, []byte("\r\n\r\n"))
 	if bytes.HasPrefix(eml, []byte("\r\n")) {
-		head, body, ok = nil, eml[2:], true
-	}
-	if !ok {
-		head = bytes.TrimSuffix(eml, []byte("\r\n"))
+		head, body = nil, eml[2:]
 	}
 	var h message.Header
 	for line := range strings.SplitSeq(string(head), "\r\n") {

@@ -8,12 +8,16 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
 	"sekimori/internal/message"
+	"sekimori/internal/testkit/recorder"
 )
 
 func TestSplit(t *testing.T) {
@@ -28,7 +32,8 @@ func TestSplit(t *testing.T) {
 		{"no colon", "A\r\n\r\nx", message.Header{{Name: "A"}}, "x"},
 		{"a fold of no field", " A: b\r\nC: d\r\n\r\n", message.Header{{Name: "C", Value: " d"}}, ""},
 		{"no header", "\r\nx\r\n", nil, "x\r\n"},
-		{"no body", "A: b\r\n", message.Header{{Name: "A", Value: " b"}}, ""},
+		{"no body", "A: b\r\nC: d\r\n", message.Header{{Name: "A", Value: " b"}, {Name: "C", Value: " d"}}, ""},
+		{"no line end", "A: b", message.Header{{Name: "A", Value: " b"}}, ""},
 		{"nothing", "", nil, ""},
 	} {
 		h, body := Split([]byte(tt.eml))
@@ -109,12 +114,30 @@ func TestSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []crypto.Signer{testKey(), r} {
+	for form, k := range map[string]crypto.Signer{"v=DKIM1; k=ed25519; p=": testKey(), "v=DKIM1; k=rsa; p=": r} {
 		pub, b := key(t, Record(k.Public())), Sign(t, k, "input")
 		if !verifies(t, pub, "input", b) || verifies(t, pub, "Input", b) {
 			t.Errorf("%T: %s", k, b)
 		}
+		if record := Record(k.Public()); !strings.HasPrefix(record, form) {
+			t.Errorf("%T: %s", k, record)
+		}
 	}
+	if got := recorder.Run(t, func(tb testing.TB) { Sign(tb, refusing{}, "input") }); got != "fatal: no" {
+		t.Errorf("a key that cannot sign: %q", got)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a record of no key")
+		}
+	}()
+	Record("no key")
+}
+
+type refusing struct{ crypto.Signer }
+
+func (refusing) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("no")
 }
 
 // TestSeal verifies every signature of two ARC sets. It builds the signed input by itself, as in
@@ -127,7 +150,7 @@ func TestSeal(t *testing.T) {
 		ams, as       bool
 		has, beginsAs string
 	}{
-		{"honest", Set{I: 2}, true, true, "cv=pass; d=hop2.example; s=s; b=", "ARC-Seal: i=2; "},
+		{"honest", Set{I: 2}, true, true, "cv=pass; d=hop2.example; s=s; b=", "ARC-Seal: i=2; a=ed25519-sha256; "},
 		{"folded", Set{I: 2, Fold: "\r\n"}, true, true, "s=s;\r\n h=from:subject; ", ""},
 		{"of another form", Set{I: 2, CV: "none", Domain: "x.example", H: "from", Instance: "02", AMS: "x=1; ", AS: "h=a; "}, true, true,
 			"cv=none; d=x.example; s=s; h=a; b=", "ARC-Seal: i=02; "},
@@ -169,6 +192,67 @@ func TestSeal(t *testing.T) {
 	}
 }
 
+// TestSealOver checks what the seal of a set signs if the message has two sets below it, and a third with its own
+// number, which is left out.
+func TestSealOver(t *testing.T) {
+	k := NewHeavy(t, 1280, 3)
+	eml := "From: a@example.com\r\n\r\nx\r\n"
+	for _, i := range []int{1, 2, 3, 3} {
+		eml = Seal(t, Set{I: i, Key: k}, eml)
+	}
+	h, _ := Split([]byte(eml))
+	var over strings.Builder
+	for _, i := range []int{11, 10, 9, 8, 7, 6, 2, 1} {
+		over.WriteString(Field(h[i].Name, h[i].Value) + "\r\n")
+	}
+	at := strings.LastIndex(h[0].Value, "b=") + 2
+	if !verifies(t, k.Public(), over.String()+Field(h[0].Name, h[0].Value[:at]), h[0].Value[at:]) {
+		t.Error("the seal does not verify")
+	}
+	if want := " i=3; mx.example; spf=pass smtp.mailfrom=a@example.com"; h[2].Value != want {
+		t.Errorf("results %q, want %q", h[2].Value, want)
+	}
+	for _, i := range []int{0, 1} {
+		if want := " i=3; a=rsa-sha256; "; !strings.HasPrefix(h[i].Value, want) {
+			t.Errorf("%s:%s, want %s", h[i].Name, h[i].Value, want)
+		}
+	}
+}
+
+// TestUnanswered checks that a message names 110 selectors, other ones in each turn.
+func TestUnanswered(t *testing.T) {
+	const signature = "a=rsa-sha256; c=relaxed/relaxed; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA"
+	selector := regexp.MustCompile(` d=d\.example; s=([^;]*);`)
+	seen := map[string]bool{}
+	for turn := range 2 {
+		h, body := Split(Unanswered("a.example", "d.example", turn))
+		if len(h) != 161 || len(body) != 0 {
+			t.Fatalf("%d fields, %q", len(h), body)
+		}
+		for i, want := range map[int]string{
+			9:   fmt.Sprintf("DKIM-Signature: v=1; d=d.example; s=d%d-9; %s", turn, signature),
+			10:  fmt.Sprintf("ARC-Seal: i=1; a=rsa-sha256; d=d.example; s=s%d-1; cv=none; b=AAAA", turn),
+			11:  fmt.Sprintf("ARC-Message-Signature: i=1; d=d.example; s=m%d-1; %s", turn, signature),
+			12:  "ARC-Authentication-Results: i=1; x; none",
+			13:  fmt.Sprintf("ARC-Seal: i=2; a=rsa-sha256; d=d.example; s=s%d-2; cv=pass; b=AAAA", turn),
+			159: "ARC-Authentication-Results: i=50; x; none",
+			160: "From: <x@a.example>",
+		} {
+			if got := h[i].Name + ":" + h[i].Value; got != want {
+				t.Errorf("field %d: %s\nwant %s", i, got, want)
+			}
+		}
+		for _, f := range h {
+			if m := selector.FindStringSubmatch(f.Value); m != nil {
+				seen[m[1]] = true
+			}
+		}
+	}
+	if len(seen) != 220 {
+		t.Errorf("%d selectors", len(seen))
+	}
+}
+
 func ExampleField() {
 	fmt.Println(Field("Subject ", " a\r\n\t test "))
 	// Output: subject:a test
@@ -195,6 +279,15 @@ func TestHeavy(t *testing.T) {
 	}
 }
 
+func TestPublicRSA(t *testing.T) {
+	for _, tt := range []struct{ bits, exponent int }{{512, 3}, {1023, 1}, {2048, 65537}} {
+		pub := PublicRSA(tt.bits, tt.exponent)
+		if pub.N.BitLen() != tt.bits || pub.N.Bit(0) != 1 || pub.E != tt.exponent {
+			t.Errorf("%+v: %+v", tt, pub)
+		}
+	}
+}
+
 // TestDKIM checks that the signature follows h= and l= in the tags, and that %BH is replaced by the
 // body hash.
 func TestDKIM(t *testing.T) {
@@ -202,6 +295,7 @@ func TestDKIM(t *testing.T) {
 	for tags, want := range map[string]struct{ input, body string }{
 		"v=1; h=from; bh=%BH; b=":              {"from:a@example.com\r\n", "Hello there.\r\nMore.\r\n"},
 		"v=1; h=subject:from; l=5; bh=%BH; b=": {"subject:x\r\nfrom:a@example.com\r\n", "Hello"},
+		"v=1; bh=%BH; x=%BH; b=":               {"", "Hello there.\r\nMore.\r\n"},
 		"v=1; l=99; bh=%BH; b=":                {"", "Hello there.\r\nMore.\r\n"},
 	} {
 		value := strings.Replace(tags, "%BH", BodyHash(want.body), 1)
