@@ -341,3 +341,115 @@ func TestDamageAgain(t *testing.T) {
 		t.Errorf("got %q", logs)
 	}
 }
+
+// TestSetAside renames a damaged file with its log, which would damage the next file. Of the damaged files the newest stay,
+// and no other file goes.
+func TestSetAside(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x[1]*.db")
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(filepath.Base(name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, year := range []string{"2023", "2024", "2022", "2025"} {
+		write(path + ".damaged-" + year + "Z")
+		write(path + ".damaged-" + year + "Z-wal")
+	}
+	others := []string{filepath.Join(dir, "x1.db.damaged-2021Z"), path + ".damaged-2021", path + ".lock"}
+	for _, name := range append(slices.Clone(others), path, path+"-wal", path+"-shm") {
+		write(name)
+	}
+	aside, err := (&DB{path: path}).setAside(errDamaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(slices.Clone(others), aside, aside+"-wal")
+	for _, year := range []string{"2024", "2025"} {
+		want = append(want, path+".damaged-"+year+"Z", path+".damaged-"+year+"Z-wal")
+	}
+	var got []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		got = append(got, filepath.Join(dir, e.Name()))
+	}
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v: %q, want %q", err, got, want)
+	}
+	for name, text := range map[string]string{aside: "x[1]*.db", aside + "-wal": "x[1]*.db-wal"} {
+		if b, err := os.ReadFile(name); err != nil || string(b) != text {
+			t.Errorf("%s has %q, %v", name, b, err)
+		}
+	}
+
+	// Without a file there is nothing to set aside. A log that cannot be moved must not stay beside a new file.
+	if aside, err := (&DB{path: path}).setAside(errDamaged); err == nil || aside != "" || !errors.Is(err, errDamaged) || !strings.Contains(err.Error(), "cannot be set aside") {
+		t.Errorf("no file: %q, %v", aside, err)
+	}
+	blocked := filepath.Join(dir, strings.Repeat("x", 223)) // with "-wal", its new name is longer than a name can be
+	write(blocked)
+	write(blocked + "-wal")
+	if aside, err := (&DB{path: blocked}).setAside(errDamaged); err == nil || aside != "" || !strings.Contains(err.Error(), "the log of the damaged file cannot be set aside") {
+		t.Errorf("a log that cannot be moved: %q, %v", aside, err)
+	}
+}
+
+// TestNewFile is about what happens after a damaged file was set aside, or while another call does that.
+func TestNewFile(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "x.db")
+	told := 0
+	d, err := Open(ctx, path, Options{Damaged: func(string, error) { told++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, d, "a", 3)
+	used := d.w
+	if err := d.begin(ctx); err != nil || d.w != used {
+		t.Errorf("begin with a file that another call has made: %v", err)
+	}
+	if err := d.replace(ctx, nil, errDamaged); !errors.Is(err, errDamaged) || d.w != used || told != 0 {
+		t.Errorf("replace after another call has done it: %v, told %d times", err, told)
+	}
+	d.disconnect() // as if no new file could be made
+	if n := messages(t, d); n != 3 {
+		t.Errorf("%d messages with the file that was opened again", n)
+	}
+	beside, err := OpenBeside(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := beside.use(ctx, func() error { return errDamaged }); !errors.Is(err, errDamaged) || told != 0 {
+		t.Errorf("damage that a command finds: %v, told %d times", err, told)
+	}
+	beside.disconnect()
+	if _, err := beside.Jobs(ctx, report.Filter{}); !errors.Is(err, errClosed) || beside.w != nil {
+		t.Errorf("a command without a file: %v", err)
+	}
+	if err := d.use(ctx, func() error { return report.ErrNone }); err != report.ErrNone { //nolint:errorlint // as it is
+		t.Errorf("an error of the interface: %v", err)
+	}
+	if err := d.use(ctx, func() error { return errDamaged }); !errors.Is(err, errDamaged) || told != 1 {
+		t.Errorf("damage: %v, told %d times", err, told)
+	}
+	if n := messages(t, d); n != 0 {
+		t.Errorf("%d messages in the new file", n)
+	}
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := d.use(ended, func() error { return errDamaged }); !errors.Is(err, context.Canceled) || told != 1 {
+		t.Errorf("an error after the end of the context: %v, told %d times", err, told)
+	}
+	used = d.w
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.replace(ctx, used, errDamaged); !errors.Is(err, errDamaged) || told != 1 {
+		t.Errorf("replace after Close: %v, told %d times", err, told)
+	}
+	d.disconnect()
+	if err := d.begin(ctx); err != nil || d.w != nil {
+		t.Errorf("begin after Close: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -67,6 +68,23 @@ func testMaxJobs(t *testing.T, s report.Store) {
 	contents(t, s)
 	ok(t, s.Expire(t.Context(), time.Unix(Day(0).End, 0).Add(report.KeepDelivery+time.Hour), 0))
 	same(t, "excess after its time", excess(), map[dns.Name]int64{})
+}
+
+// testSomeJobs: a domain with a job in one window and none in another leaves its sightings.
+func testSomeJobs(t *testing.T, s report.Store) {
+	today := report.Day(Noon().Unix() / 86400)
+	for i, days := range [][2]int{{0, 1}, {1, 0}} { // the job is in the first of them, or in the last
+		domain := dns.Name(fmt.Sprintf("a%d.example", i))
+		add(t, s, Batch(fmt.Sprint("other", i), Tally(Policy("b."+string(domain)), Day(days[1]), Rows(0, 1))))
+		b := Batch(fmt.Sprint(i), Tally(Policy(string(domain)), Day(0), Rows(0, 1)), Tally(Policy(string(domain)), Day(1), Rows(0, 1)))
+		b.MaxOwned = 1
+		b.Seen = []report.Sighting{{Domain: domain, Day: today, Kind: report.SeenPass}}
+		add(t, s, b)
+		same(t, "window of the job", onlyJob(t, s, report.Filter{Domain: domain}).Window, Day(days[0]))
+		got, err := s.Seen(t.Context(), domain, today)
+		ok(t, err)
+		same(t, "sightings of "+string(domain), got.PassDays, 1)
+	}
 }
 
 // part returns the window of some hours that begins at the given hour of a day.

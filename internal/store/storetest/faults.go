@@ -161,6 +161,7 @@ func reportFaults(t *testing.T, s WholeStore) []faultCall {
 		adds("a batch", Noon(), faultBatch("a", 0, 0, -1)),
 		adds("the same rows and others", Noon(), faultBatch("b", 4, 0, -1)),
 		adds("a window of another length", Noon(), six),
+		adds("an old window", Noon().Add(report.MaxLate), Batch("old", Tally(Policy("old.example"), Day(-3), Rows(0, 1)))),
 		takes("claim", func() (report.Job, error) { return s.Claim(ctx, now, "x", time.Hour) }),
 		adds("late rows", now, late),
 		{"renew", func() error { return s.Renew(ctx, j, now.Add(2*time.Hour)) }, nil},

@@ -226,13 +226,17 @@ func testHistoryTimes(t *testing.T, s history.Store) {
 		{Noon(), midnight}, {midnight, midnight.Add(24 * time.Hour)}, {midnight, time.Time{}}, {time.Time{}, midnight}, {Noon().Add(50 * time.Minute), Noon().Add(75 * time.Minute)},
 		{Noon().Add(time.Nanosecond), Noon().Add(25*time.Minute + time.Nanosecond)}, {Noon().Add(48 * time.Hour), Noon().Add(72 * time.Hour)}, {Noon().Add(-time.Hour), Noon()},
 	} {
-		for _, author := range []dns.Name{"", "a3.example"} {
-			q := history.Query{From: tt.from, Until: tt.until}
-			if author != "" {
-				q.Any = []history.KeyIn{history.AuthorKey(author)}
-			}
-			same(t, fmt.Sprintf("from %v until %v, %s", tt.from, tt.until, author), find(t, s, q), wanted(all, func(r *Record) bool {
-				return !r.At.Before(tt.from) && (tt.until.IsZero() || r.At.Before(tt.until)) && (author == "" || author == r.Author)
+		for name, by := range map[string]struct {
+			any []history.KeyIn
+			of  func(*Record) bool
+		}{
+			"everything": {nil, func(*Record) bool { return true }},
+			"an author":  {[]history.KeyIn{history.AuthorKey("a3.example")}, func(r *Record) bool { return r.Author == "a3.example" }},
+			"two ids":    {[]history.KeyIn{history.IDKey("ID000002"), history.QueueKey("4dQZ00000040")}, func(r *Record) bool { return r.ID == "ID000002" || r.ID == "ID000040" }},
+		} {
+			q := history.Query{From: tt.from, Until: tt.until, Any: by.any}
+			same(t, fmt.Sprintf("%s from %v until %v", name, tt.from, tt.until), find(t, s, q), wanted(all, func(r *Record) bool {
+				return !r.At.Before(tt.from) && (tt.until.IsZero() || r.At.Before(tt.until)) && by.of(r)
 			}))
 		}
 	}

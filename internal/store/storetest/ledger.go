@@ -41,6 +41,7 @@ func RunLedger(t *testing.T, open func(testing.TB) LedgerStore) {
 		{"Sources", testLedgerSources},
 		{"Usual", testUsual},
 		{"MaxDomains", testMaxDomains},
+		{"TrimMany", testTrimMany},
 		{"AuthorDomains", testAuthorDomains},
 		{"Expire", testLedgerExpire},
 		{"Old", testLedgerOld},

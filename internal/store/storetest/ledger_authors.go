@@ -119,6 +119,27 @@ func testMaxDomains(t *testing.T, s LedgerStore) {
 	same(t, "rows after a new domain", len(gather(t, s.Ledger().Rows(t.Context(), everything))), limit+1)
 }
 
+// testTrimMany drops more domains than one transaction does.
+func testTrimMany(t *testing.T, s LedgerStore) {
+	const domains = 5002
+	d := ledger.Delta{Rows: make([]ledger.Row, domains)}
+	for n := range d.Rows {
+		d.Rows[n] = ledger.Row{Day: ledgerToday, Domain: dns.Name(fmt.Sprintf("d%04d.example", n)), Group: "g", Counts: ledger.Counts{Messages: 2}}
+	}
+	d.Rows[77].Messages = 5
+	addLedger(t, s, "a", d)
+	ok(t, s.Ledger().Expire(t.Context(), Noon(), 1))
+	rows := gather(t, s.Ledger().Rows(t.Context(), everything))
+	if len(rows) != 1 || rows[0].Domain != "d0077.example" {
+		t.Errorf("%d rows, the first of %s", len(rows), rows[0].Domain)
+	}
+	dropped, err := s.Ledger().Dropped(t.Context(), everything)
+	ok(t, err)
+	same(t, "dropped", dropped, []ledger.Dropped{{Day: ledgerToday, Group: "g", Messages: 2 * (domains - 1)}})
+	addLedger(t, s, "b", Delta("g", 2, ledgerToday, Entry("x.example", "x.example", "192.0.2.1"), Entry("y.example", "y.example", "192.0.2.1")))
+	same(t, "rows of a day that has room for one", len(gather(t, s.Ledger().Rows(t.Context(), everything))), 2)
+}
+
 func testAuthorDomains(t *testing.T, s LedgerStore) {
 	for day := range ledger.Day(3) {
 		var all []ledger.Entry

@@ -37,6 +37,7 @@ func Run(t *testing.T, open Open) {
 		{"MaxPolicies", testMaxPolicies},
 		{"MaxRows", testMaxRows},
 		{"MaxJobs", testMaxJobs},
+		{"SomeJobs", testSomeJobs},
 		{"Lengths", testLengths},
 		{"OnlyLost", testOnlyLost},
 		{"Cancelled", testCancelled},

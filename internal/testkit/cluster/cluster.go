@@ -127,6 +127,7 @@ rm -rf "$1"`
 func (c *Cluster) leash(t testing.TB) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", leashScript, "leash", c.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it must live on if the test's group is killed
 	in, err := cmd.StdinPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -82,6 +82,9 @@ func main() {
 	}
 	flag.Parse()
 	scratch, err := os.MkdirTemp("", "mutate.")
+	if err == nil {
+		err = os.Chmod(scratch, 0o711) // a test may start a server as another user
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(2)

@@ -42,7 +42,7 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, own []lis
 		}
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o711); err != nil {
 		return err
 	}
 	t := &tester{dir: dir, pkgDir: l.Dir, bin: filepath.Join(dir, "own.test")}

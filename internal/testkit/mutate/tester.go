@@ -169,6 +169,9 @@ type outcome struct {
 // once runs the tests with one mutant switched on, in a process group of its own. seed chooses the delays.
 func (t *tester) once(ctx context.Context, id int, cov string, limit time.Duration, seed int64) outcome {
 	tmp, err := os.MkdirTemp(filepath.Join(t.dir, "tmp"), "")
+	if err == nil {
+		err = os.Chmod(tmp, 0o711) // see main
+	}
 	if err != nil {
 		return outcome{what: "error", why: err.Error()}
 	}
