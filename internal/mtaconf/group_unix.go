@@ -16,6 +16,5 @@ func inGroup(cmd *exec.Cmd) {
 
 // alive reports whether there is a process with this id.
 func alive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) // which may be another user's
 }

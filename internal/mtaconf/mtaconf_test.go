@@ -8,10 +8,46 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
+
+func notAddress(s string) string {
+	return fmt.Sprintf("mtaconf: %q is not the address of a milter; write unix:/PATH or inet:HOST:PORT", s)
+}
+
+// TestParseMilter checks what is known of an element, also if it is wrong.
+func TestParseMilter(t *testing.T) {
+	for _, tt := range []struct {
+		item, want, err string
+	}{
+		{"$name", "$name|$name||[]", ""},
+		{"{ $name, a=1, b=2, a=3 }", "{ $name, a=1, b=2, a=3 }|$name||[[a 1] [b 2] [a 3]]", ""},
+		{"{ inet:h:1, a=1 }", "{ inet:h:1, a=1 }|inet:h:1|inet h:1|[[a 1]]", ""},
+		{"{ a } { b }", "{ a } { b }|{ a } { b }||[]", "mtaconf: a list has a '}' without a '{'; remove it"},
+		{"{}", "{}|{}||[]", "mtaconf: a milter in braces has no address; write { unix:/PATH, default_action = … }"},
+		{"{ inet:h:1, a=1, b }", "{ inet:h:1, a=1, b }|inet:h:1||[[a 1]]", `mtaconf: "b" in the braces of a milter is not a setting; write name = value`},
+	} {
+		m, err := ParseMilter(tt.item)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if got := fmt.Sprint(m.Raw, "|", m.Written, "|", strings.TrimSpace(m.Network+" "+m.Address), "|", m.Settings); got != tt.want || text != tt.err {
+			t.Errorf("%s: got %s (%s), want %s (%s)", tt.item, got, text, tt.want, tt.err)
+		}
+	}
+	m, err := ParseMilter("{ inet:h:1, a=1, b=2, a=3 }")
+	for name, want := range map[string]string{"a": "3 true", "b": "2 true", "c": " false"} {
+		if value, ok := m.Setting(name); fmt.Sprint(value, " ", ok) != want || err != nil {
+			t.Errorf("%s: %q %v, %v", name, value, ok, err)
+		}
+	}
+}
 
 // TestMilters checks the forms of smtpd_milters that Postfix reads.
 func TestMilters(t *testing.T) {
@@ -26,14 +62,21 @@ func TestMilters(t *testing.T) {
 			"inet:h:1 []; inet:h:2 [[connect_timeout 10s] [default_action accept] [command_timeout 20s]]; unix:b []",
 		},
 		{"{inet:h:1}", "inet:h:1 []"},
-		{"{ }", "error"},
-		{"{ inet:h:1, default_action }", "error"},
-		{"{ inet:h:1", "error"},
-		{"inet:h:1 }", "error"},
-		{"127.0.0.1:8891", "error"},
-		{"inet:8891", "error"},
-		{"inet:h:1 $more", "error"},
-		{"unix:", "error"},
+		{"\tinet:h:1,,\r\ninet:h:2\t", "inet:h:1 []; inet:h:2 []"},
+		{"INET6:[::1]:1 Unix:/A Local:b inet:25@[::1]", "inet:[::1]:1 []; unix:/A []; unix:b []; inet:[::1]:25 []"},
+		{"{ inet:h:1, { a }, { b = }, { c = d = e }, f=g=h }", "inet:h:1 [[a ] [b ] [c d = e] [f g=h]]"},
+		{"{ }", "mtaconf: a milter in braces has no address; write { unix:/PATH, default_action = … }"},
+		{"{ inet:h:1, default_action }", `mtaconf: "default_action" in the braces of a milter is not a setting; write name = value`},
+		{"{ inet:h:1, a = }", `mtaconf: "a=" in the braces of a milter is not a setting; write name = value`},
+		{"{ inet:h:1", "mtaconf: a list has a '{' without a '}'; add it"},
+		{"inet:h:1 }", "mtaconf: a list has a '}' without a '{'; remove it"},
+		{"127.0.0.1:8891", notAddress("127.0.0.1:8891")},
+		{"inet:8891", notAddress("inet:8891")},
+		{"inet:h:", notAddress("inet:h:")},
+		{"inet:@h", notAddress("inet:@h")},
+		{"inet:h:1 $more", notAddress("$more")},
+		{"inet:h:1, { $more, a=b }", notAddress("$more")},
+		{"unix:", notAddress("unix:")},
 	} {
 		milters, err := Milters(tt.value)
 		var got []string
@@ -42,7 +85,7 @@ func TestMilters(t *testing.T) {
 		}
 		text := strings.Join(got, "; ")
 		if err != nil {
-			text = "error"
+			text += err.Error()
 		}
 		if text != tt.want {
 			t.Errorf("%q: got %q (%v), want %q", tt.value, text, err, tt.want)
@@ -63,6 +106,9 @@ func TestDuration(t *testing.T) {
 		{"1w", 168 * time.Hour},
 		{"999h", maxDuration},
 		{"999h1s", -1},
+		{"998h60m", maxDuration},
+		{"998h61m", -1},
+		{"7s2", 9 * time.Second},
 		{"", -1},
 		{"s", -1},
 		{"3x", -1},
@@ -77,6 +123,14 @@ func TestDuration(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%q: got %v (%v), want %v", tt.text, got, err, tt.want)
 		}
+		if want := fmt.Sprintf("mtaconf: %q is not a time; write a number with s, m, h, d or w", tt.text); err != nil && err.Error() != want {
+			t.Errorf("error %q, want %q", err, want)
+		}
+	}
+	for unit, want := range map[time.Duration]time.Duration{time.Hour: 3*time.Hour + time.Second, time.Millisecond: time.Second + 3*time.Millisecond, 0: time.Second} {
+		if got, err := Duration("1s3", unit); got != want || err != nil {
+			t.Errorf("unit %v: %v, %v", unit, got, err)
+		}
 	}
 }
 
@@ -86,6 +140,10 @@ func TestNetworks(t *testing.T) {
 		t.Error(got)
 	}
 	if got := fmt.Sprint(others); got != "[10.1.2.3/8 fe80::1%eth0 !10.0.0.1 cidr:/etc/networks /etc/more x]" {
+		t.Error(got)
+	}
+	networks, others = Networks("\t[::ffff:10.0.0.0]/96,[::ffff:10.0.0.1]\r\n[::ffff:0.0.0.0]/96 [::]/95 ::/0 0.0.0.0/0 [::ffff:0:0]/95 [::ffff:10.0.0.1]/127\n")
+	if got := fmt.Sprint(networks, others); got != "[10.0.0.1/32 0.0.0.0/0 ::/95 ::/0 0.0.0.0/0] [[::ffff:10.0.0.0]/96 [::ffff:0:0]/95 [::ffff:10.0.0.1]/127]" {
 		t.Error(got)
 	}
 }
@@ -215,10 +273,12 @@ func TestParsePostfix(t *testing.T) {
 
 // TestChrootDefault checks what "-" in the column chroot means.
 func TestChrootDefault(t *testing.T) {
-	for level, want := range map[string]bool{"": true, "0": true, "0.9": true, "1": false, "2": false, "3.6": false, "10": false} {
+	for level, want := range map[string]bool{"": true, "0": true, " 0 ": true, "0.9": true, "00": false, "1": false, "2": false, "3.6": false, "10": false} {
 		p := &Postfix{Params: map[string]string{"compatibility_level": level}}
-		if got := p.Chrooted(&Service{Chroot: "-"}); got != want {
-			t.Errorf("compatibility_level %q: got %v", level, got)
+		for chroot, want := range map[string]bool{"-": want, "y": true, "n": false} {
+			if got := p.Chrooted(&Service{Chroot: chroot}); got != want {
+				t.Errorf("compatibility_level %q, %s: got %v", level, chroot, got)
+			}
 		}
 	}
 }
@@ -229,27 +289,78 @@ func TestPostconfFails(t *testing.T) {
 	script := filepath.Join(dir, "postconf")
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	// The child of the shell keeps the pipes open.
-	write(t, script, "#!/bin/sh\nsleep 60 &\nwait\n")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	begin := time.Now()
-	if _, err := ReadPostfix(ctx, ""); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > patience {
-		t.Errorf("a postconf that hangs: %v after %v", err, time.Since(begin))
+	for _, hangs := range []string{"sleep 60 &\nwait\n", "setsid sleep 20 &\nwait\n"} { // the second leaves the group
+		write(t, script, "#!/bin/sh\n"+hangs)
+		testHangs(t, script)
 	}
 	write(t, script, "#!/bin/sh\necho 'postconf: fatal: open main.cf: no' >&2\nexit 1\n")
 	var exit *exec.ExitError
-	if _, err := ReadPostfix(t.Context(), "/nowhere"); !errors.As(err, &exit) || !strings.Contains(err.Error(), "open main.cf: no") {
+	if p, err := ReadPostfix(t.Context(), "/nowhere"); p != nil || !errors.As(err, &exit) ||
+		err.Error() != "mtaconf: "+script+" -c /nowhere -x: exit status 1: postconf: fatal: open main.cf: no" {
 		t.Errorf("a postconf that refuses: %v", err)
 	}
 	for octets, ok := range map[int]bool{maxOutput - 1: true, maxOutput: false, 2 * maxOutput: false} {
 		write(t, script, fmt.Sprintf("#!/bin/sh\nhead -c %d /dev/zero\n", octets))
-		if out, _, err := output(t.Context(), script); (err == nil) != ok || len(out) != min(octets, maxOutput) {
+		if out, _, err := output(t.Context(), script); (err == nil) != ok || len(out) != min(octets, maxOutput) ||
+			err != nil && err.Error() != "mtaconf: "+script+"  printed more than 4194304 octets" {
 			t.Errorf("%d octets: %d, %v", octets, len(out), err)
 		}
 	}
 	write(t, script, "#!/bin/sh\nyes 'a = b'\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
 	if out, _, err := output(ctx, script); err == nil || len(out) > maxOutput {
 		t.Errorf("a postconf that writes without end: %v after %d octets", err, len(out))
+	}
+}
+
+func testHangs(t *testing.T, script string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if p, err := ReadPostfix(ctx, ""); p != nil || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > patience ||
+		err.Error() != "mtaconf: "+script+" -x did not answer within 5s: context deadline exceeded" {
+		t.Errorf("a postconf that hangs: %v after %v", err, time.Since(begin))
+	}
+}
+
+// TestPostconfAnswers runs a postconf that prints what it was asked, in which language, and warnings.
+func TestPostconfAnswers(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("LC_ALL", "ja_JP")
+	write(t, filepath.Join(dir, "postconf"), `#!/bin/sh
+echo "asked = $* in $LC_ALL"
+echo " postconf: warning: one" >&2
+echo >&2
+echo "two $3" >&2
+case "$*" in *-M) echo "smtp inet n - n - - smtpd" ;; *-Px) echo "smtp/inet/a = b" ;; esac
+`)
+	p, err := ReadPostfix(t.Context(), "/etc/one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(p.Dir, p.Params, p.Set, p.Services, p.Warnings); got !=
+		"/etc/onemap[asked:-c /etc/one -x in C] map[asked:-c /etc/one -n in C] [{smtp inet n - smtpd map[a:b]}] [one two -x two -n two -M two -Px]" {
+		t.Error(got)
+	}
+	if p, err := ReadPostfix(t.Context(), ""); err != nil || p.Params["asked"] != "-x in C" {
+		t.Errorf("the default directory: %+v, %v", p, err)
+	}
+}
+
+// TestProgram checks where programs are looked for, and what is said if there is none.
+func TestProgram(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	write(t, filepath.Join(dir, "postconf"), "#!/bin/sh\n")
+	if got, err := Postconf(); got != filepath.Join(dir, "postconf") || err != nil {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := Program("sekimori-absent"); got != "" || err == nil ||
+		err.Error() != "mtaconf: there is no program sekimori-absent, neither in PATH nor in /usr/sbin; is its package installed?" {
+		t.Errorf("%s, %v", got, err)
 	}
 }
 
@@ -305,18 +416,58 @@ func TestParseSendmail(t *testing.T) {
 	if other.Network+other.Address+other.Fail != "inet127.0.0.1:8891" || !reflect.DeepEqual(other.Timeouts, defaultTimeouts()) {
 		t.Errorf("%+v", other)
 	}
+	if got := fmt.Sprint(s.Daemons[0].Options, s.Daemons[1].Options); got != "map[Family:inet Name:MTA Port:smtp] map[InputMailFilters:sekimori;third Name:MSA Port:587]" {
+		t.Error(got)
+	}
 	if odd.Network != "" || odd.Spec != "nothing" || odd.Fail != "4" {
 		t.Errorf("%+v", odd)
 	}
 }
 
+// TestSendmailLines reads lines one by one.
+func TestSendmailLines(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "map[] map[] [] []",
+		"\n\nDjx\n\n":                   "map[j:x] map[] [] []",
+		"Djx\r\n y\r\n\tz\r\n":          "map[j:x y\tz] map[] [] []",
+		"Djx\n# y\n z\n":                "map[j:x z] map[] [] []",
+		" a\n\tb\nDjx":                  "map[j:x] map[] [] []",
+		"D{a}b\nD{c\nDde}f\nD{}g":       "map[:g a:b d:e}f {:c] map[] [] []",
+		"O A=b\nOA=c\nO D\nO  E = f \n": "map[] map[A:b E:f] [] []",
+		"O A=b\nO A=c=d":                "map[] map[A:c=d] [] []",
+		"O InputMailFilters=a;b,c d\te\nO InputMailFilters=x": "map[] map[InputMailFilters:x] [x] []",
+		"O DaemonPortOptions=N=a, I=b":                        "map[] map[DaemonPortOptions:N=a, I=b] [] [{a map[I:b N:a] [b] true}]",
+		"O DaemonPortOptions=NAME=a,inputMAILfilters=b c":     "map[] map[DaemonPortOptions:NAME=a,inputMAILfilters=b c] [] [{a map[NAME:a inputMAILfilters:b c] [b c] true}]",
+		"O DaemonPortOptions=n=a,i=b,Port":                    "map[] map[DaemonPortOptions:n=a,i=b,Port] [] [{ map[Port: i:b n:a] [] false}]",
+	} {
+		s := ParseSendmail(text)
+		if got := fmt.Sprint(s.Macros, s.Options, s.Input, s.Daemons); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"Xa": "[{a     map[67:5m0s 69:5m0s 82:10s 83:10s]}]",
+		"X a , S = unix:/x , F = R , T = C:1s; E : 2s;S:3": "[{a unix /x unix:/x R map[67:1s 69:5m0s 82:10s 83:3s]}]",
+		"Xa, s=unix:/x, T=":           "[{a     map[67:5m0s 69:5m0s 82:10s 83:10s]}]",
+		"Xa, T=:1s;C:;SR:1s;R:x;E:1m": "[{a     map[67:5m0s 69:1m0s 82:10s 83:10s]}]",
+	} {
+		if got := fmt.Sprint(ParseSendmail(text).Filters); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestReadSendmail(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sendmail.cf")
-	if _, err := ReadSendmail(file); !errors.Is(err, os.ErrNotExist) {
+	if s, err := ReadSendmail(file); s != nil || !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
-	if _, err := ReadSendmail(filepath.Dir(file)); err == nil {
-		t.Error("a directory was read")
+	if s, err := ReadSendmail(filepath.Dir(file)); s != nil || err == nil ||
+		err.Error() != "mtaconf: "+filepath.Dir(file)+" is not a sendmail.cf: it must be a file of at most 4194304 octets" {
+		t.Errorf("a directory: %v", err)
+	}
+	if s, err := ReadSendmail("/proc/self/mem"); runtime.GOOS == "linux" && (s != nil || !errors.Is(err, syscall.EIO)) { // nothing is at its beginning
+		t.Errorf("a file that cannot be read: %v", err)
 	}
 	write(t, file, sendmailCF)
 	for size, fits := range map[int64]bool{maxFile: true, maxFile + 1: false} {
@@ -378,6 +529,25 @@ func TestRuns(t *testing.T) {
 	if err := gone.Run(); err != nil {
 		t.Fatal(err)
 	}
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "master")
+	if err := os.Symlink(sleep, link); err != nil {
+		t.Fatal(err)
+	}
+	master := exec.Command(link, "60")
+	if err := master.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = master.Process.Kill()
+		_ = master.Wait()
+	}()
+	if !alive(os.Getpid()) || alive(gone.Process.Pid) {
+		t.Error("alive is wrong")
+	}
 	for _, tt := range []struct {
 		name, pid string
 		want      bool
@@ -385,7 +555,11 @@ func TestRuns(t *testing.T) {
 		{"no file", "", false},
 		{"no number", "x\n", false},
 		{"a process that has ended", fmt.Sprintf("%10d\n", gone.Process.Pid), false},
-		{"another program", fmt.Sprint(os.Getpid()), false},
+		{"another program", strconv.Itoa(os.Getpid()), false},
+		{"a group", "0", false},
+		{"everything", "-1", false},
+		{"a number that is too large", strings.Repeat("9", 20), false},
+		{"a master", strconv.Itoa(master.Process.Pid) + "\n", true},
 	} {
 		queue := t.TempDir()
 		if err := os.Mkdir(filepath.Join(queue, "pid"), 0o755); err != nil {

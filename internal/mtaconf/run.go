@@ -32,31 +32,27 @@ var ErrNoPostfix = errors.New("mtaconf: there is no program postconf, so Postfix
 // Program returns the path of a program of the MTA. It is looked for in PATH and, because a user's
 // PATH may lack them, in /usr/sbin and /usr/local/sbin.
 func Program(name string) (string, error) {
+	return program(name, fmt.Errorf("mtaconf: there is no program %s, neither in PATH nor in /usr/sbin; is its package installed?", name))
+}
+
+// Postconf returns the path of the program postconf.
+func Postconf() (string, error) { return program("postconf", ErrNoPostfix) }
+
+// program returns the path of a program, or the error "missing".
+func program(name string, missing error) (string, error) {
 	for _, file := range []string{name, "/usr/sbin/" + name, "/usr/local/sbin/" + name} {
 		if found, err := exec.LookPath(file); err == nil {
 			return found, nil
 		}
 	}
-	return "", fmt.Errorf("mtaconf: there is no program %s, neither in PATH nor in /usr/sbin; is its package installed?", name)
-}
-
-// Postconf returns the path of the program postconf.
-func Postconf() (string, error) {
-	found, err := Program("postconf")
-	if err != nil {
-		return "", ErrNoPostfix
-	}
-	return found, nil
+	return "", missing
 }
 
 // Runs reports whether the instance of Postfix with this queue directory runs: its master keeps its
 // process id there. "postfix status" would say the same, but writes to the log, and takes seconds on a
 // busy host.
 func Runs(queue string) bool {
-	text, err := os.ReadFile(filepath.Join(queue, "pid", "master.pid"))
-	if err != nil {
-		return false
-	}
+	text, _ := os.ReadFile(filepath.Join(queue, "pid", "master.pid")) // without the file, the text is not a number
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || pid < 1 {
 		return false

@@ -77,10 +77,10 @@ func logicalLines(text string) []string {
 		line = strings.TrimRight(line, "\r\n")
 		switch {
 		case line == "" || line[0] == '#':
-		case (line[0] == ' ' || line[0] == '\t') && len(out) > 0:
-			out[len(out)-1] += line
 		case line[0] != ' ' && line[0] != '\t':
 			out = append(out, line)
+		case len(out) > 0:
+			out[len(out)-1] += line
 		}
 	}
 	return out

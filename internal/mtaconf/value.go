@@ -90,7 +90,7 @@ func (m *Milter) set(parts []string) error {
 		// The commas and spaces are gone, so "name", "=" and "value" may be separate parts. They
 		// are joined until they are one setting.
 		text += part
-		if name, value, ok := strings.Cut(text, "="); ok && value != "" {
+		if name, value, _ := strings.Cut(text, "="); value != "" {
 			m.Settings, text = append(m.Settings, [2]string{name, value}), ""
 		}
 	}
@@ -155,8 +155,8 @@ func ParseAddress(s string) (network, address string, ok bool) {
 	if port, host, ok := strings.Cut(rest, "@"); ok {
 		return "inet", net.JoinHostPort(strings.Trim(host, "[]"), port), port != ""
 	}
-	host, port, err := net.SplitHostPort(rest)
-	if err != nil || port == "" {
+	host, port, _ := net.SplitHostPort(rest) // with an error, there is no port
+	if port == "" {
 		return "", "", false
 	}
 	return "inet", net.JoinHostPort(host, port), true
