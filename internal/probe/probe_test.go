@@ -2,17 +2,26 @@ package probe
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/dmarc"
 	"sekimori/internal/dns"
+	"sekimori/internal/label"
+	"sekimori/internal/milter/wire"
 	"sekimori/internal/policy"
 	"sekimori/internal/testkit/daemon"
 	"sekimori/internal/testkit/mta"
@@ -250,6 +259,220 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// TestTargets checks which sockets an entry of the key listen means.
+func TestTargets(t *testing.T) {
+	old := passedSockets
+	defer func() { passedSockets = old }()
+	there := filepath.Join(t.TempDir(), "milter.sock")
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	passedSockets = []string{"/absent/milter.sock", there}
+	const noAddress, noSocket = "probe: %q is not an address; write inet:HOST:PORT or unix:/PATH", "probe: %q is not a socket; write inet:HOST:PORT or unix:/PATH"
+	for _, tt := range []struct{ listen, want, err string }{
+		{"unix:/run/x", "unix:/run/x", ""}, {"local:/run/x", "unix:/run/x", ""}, {"inet:mx.example.jp:1", "inet:mx.example.jp:1", ""},
+		{"inet:192.0.2.1:1", "inet:192.0.2.1:1", ""}, {"inet::1", "inet:127.0.0.1:1", ""}, {"inet:0.0.0.0:1", "inet:127.0.0.1:1", ""}, {"inet6:[::]:1", "inet:[::1]:1", ""},
+		{"inet6:[2001:db8::1]:1", "inet:[2001:db8::1]:1", ""}, {"inet:1@mx.example.jp", "inet:mx.example.jp:1", ""}, {"inet6:1@[::]", "inet:[::1]:1", ""},
+		{"inet:1@0.0.0.0", "inet:127.0.0.1:1", ""}, {"inet:mx.example.jp", "", noAddress}, {"inet:", "", noAddress}, {"http://x", "", noSocket}, {"/run/x", "", noSocket},
+		{"systemd:milter", "unix:" + there, ""},
+	} {
+		got, err := targets(tt.listen)
+		if tt.err != "" {
+			if len(got) > 0 || err == nil || err.Error() != fmt.Sprintf(tt.err, tt.listen) {
+				t.Errorf("%s: %v, %v", tt.listen, got, err)
+			}
+			continue
+		}
+		if err != nil || len(got) != 1 || got[0].String() != tt.want || (got[0].Network == "unix") != strings.HasPrefix(tt.want, "unix:") {
+			t.Errorf("%s: %+v, %v", tt.listen, got, err)
+		}
+	}
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&net.OpError{Op: "dial", Err: fs.ErrPermission}, "inet:x:1: this user may not open it; run the command as root, or as a member of the socket's group"},
+		{&net.OpError{Op: "dial", Err: syscall.ENOENT}, "inet:x:1: there is no such file; does the daemon run? (systemctl status sekimori)"},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "inet:x:1: no program listens there; does the daemon run? (systemctl status sekimori)"},
+		{&net.OpError{Op: "dial", Err: errors.New("odd")}, "inet:x:1: odd"}, {errors.New("other"), "inet:x:1: other"},
+	} {
+		if got := unreachable(Target{"tcp", "x:1"}, tt.err); got != tt.want {
+			t.Errorf("%v: %q", tt.err, got)
+		}
+	}
+	cfg := config.Default()
+	cfg.Listen = []config.Listener{{Address: "systemd:milter"}, {Address: "inet:127.0.0.1:1"}}
+	passedSockets = []string{"/absent/a", "/absent/b"}
+	if _, err := Run(t.Context(), Options{Config: cfg}); err == nil || err.Error() != "probe: the daemon cannot be reached: systemd:milter is a socket of systemd, and none is at /absent/a or /absent/b; "+
+		"name it by --socket; inet:127.0.0.1:1: no program listens there; does the daemon run? (systemctl status sekimori)" {
+		t.Errorf("%v", err)
+	}
+}
+
+// unusable returns a configuration for which there is no judge.
+func unusable() *config.Config {
+	cfg := config.Default()
+	cfg.DMARC.OrganizationalDomain, cfg.DMARC.PSLFile = dmarc.PSL, "/absent/list"
+	return cfg
+}
+
+// TestRunFails checks that a probe that can send nothing is an error.
+func TestRunFails(t *testing.T) {
+	socket := scripted(t, nil)
+	zone := nameserver.Zone(t, zoneText)
+	for _, tt := range []struct {
+		name string
+		run  func(context.Context, Options) (*Report, error)
+		o    Options
+		want string
+	}{
+		{"a trusted client", Run, Options{Config: config.Default(), Client: netip.MustParseAddr("127.0.0.1")}, "probe: 127.0.0.1 is in trusted.networks, so its mail is not evaluated; name another address"},
+		{"no judge", Run, Options{Config: unusable()}, "probe: app: dmarc.psl_file: open /absent/list: no such file or directory"},
+		{"no judge", Quick, Options{Config: unusable()}, "probe: app: dmarc.psl_file: open /absent/list: no such file or directory"},
+	} {
+		tt.o.Socket, tt.o.Resolver = "inet:"+socket, zone
+		if r, err := tt.run(t.Context(), tt.o); r != nil || err == nil || err.Error() != tt.want {
+			t.Errorf("%s: %+v, %v", tt.name, r, err)
+		}
+	}
+	cfg := config.Default()
+	cfg.DNS.Servers, cfg.AuthservID = nil, "mx.example.jp"
+	if r, err := Self(t.Context(), Options{Config: unusable()}); r != nil || err == nil {
+		t.Errorf("self: %+v, %v", r, err)
+	}
+}
+
+// scripted plays a daemon that answers each command of a milter session by the script. "" ends the connection,
+// and what is not in the script goes on. It returns its address.
+func scripted(t *testing.T, script map[byte]string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	answer := func(nc net.Conn) {
+		defer nc.Close()
+		for {
+			head := make([]byte, 5)
+			if _, err := io.ReadFull(nc, head); err != nil {
+				return
+			}
+			if _, err := io.ReadFull(nc, make([]byte, binary.BigEndian.Uint32(head)-1)); err != nil {
+				return
+			}
+			reply, known := script[head[4]]
+			switch {
+			case known && reply == "":
+				return
+			case known:
+			case head[4] == 'O':
+				reply = "O\x00\x00\x00\x06" + strings.Repeat("\x00", 8) + "\x00\x00\x00\x00" + wire.Sign + "\x00"
+			case head[4] == 'D', head[4] == 'Q':
+				continue
+			default:
+				reply = "c"
+			}
+			if _, err := nc.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(reply))), reply...)); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go answer(nc)
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// TestConverse checks what comes of a daemon that answers early, or stops to answer, at each step.
+func TestConverse(t *testing.T) {
+	m := written(Mail{Name: "n", Client: netip.MustParseAddr("192.0.2.1"), HELO: "h.example", MailFrom: "a@b.example", Recipient: "c@d.example", From: "a@b.example"}, "")
+	const gone = "probe: %s does not answer as a milter: "
+	for _, tt := range []struct {
+		name   string
+		script map[byte]string
+		want   Outcome
+		err    string // its beginning
+	}{
+		{"delivered", nil, Outcome{Fate: Delivered}, ""},
+		{"no negotiation", map[byte]string{'O': ""}, Outcome{}, gone}, {"another answer to the negotiation", map[byte]string{'O': "c"}, Outcome{}, gone},
+		{"hangs up at CONNECT", map[byte]string{'C': ""}, Outcome{}, gone}, {"hangs up at HELO", map[byte]string{'H': ""}, Outcome{}, gone},
+		{"hangs up at MAIL", map[byte]string{'M': ""}, Outcome{}, gone}, {"hangs up at RCPT", map[byte]string{'R': ""}, Outcome{}, gone}, {"hangs up at the end", map[byte]string{'E': ""}, Outcome{}, gone},
+		{"refuses CONNECT", map[byte]string{'C': "r"}, Outcome{Fate: Rejected, Reply: "reject"}, ""}, {"busy at CONNECT", map[byte]string{'C': "t"}, Outcome{Fate: Deferred, Reply: "tempfail"}, ""},
+		{"busy at HELO", map[byte]string{'H': "y421 4.3.2 busy\x00"}, Outcome{Fate: Deferred, Reply: "421 4.3.2 busy"}, ""},
+		{"refuses RCPT", map[byte]string{'R': "y550 5.7.1 no\x00"}, Outcome{Fate: Rejected, Reply: "550 5.7.1 no"}, ""},
+		{"refuses at the end", map[byte]string{'E': "r"}, Outcome{Fate: Rejected, Reply: "reject"}, ""}, {"discards at the end", map[byte]string{'E': "d"}, Outcome{Fate: Rejected, Reply: "discard"}, ""},
+	} {
+		target := Target{"tcp", scripted(t, tt.script)}
+		names := label.Names{AuthServID: "mx.jp"}
+		got, err := target.send(t.Context(), nil, names.Identity("mx.jp"), m)
+		if !reflect.DeepEqual(got, tt.want) || (err == nil) != (tt.err == "") || err != nil && !strings.HasPrefix(err.Error(), fmt.Sprintf(tt.err, target)) {
+			t.Errorf("%s: %+v, %v", tt.name, got, err)
+		}
+	}
+	names := label.Names{}
+	if got, err := (Target{"tcp", "127.0.0.1:1"}).send(t.Context(), nil, names.Identity("mx.jp"), m); !reflect.DeepEqual(got, Outcome{}) || err == nil || !strings.HasPrefix(err.Error(), "probe: inet:127.0.0.1:1: no program listens there") {
+		t.Errorf("nobody there: %+v, %v", got, err)
+	}
+}
+
+// TestLostInTheMiddle checks that a probe ends with an error if the daemon is gone at one of its messages.
+func TestLostInTheMiddle(t *testing.T) {
+	cfg := configured(t, nil)
+	o := Options{Config: cfg, Socket: "inet:" + scripted(t, map[byte]string{'M': ""}), Resolver: nameserver.Zone(t, zoneText)}
+	for name, run := range map[string]func(context.Context, Options) (*Report, error){"run": Run, "quick": Quick} {
+		if r, err := run(t.Context(), o); r != nil || err == nil || !strings.Contains(err.Error(), "does not answer as a milter") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
+
+// TestMails checks what is sent.
+func TestMails(t *testing.T) {
+	cfg := config.Default()
+	cfg.AuthservID, cfg.AuthservIDAlso = "mx.example.jp", []string{"old.example.jp"}
+	const forged = "Authentication-Results: mx.example.jp; dmarc=pass header.from=probe.invalid\r\nAuthentication-Results: old.example.jp; dmarc=pass header.from=probe.invalid\r\n" +
+		"Authentication-Results: other.probe.invalid; dmarc=fail\r\n"
+	stranger := netip.MustParseAddr("203.0.113.66")
+	for _, tt := range []struct {
+		domain dns.Name
+		to     string
+		want   string
+		note   string
+	}{
+		{"example.jp", "", "pass 192.0.2.25 example.jp postmaster@example.jp postmaster@example.jp postmaster@example.jp false\n" +
+			"forged 192.0.2.25 example.jp postmaster@example.jp postmaster@example.jp postmaster@example.jp true\n" +
+			"spoof 203.0.113.66 probe.invalid postmaster@example.jp postmaster@example.jp postmaster@example.jp false\n", ""},
+		{"none.jp", "ann@here.jp", "forged 203.0.113.66 probe.invalid postmaster@probe.invalid ann@here.jp postmaster@probe.invalid true\n" +
+			"spoof 203.0.113.66 probe.invalid postmaster@none.jp ann@here.jp postmaster@none.jp false\n",
+			"No message of none.jp that passes is sent, because no address outside trusted.networks was found that its SPF record allows."},
+	} {
+		p := &prober{o: Options{Config: cfg, Resolver: nameserver.Zone(t, zoneText), Recipient: tt.to}}
+		got := ""
+		for _, m := range p.about(t.Context(), tt.domain, stranger) {
+			raw := string(m.Raw)
+			got += fmt.Sprintln(m.Name, m.Client, m.HELO, m.MailFrom, m.Recipient, m.From, strings.HasPrefix(raw, forged))
+			if raw = strings.TrimPrefix(raw, forged); !strings.HasPrefix(raw, "From: sekimori probe <"+m.From+">\r\nTo: "+m.Recipient+"\r\nSubject: sekimori probe: "+m.Name+"\r\nDate: ") ||
+				!strings.HasSuffix(raw, "@probe.invalid>\r\n\r\nThis is a message of the command \"sekimori probe\".\r\n") || m.Title == "" {
+				t.Errorf("%s: %s", m.Name, m.Raw)
+			}
+		}
+		if got != tt.want || strings.Join(p.report.Notes, "") != tt.note {
+			t.Errorf("%s: %s\n%q", tt.domain, got, p.report.Notes)
+		}
+		nobody := p.nobody()
+		if !strings.HasPrefix(string(nobody.Raw), "From: two@probe.invalid\r\n"+forged+"From: sekimori probe <one@probe.invalid>\r\n") || nobody.Client.IsValid() || nobody.HELO != "[192.0.2.66]" {
+			t.Errorf("%+v\n%s", nobody, nobody.Raw)
+		}
+	}
+}
+
 func TestStranger(t *testing.T) {
 	for _, tt := range []struct {
 		client   string
@@ -309,6 +532,17 @@ private.jp   TXT "v=spf1 ip4:10.0.0.1 ip4:192.0.2.7 -all"
 trusted.jp   TXT "v=spf1 ip4:198.51.100.7 -all"
 nomail.jp    TXT "v=spf1 -all"
 broken.jp    TXT "v=spf1 ip4:nowhere"
+second.jp    TXT "v=spf1 ip4:nowhere"
+second.jp    TXT "v=spf1 ip4:192.0.2.4 -all"
+six.jp       TXT "v=spf1 a -all"
+! six.jp     A servfail
+six.jp       AAAA 2001:db8::2
+mxfail.jp    TXT "v=spf1 mx ip4:192.0.2.5 -all"
+! mxfail.jp  MX servfail
+mxthen.jp    TXT "v=spf1 mx ip4:192.0.2.5 -all"
+redmacro.jp  TXT "v=spf1 redirect=%{d}.jp"
+redfail.jp   TXT "v=spf1 redirect=fails.jp"
+soft.jp      TXT "v=spf1 ~ip4:192.0.2.1 ?ip4:192.0.2.2 ip4:192.0.2.6 -all"
 ! fails.jp   TXT servfail
 `
 	cfg := config.Default()
@@ -318,6 +552,7 @@ broken.jp    TXT "v=spf1 ip4:nowhere"
 		"ip4.jp": "192.0.2.1", "net.jp": "192.0.2.0", "ip6.jp": "2001:db8::1", "a.jp": "192.0.2.3", "mx.jp": "192.0.2.3",
 		"inc.jp": "192.0.2.1", "red.jp": "192.0.2.1", "loop.jp": "", "minus.jp": "192.0.2.2", "macro.jp": "",
 		"private.jp": "192.0.2.7", "trusted.jp": "", "nomail.jp": "", "broken.jp": "", "fails.jp": "", "absent.jp": "",
+		"second.jp": "", "six.jp": "2001:db8::2", "mxfail.jp": "", "mxthen.jp": "192.0.2.5", "redmacro.jp": "", "redfail.jp": "", "soft.jp": "192.0.2.6",
 	} {
 		got := p.origin(t.Context(), d)
 		if got.IsValid() != (want != "") || want != "" && got.String() != want {
