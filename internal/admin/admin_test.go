@@ -99,13 +99,14 @@ func TestBadUse(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"address in use", Options{Listen: taken.Addr()}, taken.Addr()},
-		{"no such web configuration", Options{Listen: "127.0.0.1:0", WebConfig: "/nonexistent/web.yaml"}, "/nonexistent/web.yaml"},
-		{"broken web configuration", Options{Listen: "127.0.0.1:0", WebConfig: bad}, bad},
-		{"not an address", Options{Listen: "nowhere"}, "nowhere"},
+		{"address in use", Options{Listen: taken.Addr()}, "admin: listen " + taken.Addr() + ": listen tcp " + taken.Addr() +
+			": bind: address already in use; change admin.listen or stop what uses the address"},
+		{"no such web configuration", Options{Listen: "127.0.0.1:0", WebConfig: "/nonexistent/web.yaml"}, "admin: web configuration /nonexistent/web.yaml: "},
+		{"broken web configuration", Options{Listen: "127.0.0.1:0", WebConfig: bad}, "admin: web configuration " + bad + ": "},
+		{"not an address", Options{Listen: "nowhere"}, "admin: listen nowhere: "},
 	} {
 		tt.o.Logger = slog.New(slog.DiscardHandler)
-		if _, err := New(tt.o); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+		if _, err := New(tt.o); err == nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want one line with %q", tt.name, err, tt.want)
 		}
 	}
@@ -116,6 +117,9 @@ func TestStopWithoutStart(t *testing.T) {
 	s, err := New(Options{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if h := s.http; h.ReadTimeout != 10*time.Second || h.WriteTimeout != 30*time.Second || h.IdleTimeout != 2*time.Minute || h.MaxHeaderBytes != 16<<10 {
+		t.Errorf("%+v", h)
 	}
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -154,4 +158,26 @@ func TestStopWaits(t *testing.T) {
 	}
 	close(leave)
 	<-asked
+}
+
+// TestNoLongerServed checks that a listener that fails is logged, and told by Stop; and that a Stop in order is neither.
+func TestNoLongerServed(t *testing.T) {
+	for _, broken := range []bool{true, false} {
+		var b strings.Builder
+		s, err := New(Options{Listen: "127.0.0.1:0", Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelError}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		if broken {
+			if err := s.listener.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s.done <- <-s.done // it has seen that
+		}
+		err = s.Stop(t.Context())
+		if (err != nil) != broken || strings.Contains(b.String(), `msg="admin address is no longer served" error=`) != broken {
+			t.Errorf("broken %t: %v, logged %q", broken, err, b.String())
+		}
+	}
 }

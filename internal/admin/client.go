@@ -27,7 +27,10 @@ const (
 var ErrNoServer = errors.New("admin: no daemon answers")
 
 // Client sends requests to the admin address of a running daemon.
-type Client struct{ base *url.URL }
+type Client struct {
+	base *url.URL
+	most int64 // octets of an answer
+}
 
 // NewClient returns a Client for an admin address. base is a URL such as
 // http://127.0.0.1:8892 or, with a password, https://name:password@mx.example.
@@ -43,7 +46,7 @@ func NewClient(base string) (*Client, error) {
 		// The error of url.Parse is not shown, because it contains the password.
 		return nil, errors.New("admin: not an admin address; write HOST:PORT, such as 127.0.0.1:8892, or a URL")
 	}
-	return &Client{base: u}, nil
+	return &Client{base: u, most: maxAnswerBytes}, nil
 }
 
 // Local reports whether the host in the URL is a loopback address or "localhost".
@@ -80,12 +83,12 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, to any)
 	if resp.StatusCode != http.StatusOK {
 		return refusal(&u, resp)
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, c.most+1))
 	switch {
 	case err != nil:
 		return fmt.Errorf("admin: %s: %w", u.Redacted(), err)
-	case len(raw) > maxAnswerBytes:
-		return fmt.Errorf("admin: %s: the answer has over %d octets", u.Redacted(), maxAnswerBytes)
+	case int64(len(raw)) > c.most:
+		return fmt.Errorf("admin: %s: the answer has over %d octets", u.Redacted(), c.most)
 	}
 	if err := json.Unmarshal(raw, to); err != nil {
 		return fmt.Errorf("admin: %s: the answer is not what this version expects: %w", u.Redacted(), err)

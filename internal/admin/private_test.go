@@ -1,12 +1,16 @@
 package admin
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -65,6 +69,32 @@ func TestPrivate(t *testing.T) {
 		}
 		if tt.code == 200 && (resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("X-Content-Type-Options") != "nosniff") {
 			t.Errorf("%s: %v", tt.name, resp.Header)
+		}
+	}
+}
+
+// TestPrivateHost checks which requests are refused because of their host: those to a loopback address, without TLS, in
+// the name of another.
+func TestPrivateHost(t *testing.T) {
+	for _, tt := range []struct {
+		local, host string
+		tls         bool
+		code        int
+	}{
+		{"127.0.0.1:1", "mx.example", false, 421}, {"127.0.0.1:1", "mx.example", true, 200}, {"192.0.2.1:1", "mx.example", false, 200}, {"", "mx.example", false, 200},
+		{"127.0.0.1:1", "localhost:1", false, 200}, {"[::1]:1", "[::1]", false, 200}, {"[::1]:1", "[::ffff:127.0.0.1]:1", false, 200}, {"[::1]:1", "", false, 421},
+		{"127.0.0.1:1", "LOCALHOST", false, 200}, {"127.0.0.1:1", "localhost.", false, 421},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/x", http.NoBody)
+		if r.Host = tt.host; tt.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		if tt.local != "" {
+			r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tt.local)))))
+		}
+		w := httptest.NewRecorder()
+		if private(hello, make(chan struct{}, 1)).ServeHTTP(w, r); w.Code != tt.code {
+			t.Errorf("%+v: %d", tt, w.Code)
 		}
 	}
 }
@@ -151,15 +181,17 @@ func TestClient(t *testing.T) {
 			name, password, _ := r.BasicAuth()
 			fmt.Fprintf(w, `{"said":%q}`, name+password)
 		case "/api/most", "/api/long":
-			n := maxAnswerBytes
+			n := 1000
 			if r.URL.Path == "/api/long" {
 				n++
 			}
 			w.Header().Set("Content-Length", strconv.Itoa(n))
-			_, _ = io.WriteString(w, strings.Repeat("x", n)) // in one piece, and not JSON, because that takes no time
+			_, _ = io.WriteString(w, `{"said":"most"}`+strings.Repeat(" ", n-len(`{"said":"most"}`)))
 		case "/api/cut":
 			w.Header().Set("Content-Length", "20")
 			_, _ = io.WriteString(w, `{"said":"cut"}`)
+		case "/api/busy":
+			text(w, http.StatusServiceUnavailable, "busy")
 		case "/api/text":
 			_, _ = io.WriteString(w, "hello")
 		case "/api/closed":
@@ -172,25 +204,31 @@ func TestClient(t *testing.T) {
 	defer server.Close()
 	with := strings.Replace(server.URL, "http://", "http://me:secret@", 1)
 	for _, tt := range []struct {
-		name, base, path, want, err string
+		name, base, path, want string
+		err                    string // its end
 	}{
 		{"answer", server.URL + "/below/", "/api/x", "a b&c", ""},
 		{"host and port", strings.TrimPrefix(server.URL, "http://"), "/api/who", "", ""},
 		{"password", with, "/api/who", "mesecret", ""},
-		{"as long as may be", server.URL, "/api/most", "", "not what this version expects"},
-		{"cut off", server.URL, "/api/cut", "", "unexpected EOF"},
-		{"too long", server.URL, "/api/long", "", "over 67108864 octets"},
-		{"not JSON", server.URL, "/api/text", "", "not what this version expects"},
-		{"no password", server.URL, "/api/closed", "", "wants a password"},
-		{"not there", with, "/api/y", "", "admin.recent"},
+		{"as long as may be", server.URL, "/api/most", "most", ""},
+		{"cut off", server.URL, "/api/cut", "", "/api/cut?q=a+b%26c: unexpected EOF"},
+		{"too long", server.URL, "/api/long", "", "/api/long?q=a+b%26c: the answer has over 1000 octets"},
+		{"not JSON", server.URL, "/api/text", "", "/api/text?q=a+b%26c: the answer is not what this version expects: invalid character 'h' looking for beginning of value"},
+		{"no password", server.URL, "/api/closed", "", "; the address wants a password: write http://NAME:PASSWORD@HOST:PORT"},
+		{"not there", with, "/api/y", "", "/api/y?q=a+b%26c: 404 Not Found \"404 page not found\"; it is not there: is admin.recent 0, is there no store (store.url), or is the daemon older than this program?"},
+		{"another refusal", server.URL, "/api/busy", "", "/api/busy?q=a+b%26c: 503 Service Unavailable \"busy\""},
 	} {
 		c, err := NewClient(tt.base)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if c.most != 64<<20 {
+			t.Errorf("%s: at most %d octets", tt.name, c.most)
+		}
+		c.most = 1000
 		var answer struct{ Said string }
 		err = c.Get(t.Context(), tt.path, url.Values{"q": {"a b&c"}}, &answer)
-		if answer.Said != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+		if answer.Said != tt.want || (err == nil) != (tt.err == "") || err != nil && (!strings.HasSuffix(err.Error(), tt.err) || !strings.HasPrefix(err.Error(), "admin: http://")) {
 			t.Errorf("%s: %q, %v", tt.name, answer.Said, err)
 		}
 		if err != nil && (strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\x1b") || len(err.Error()) > 8*maxErrorBytes) {
@@ -202,17 +240,23 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Get(t.Context(), "/api/x", nil, nil); !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "secret") {
+	if err := c.Get(t.Context(), "/api/x", nil, nil); !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "secret") ||
+		!strings.HasSuffix(err.Error(), ": no program listens there; does the daemon run (systemctl status sekimori)? --admin HOST:PORT names another address") {
 		t.Errorf("no daemon at the address: %v", err)
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.Get(ended, "/api/x", nil, nil); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "secret") {
+		t.Errorf("interrupted: %v", err)
+	}
 	for base, local := range map[string]bool{
-		"127.0.0.1:8892": true, "http://[::ffff:127.0.0.1]:1": true, "https://localhost": true, "http://192.0.2.1": false, "https://mx.example": false,
+		"127.0.0.1:8892": true, "localhost:65535": true, "http://[::ffff:127.0.0.1]:1": true, "https://localhost": true, "http://192.0.2.1": false, "https://mx.example": false,
 	} {
 		if c, err := NewClient(base); err != nil || c.Local() != local {
 			t.Errorf("%s: local is not %t, %v", base, local, err)
 		}
 	}
-	for _, bad := range []string{"", "127.0.0.1", "ftp://x", "http://", "http://x/?a=b", "http://x#y", "http://me:secret@[", "unix:/x"} {
+	for _, bad := range []string{"", "127.0.0.1", "ftp://x", "http://", "http://x/?a=b", "http://x#y", "http://me:secret@[", "unix:/x", "localhost:65536", "localhost:http"} {
 		if _, err := NewClient(bad); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -4,7 +4,12 @@ package admin
 
 import (
 	"errors"
+	"log/slog"
 	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -21,6 +26,11 @@ func TestReserve(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := l.(*reserve)
+	for _, fd := range append(slices.Clone(r.spare), r.epoll) { // no program that is started keeps them
+		if flags, _, err := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0); err != 0 || flags&syscall.FD_CLOEXEC == 0 {
+			t.Errorf("descriptor %d: flags %d, %v", fd, flags, err)
+		}
+	}
 	if len(r.spare) != maxReserved || r.awaited() {
 		t.Errorf("%d in reserve, or a client is awaited and none came", len(r.spare))
 	}
@@ -35,6 +45,9 @@ func TestReserve(t *testing.T) {
 	first, err := r.Accept()
 	if err != nil || len(r.spare) != maxReserved-1 {
 		t.Fatalf("%v, %d in reserve", err, len(r.spare))
+	}
+	if r.refill(); len(r.spare) != maxReserved-1 {
+		t.Errorf("%d in reserve, although none is free", len(r.spare))
 	}
 	spare := r.spare
 	r.spare = nil
@@ -59,9 +72,92 @@ func TestReserve(t *testing.T) {
 	if r.refill(); len(r.spare) != 0 {
 		t.Error("a reserve of a closed listener")
 	}
+	if err := r.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed twice: %v", err)
+	}
 	if _, err := r.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
+}
+
+// TestReserveFails checks that a server that gets no descriptor for the reserve says so and leaves none open, and that
+// a reserve that was closed closes none that others use.
+func TestReserveFails(t *testing.T) {
+	epolls := func() (n int) { // what else is open can change, as connections of earlier tests end
+		for _, name := range descriptors(t) {
+			if to, _ := os.Readlink("/proc/self/fd/" + strconv.Itoa(name)); strings.Contains(to, "eventpoll") {
+				n++
+			}
+		}
+		return n
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tcp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := epolls()
+	if l, err := newReserve(tcp.(*net.TCPListener)); l != nil || !errors.Is(err, net.ErrClosed) || epolls() != before {
+		t.Errorf("a closed listener: %v, %d descriptors, before %d", err, epolls(), before)
+	}
+	if r := (&reserve{epoll: -1}); !r.awaited() {
+		t.Error("waits without an epoll")
+	}
+	if tcp, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	l, err := newReserve(tcp.(*net.TCPListener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := l.(*reserve)
+	if err := r.Close(); err != nil || epolls() != before || r.free() {
+		t.Errorf("closed: %v, %d descriptors, before %d", err, epolls(), before)
+	}
+
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	less := limit
+	less.Cur = uint64(slices.Max(descriptors(t)) + 3)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &less); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) }()
+	last, err := syscall.Dup(0)
+	for fd := last; err == nil; fd, err = syscall.Dup(0) {
+		if fd != last {
+			defer func() { _ = syscall.Close(fd) }()
+		}
+	}
+	if err := syscall.Close(last); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the one that is free is free again after the first
+		if _, err := New(Options{Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}); !errors.Is(err, syscall.EMFILE) || err.Error() != "admin: listen 127.0.0.1:0: too many open files" {
+			t.Errorf("no descriptor for the reserve: %v", err)
+		}
+	}
+}
+
+// descriptors returns the open descriptors of the process.
+func descriptors(t *testing.T) (all []int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fd)
+	}
+	return all
 }
 
 // exhaust takes all descriptors of the process until the test ends, but for those that r has.
