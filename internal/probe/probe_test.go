@@ -572,7 +572,15 @@ func TestOriginIsBounded(t *testing.T) {
 	for _, n := range []int{maxTried/2 - 1, maxTried / 2} { // each term names two addresses to try
 		fmt.Fprintf(&zone, "n%d.jp TXT \"v=spf1%s ip4:192.0.2.1 -all\"\n", n, strings.Repeat(" ip4:10.0.0.1", n))
 	}
-	p := &prober{o: Options{Config: config.Default(), Resolver: nameserver.Zone(t, zone.String())}}
+	zone.WriteString("many.jp TXT \"v=spf1 mx a:last.jp -all\"\n")
+	for i := range 2 * maxTried {
+		fmt.Fprintf(&zone, "many.jp MX %d m%d.jp.\nm%d.jp A 10.0.0.1\n", i, i, i)
+	}
+	z := nameserver.Zone(t, zone.String())
+	p := &prober{o: Options{Config: config.Default(), Resolver: z}}
+	if got := p.senders(t.Context(), "many.jp", 0); len(got) != maxTried || len(z.Queries()) != 2+2*maxTried {
+		t.Errorf("%d addresses after %d questions", len(got), len(z.Queries()))
+	}
 	for d, found := range map[string]bool{
 		"d2.jp": true, "d1.jp": false, fmt.Sprintf("n%d.jp", maxTried/2-1): true, fmt.Sprintf("n%d.jp", maxTried/2): false,
 	} {
