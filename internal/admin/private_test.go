@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -172,6 +173,10 @@ func TestPlainText(t *testing.T) {
 	}
 }
 
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestClient(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -243,6 +248,16 @@ func TestClient(t *testing.T) {
 	if err := c.Get(t.Context(), "/api/x", nil, nil); !errors.Is(err, ErrNoServer) || strings.Contains(err.Error(), "secret") ||
 		!strings.HasSuffix(err.Error(), ": no program listens there; does the daemon run (systemctl status sekimori)? --admin HOST:PORT names another address") {
 		t.Errorf("no daemon at the address: %v", err)
+	}
+	http.DefaultClient.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		if at, ok := r.Context().Deadline(); !ok || time.Until(at) > 30*time.Second || time.Until(at) < 20*time.Second {
+			t.Errorf("an answer may take until %v", at)
+		}
+		return nil, errors.New("no network")
+	})
+	err = c.Get(t.Context(), "/api/x", nil, nil)
+	if http.DefaultClient.Transport = nil; !errors.Is(err, ErrNoServer) || !strings.HasSuffix(err.Error(), ": no network") {
+		t.Errorf("no network: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -162,18 +162,15 @@ func (k *Keeper) Decided(d *judge.Decision, took time.Duration) {
 }
 
 // Stop takes no more decisions, writes what is there, and ends. When ctx ends, what could not be written
-// is counted as lost. With a spool, what the store does not take is in the spool then.
+// is counted as lost. With a spool, what the store does not take is in the spool then. A second Stop waits for
+// the same.
 func (k *Keeper) Stop(ctx context.Context) {
 	k.closing.Lock()
-	stopped := k.closed
-	k.closed = true
-	if !stopped {
+	if !k.closed {
+		k.closed = true
 		close(k.queue)
 	}
 	k.closing.Unlock()
-	if stopped {
-		return
-	}
 	k.end()
 	free := context.AfterFunc(ctx, k.writer.GiveUp)
 	defer free()
