@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -75,7 +76,7 @@ func JudgeDNS(p *Probes) (found []Finding, skipped []string) {
 		add("dead_end", "answers, but finds nothing out: "+p.said(),
 			"all mail is deferred or delivered undecided; "+
 				"often such a server forwards to itself, does not serve this host, or has no way to the Internet",
-			"look at the forwarders of the server, and ask it: dig @"+p.Server+" example.com txt")
+			"look at the forwarders of the server, and ask it: "+dig(p.Server))
 		return found, nil
 	}
 	if lies := p.lies(); lies != "" {
@@ -87,6 +88,19 @@ func JudgeDNS(p *Probes) (found []Finding, skipped []string) {
 		add(one.Kind, one.What, one.Why, other)
 	}
 	return found, notes
+}
+
+// dig returns a command that asks a server. dig wants the port apart from the address.
+func dig(server string) string {
+	command := "dig"
+	if rest, ok := strings.CutPrefix(server, "tls://"); ok {
+		command = "dig +tls"
+		server, _, _ = strings.Cut(rest, "#")
+	}
+	if a, err := netip.ParseAddrPort(server); err == nil {
+		server = fmt.Sprintf("%v -p %d", a.Addr(), a.Port())
+	}
+	return command + " @" + server + " example.com txt"
 }
 
 func median(list []Asked) time.Duration {

@@ -291,29 +291,24 @@ func (c *postfixCheck) networks() {
 	for _, other := range others {
 		c.skip("whether %s of mynetworks is within trusted.networks: only Postfix knows what it stands for", other)
 	}
-	var beyond []string
+	var beyond, yaml []string
 	for _, n := range networks {
-		n = unmap(n)
 		own := n.IsSingleIP() && c.ours.Own(n.Addr())
-		if !c.ours.Trusts(n) && !own {
-			beyond = append(beyond, n.String())
+		if c.ours.Trusts(n) || own {
+			continue
 		}
+		beyond = append(beyond, n.String())
+		if n.Addr().Is6() {
+			yaml = append(yaml, `"`+n.String()+`"`) // YAML would take the colons for its own
+			continue
+		}
+		yaml = append(yaml, n.String())
 	}
 	if len(beyond) > 0 {
-		list := strings.Join(beyond, ", ")
-		c.add("networks", "mynetworks has networks that are not in trusted.networks: "+list,
+		c.add("networks", "mynetworks has networks that are not in trusted.networks: "+strings.Join(beyond, ", "),
 			"mail of the site's own hosts is evaluated like mail from strangers, and may be refused",
-			"sekimori.yaml: trusted: {networks: [..., "+list+"]}")
+			"sekimori.yaml: trusted: {networks: [..., "+strings.Join(yaml, ", ")+"]}")
 	}
-}
-
-// unmap turns a network of IPv4 addresses that are written as IPv6 addresses into one of IPv4.
-func unmap(n netip.Prefix) netip.Prefix {
-	const mapped = 96
-	if n.Addr().Is4In6() && n.Bits() >= mapped {
-		return netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-mapped)
-	}
-	return n
 }
 
 // names compares the MTA's name with the configured authserv_id.

@@ -213,7 +213,8 @@ func TestUnitLines(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"", "[] group  mode 0666 from "},
 		{"ListenStream=/early\nSocketMode=0600\n", "[] group  mode 0666 from "},
-		{"[Socket]\nListenStream\nSocketGroup = g \n;SocketMode=0600\n#SocketMode=0600\n", "[] group g mode 0666 from /u"},
+		{"[Socket]\nListenStream=/a\nSocketMode=0660\nSocketGroup=g\nListenStream\nSocketMode\nSocketGroup\n", "[/a] group g mode 0660 from /u"},
+		{"[Socket]\nSocketGroup = g \n;SocketMode=0600\n#SocketMode=0600\n", "[] group g mode 0666 from /u"},
 		{"[Socket]\nListenStream=/a\n[Unit]\nSocketMode=0600\nListenStream=/b\n[Socket]\nListenStream=/c\nListenDatagram=/d\n", "[/a /c] group  mode 0666 from "},
 		{"[Socket]\nListenStream=/a\nListenStream=\nListenStream=/b\nSocketMode=\nSocketUser=x\n", "[/b] group  mode  from "},
 	} {

@@ -51,7 +51,7 @@ const recordName = "record.json"
 func diff(before, after string) hunk {
 	a, b := strings.SplitAfter(before, "\n"), strings.SplitAfter(after, "\n")
 	head := 0
-	for head < len(a) && head < len(b) && a[head] == b[head] {
+	for head < len(a) && a[head] == b[head] { // the last of b has no line end, so it equals only the last of a
 		head++
 	}
 	tail := 0
