@@ -162,8 +162,8 @@ func silent(ctx context.Context, value string) []string {
 	}
 	var out []string
 	for _, m := range milters {
-		e, ok := parseEndpoint(m.Written)
-		if !ok || e.Network != "tcp" || !strings.HasPrefix(e.Address, "127.") && !strings.HasPrefix(e.Address, "[::1]:") {
+		e, _ := parseEndpoint(m.Written) // without a network if it is no address
+		if e.Network != "tcp" || !strings.HasPrefix(e.Address, "127.") && !strings.HasPrefix(e.Address, "[::1]:") {
 			continue
 		}
 		c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", e.Address)

@@ -185,7 +185,7 @@ func (p Postfix) instance() string {
 // checkGroup looks whether smtpd may open a socket that the daemon makes itself.
 func (plan *Plan) checkGroup(p Postfix, d Daemon, e Endpoint) {
 	for _, l := range d.Config.Listen {
-		if at, ok := parseEndpoint(l.Address); !ok || at != e {
+		if at, _ := parseEndpoint(l.Address); at != e {
 			continue
 		}
 		if string(l.Group) != p.Group && l.Mode&0o006 != 0o006 {
@@ -284,9 +284,7 @@ func before(others []string) string {
 // postfix returns the address as smtpd_milters names it. A path in the queue directory is relative
 // to it, which is right with and without the chroot.
 func (e Endpoint) postfix(queue string) string {
-	if e.Network == "unix" && within(queue, e.Address) {
-		return "unix:" + strings.TrimPrefix(e.Address, queue+"/")
-	}
+	e.Address = strings.TrimPrefix(e.Address, queue+"/")
 	return e.String()
 }
 
@@ -297,7 +295,7 @@ func (plan *Plan) runs(p Postfix, d Daemon) {
 	case socket && !d.Systemd:
 		plan.offline(d)
 	case len(plan.Daemon.Changes) == 0:
-	case socket && slices.ContainsFunc(plan.Daemon.Changes, func(c Change) bool { return within(d.DropIns, c.Path) }):
+	case slices.ContainsFunc(plan.Daemon.Changes, func(c Change) bool { return within(d.DropIns, c.Path) }):
 		plan.Daemon.Runs = [][]string{{"systemctl", "daemon-reload"}, {"systemctl", "restart", "sekimori.socket", "sekimori.service"}}
 	case socket:
 		plan.Daemon.Runs = [][]string{{"systemctl", "reload", "sekimori.service"}}
