@@ -245,6 +245,7 @@ var postfixFindings = []struct {
 		options: "127.0.0.1:10028/inet/smtpd_milters = inet:a:1\n127.0.0.1:10029/inet/receive_override_options = no_milters\n[::1]:10027/inet/smtpd_milters = $x\n"},
 	// Networks, names and the rest.
 	{name: "networks", main: "mynetworks = 10.1.0.0/16 11.0.0.0/8 [::ffff:10.0.0.0]/104 hash:/etc/x !10.0.0.1 192.0.2.10/32 192.0.2.10/31 192.0.2.11/32 [::1]/128\n"},
+	{name: "one network", main: "mynetworks = 10.0.0.0/8 11.0.0.0/8\n"},
 	{name: "another name", main: "myhostname = mail.elsewhere.example\n"},
 	{name: "a name of the same owner", main: "myhostname = mail.here.example\n", edit: func(o *Ours) { o.AuthservID = "HERE.example." }},
 	{name: "a short name", main: "myhostname = mail\n"},

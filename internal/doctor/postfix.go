@@ -139,9 +139,9 @@ func (c *postfixCheck) missing(s *mtaconf.Service, milters []mtaconf.Milter) {
 	why := "mail that comes in there is not verified"
 	fix := c.place(s, "smtpd_milters", c.ours.example())
 	for _, m := range milters {
-		if file := c.p.File(s, m); file != m.Address && c.ours.reaches(m.Network, m.Address, m.Address) {
+		if c.ours.reaches(m.Network, m.Address, m.Address) {
 			c.add("chroot",
-				fmt.Sprintf("the smtpd %s looks for the socket %s at %s, because it runs in a chroot", s.Label(), m.Address, file),
+				fmt.Sprintf("the smtpd %s looks for the socket %s at %s, because it runs in a chroot", s.Label(), m.Address, c.p.File(s, m)),
 				"Postfix cannot reach the daemon and answers as default_action says, usually with 451",
 				"let systemd open a second socket inside the chroot (sekimori.socket.d/postfix.conf), or use inet:\n"+fix)
 			return
