@@ -74,9 +74,12 @@ func parseSearch(q url.Values, here *time.Location) (search, *problem) {
 	// An error is ignored, because a text that is neither an address nor a domain may still
 	// be an ID.
 	s.client, _ = netip.ParseAddr(s.Text)
-	s.domain, _ = dns.ParseName(strings.TrimPrefix(s.Text, "@"))
 	if strings.Contains(s.Text, "@") || s.Text == recent.NullSender {
 		s.sender = recent.BarePath(s.Text)
+	}
+	// dns.ParseName would take a whole envelope sender for a domain, and the store would be asked for that.
+	if rest := strings.TrimPrefix(s.Text, "@"); !strings.Contains(rest, "@") && s.sender != recent.NullSender {
+		s.domain, _ = dns.ParseName(rest)
 	}
 	return s, nil
 }

@@ -54,9 +54,9 @@ func asks(ctx context.Context) func(network, address string) error {
 }
 
 func sameFile(a, b string) bool {
-	fa, errA := os.Stat(a)
-	fb, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(fa, fb)
+	fa, _ := os.Stat(a) // after an error it is nil, which is the same as no file
+	fb, _ := os.Stat(b)
+	return os.SameFile(fa, fb)
 }
 
 // maxTable bounds the size of a lookup table that is read, in octets.
@@ -95,13 +95,14 @@ func socketFile(path, mtaUser string) SocketFile {
 	if !ok || err != nil {
 		return SocketFile{Err: errors.Join(errors.New("whether the MTA's user may connect is not known"), err)}
 	}
-	groups, _ := u.GroupIds() // after an error, only the primary group counts
+	groups, _ := u.GroupIds()
+	groups = append(groups, u.Gid) // after an error, only the primary group counts
 	gid := strconv.FormatUint(uint64(stat.Gid), 10)
 	const ownerWrites, groupWrites, othersWrite = 0o200, 0o020, 0o002
 	mode := info.Mode().Perm()
 	switch {
 	case strconv.FormatUint(uint64(stat.Uid), 10) == u.Uid && mode&ownerWrites != 0,
-		(gid == u.Gid || slices.Contains(groups, gid)) && mode&groupWrites != 0,
+		slices.Contains(groups, gid) && mode&groupWrites != 0,
 		mode&othersWrite != 0:
 		return SocketFile{}
 	}

@@ -76,8 +76,8 @@ func (c *postfixCheck) public() []*mtaconf.Service {
 }
 
 func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && a.IsLoopback()
+	a, _ := netip.ParseAddr(strings.Trim(host, "[]")) // a name has the zero Addr, which is no loopback address
+	return host == "localhost" || a.IsLoopback()
 }
 
 // place returns how a parameter of the service is written: in main.cf, or as an option of the

@@ -91,7 +91,7 @@ func (a asker) ask(ctx context.Context, network, name string, typ uint16) Asked 
 		m.Extra = nil
 		r, _, err = c.ExchangeContext(ctx, m, a.server.Addr.String())
 	}
-	if err != nil || r == nil {
+	if err != nil {
 		return Asked{Err: err}
 	}
 	out := Asked{Rcode: codec.RcodeToString[r.Rcode], Truncated: r.Truncated, EDNS: r.IsEdns0() != nil, Took: time.Since(begin)}
