@@ -10,10 +10,10 @@ import (
 	"crypto/x509/pkix"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 )
@@ -43,14 +43,12 @@ func Serve(tb testing.TB, h http.Handler, names ...string) *Server {
 	secure, port := listen()
 	plain, plainPort := listen()
 	s.HTTPS, s.HTTP = port, plainPort
-	ended := make(chan struct{}, 2)
-	go func() { _ = server.ServeTLS(secure, "", ""); ended <- struct{}{} }()
-	go func() { _ = server.Serve(plain); ended <- struct{}{} }()
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.ServeTLS(secure, "", "") })
+	serving.Go(func() { _ = server.Serve(plain) })
 	tb.Cleanup(func() {
 		_ = server.Close()
-		_, _ = secure.Close(), plain.Close() // in case Serve had not begun
-		<-ended
-		<-ended
+		serving.Wait() // a Serve that had not begun closes its listener now
 	})
 	return s
 }
@@ -63,10 +61,10 @@ func Certificate(tb testing.TB, names ...string) (tls.Certificate, *x509.CertPoo
 		tb.Fatal(err)
 	}
 	t := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: names,
+		Subject: pkix.Name{CommonName: "test"}, DNSNames: names,
 		NotBefore: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		IsCA:        true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	if err != nil {
