@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -32,20 +33,25 @@ func TestOpen(t *testing.T) {
 
 // TestOpenPostgres refuses URLs. No message may have the password in it.
 func TestOpenPostgres(t *testing.T) {
+	both := map[string]func(context.Context, string, Options) (Store, error){"Open": Open, "OpenBeside": OpenBeside}
 	for _, url := range []string{"postgres://user:hunter2@db.example/sekimori", "postgres://db.example/sekimori?password=hunter2", "mysql://user:hunter2@db.example/x",
 		"postgres://user:hunter2@db.example:port/x", "user:hunter2@db.example", "postgres://user:hunter2%zz@db.example/x"} {
-		s, err := Open(t.Context(), url, Options{})
-		if err == nil || s != nil {
-			t.Errorf("%s: %v, %v", url, s, err)
-		} else if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("the password is in the message: %v", err)
+		for name, open := range both {
+			s, err := open(t.Context(), url, Options{})
+			if err == nil || s != nil {
+				t.Errorf("%s %s: %v, %v", name, url, s, err)
+			} else if strings.Contains(err.Error(), "hunter2") || !strings.HasPrefix(err.Error(), "postgres: ") {
+				t.Errorf("%s says %v", name, err)
+			}
 		}
 	}
-	s, err := Open(t.Context(), "postgres://sekimori@db.example/sekimori", Options{Password: "hunter2"})
-	if err != nil {
-		t.Fatal(err)
+	for name, open := range both {
+		s, err := open(t.Context(), "postgres://sekimori@db.example/sekimori", Options{Password: "hunter2"})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		s.Close()
 	}
-	s.Close()
 }
 
 func TestFile(t *testing.T) {
