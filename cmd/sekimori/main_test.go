@@ -54,7 +54,7 @@ func TestCommands(t *testing.T) {
 		stdout string
 		stderr []string
 	}{
-		{"no command shows help", nil, 0, "Available Commands", nil},
+		{"no command shows help", []string{}, 0, "Available Commands", nil},
 		{"unknown command", []string{"verify"}, 2, "", []string{"there is no command \"sekimori verify\"", "--help"}},
 		{"unknown flag", []string{"serve", "--confg", "x"}, 2, "", []string{"unknown flag: --confg"}},
 		{"no argument where one is needed", []string{"replay"}, 2, "", []string{"sekimori: replay takes one mbox", "Run 'sekimori replay --help'"}},

@@ -60,6 +60,7 @@ func TestMistakes(t *testing.T) {
 		{"config check send.yaml", 2, "needs store.url"},
 		{"config check store.yaml", 2, "write sqlite:/var/lib/sekimori/sekimori.db"},
 		{"config check none.yaml", 2, "open none.yaml: no such file or directory"},
+		{"config set-mode monitor .", 2, "it is not a regular file"},
 		{"config set-mode enforcing good.yaml", 2, "write monitor or enforce"},
 		{"serve --config none.yaml", 2, "sekimori config example >none.yaml"},
 		{"serve --config .", 2, "it is not a regular file"},
@@ -104,6 +105,7 @@ func TestMistakes(t *testing.T) {
 		{"decisions bank.example", 2, "decisions takes no arguments, only flags"},
 		{"explain m.eml", 2, "the address of the client that sent the message"},
 		{"explain m.eml --ip 192.0.2.999", 2, "is not an IP address"},
+		{"explain . --ip 192.0.2.1", 1, "read message .: read .: is a directory"},
 		{"explain none.eml --ip 192.0.2.1", 1, "open none.eml: no such file or directory"},
 		{"explain m.eml --trusted-host mx.example.jp", 1, `name the host that it has after "by"`},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,5 +29,34 @@ func TestBecomeOwnerOfLink(t *testing.T) {
 		if err := becomeOwner(path); err != nil || os.Geteuid() != 0 {
 			t.Errorf("%q: %v", path, err)
 		}
+	}
+}
+
+// TestOwnerOf: the owner of the directory decides, because a file of root may be in it by mistake.
+func TestOwnerOf(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ dir, file, want int }{{0, 0, 0}, {0, 65534, 65534}, {65533, 65534, 65533}, {65533, 0, 65533}} {
+		if err := errors.Join(os.Chown(dir, tt.dir, tt.dir+1), os.Chown(path, tt.file, tt.file+1)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ownerOf(path)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case tt.want == 0 && got != nil:
+			t.Errorf("%+v: %d", tt, got.Uid)
+		case tt.want != 0 && (got == nil || int(got.Uid) != tt.want || int(got.Gid) != tt.want+1):
+			t.Errorf("%+v: %+v", tt, got)
+		}
+	}
+	if got, err := ownerOf(filepath.Join(path, "below")); got != nil || err == nil {
+		t.Errorf("below a file: %v, %v", got, err)
 	}
 }

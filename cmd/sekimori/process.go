@@ -31,26 +31,9 @@ func becomeOwner(path string) error {
 	if path == "" || os.Geteuid() != 0 {
 		return nil
 	}
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	owner, err := ownerOf(path)
+	if err != nil || owner == nil {
 		return err
-	}
-	if !info.Mode().IsRegular() && !info.IsDir() {
-		return fmt.Errorf("%s is neither a file nor a directory", path)
-	}
-	dir, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	owner, ok := dir.Sys().(*syscall.Stat_t)
-	if ok && owner.Uid == 0 {
-		owner, ok = info.Sys().(*syscall.Stat_t)
-	}
-	if !ok || owner.Uid == 0 {
-		return nil
 	}
 	// The group comes first, because only root may change it.
 	for _, change := range []func() error{
@@ -63,4 +46,29 @@ func becomeOwner(path string) error {
 		}
 	}
 	return nil
+}
+
+// ownerOf returns the owner of the directory that path is in, or of path itself if that directory is root's. It returns nil
+// if both are root's, or path does not exist.
+func ownerOf(path string) (*syscall.Stat_t, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // there is no owner
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, fmt.Errorf("%s is neither a file nor a directory", path)
+	}
+	dir, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	for _, of := range []fs.FileInfo{dir, info} {
+		if owner, ok := of.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
+			return owner, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // there is no other owner
 }

@@ -353,6 +353,7 @@ func TestStatsMistakes(t *testing.T) {
 		{"--lang ja", "--lang is for --format html"},
 		{"--lang fr", `--lang: "fr" is not en or ja`},
 		{"--class co.jp,co.jp", `--class: "co.jp" is not a domain, or is there twice`},
+		{"--class a..b", `--class: "a..b" is not a domain, or is there twice`},
 		{"x", "stats takes no arguments"},
 		{"", "store.url is empty in the configuration"},
 	} {

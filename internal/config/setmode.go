@@ -98,6 +98,9 @@ func replaceFile(path string, data []byte) (err error) {
 	perm := fs.FileMode(0o644)
 	info, err := os.Stat(path)
 	if err == nil {
+		if !info.Mode().IsRegular() { // a file in place of /dev/null would harm every other program
+			return &fs.PathError{Op: "replace", Path: path, Err: errIrregular}
+		}
 		perm = info.Mode().Perm()
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sekimori/configs"
@@ -98,5 +101,22 @@ func TestWriteMode(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestReplaceOnlyFiles: a device or a pipe must not become a file. /dev/null may be read as a configuration.
+func TestReplaceOnlyFiles(t *testing.T) {
+	dir := t.TempDir()
+	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink(pipe, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, link, dir} {
+		if err := ReplaceFile(path, []byte("mode: monitor\n")); !errors.Is(err, errIrregular) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if info, err := os.Stat(pipe); err != nil || info.Mode().Type() != fs.ModeNamedPipe {
+		t.Errorf("the pipe is %v, %v", info.Mode(), err)
 	}
 }

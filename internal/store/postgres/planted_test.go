@@ -61,7 +61,7 @@ func (f *faults) step() bool {
 }
 
 func (f *faults) TraceQueryStart(ctx context.Context, c *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
-	return f.statement(ctx, c, d.SQL == "commit" || d.SQL == "rollback")
+	return f.statement(ctx, c, strings.HasPrefix(d.SQL, "SELECT") || strings.HasPrefix(d.SQL, "WITH") || strings.Contains(d.SQL, "RETURNING"))
 }
 
 func (f *faults) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
@@ -72,9 +72,8 @@ func (f *faults) TraceCopyFromStart(ctx context.Context, c *pgx.Conn, _ pgx.Trac
 
 func (f *faults) TraceCopyFromEnd(context.Context, *pgx.Conn, pgx.TraceCopyFromEndData) {}
 
-// statement lets a statement fail, or its answer. If nobody knows whether a commit was done, a call may not be repeated
-// by a test that counts.
-func (f *faults) statement(ctx context.Context, c *pgx.Conn, last bool) context.Context {
+// statement lets a statement fail, or its answer if it has rows: every other answer fails as its statement does.
+func (f *faults) statement(ctx context.Context, c *pgx.Conn, rows bool) context.Context {
 	conn, _ := c.PgConn().Conn().(*breaking)
 	if f.begun && !conn.begun {
 		return ctx
@@ -87,7 +86,7 @@ func (f *faults) statement(ctx context.Context, c *pgx.Conn, last bool) context.
 		cancel()
 		return ctx
 	}
-	if !last && f.step() {
+	if rows && f.step() {
 		conn.broken = true
 	}
 	return ctx

