@@ -219,7 +219,7 @@ func TestClient(t *testing.T) {
 		{"cut off", server.URL, "/api/cut", "", "/api/cut?q=a+b%26c: unexpected EOF"},
 		{"too long", server.URL, "/api/long", "", "/api/long?q=a+b%26c: the answer has over 1000 octets"},
 		{"not JSON", server.URL, "/api/text", "", "/api/text?q=a+b%26c: the answer is not what this version expects: invalid character 'h' looking for beginning of value"},
-		{"no password", server.URL, "/api/closed", "", "; the address wants a password: write http://NAME:PASSWORD@HOST:PORT"},
+		{"no password", server.URL, "/api/closed", "", "?q=a+b%26c: 401 Unauthorized \"" + strings.Repeat(`no\x1b`, maxErrorBytes/3) + "n\"; the address wants a password: write http://NAME:PASSWORD@HOST:PORT"},
 		{"not there", with, "/api/y", "", "/api/y?q=a+b%26c: 404 Not Found \"404 page not found\"; it is not there: is admin.recent 0, is there no store (store.url), or is the daemon older than this program?"},
 		{"another refusal", server.URL, "/api/busy", "", "/api/busy?q=a+b%26c: 503 Service Unavailable \"busy\""},
 	} {

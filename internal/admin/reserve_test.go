@@ -58,6 +58,9 @@ func TestReserve(t *testing.T) {
 	if err := first.Close(); err != nil || len(r.spare) != maxReserved {
 		t.Errorf("after a client left: %v, %d in reserve", err, len(r.spare))
 	}
+	if err := first.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a client that left twice: %v", err)
+	}
 	for left := maxReserved - 1; left >= 0; left-- {
 		if !r.free() || len(r.spare) != left {
 			t.Errorf("%d in reserve, want %d", len(r.spare), left)

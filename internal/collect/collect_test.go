@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -415,6 +418,62 @@ func TestWriter(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDrainFails checks what a writer does about files of its spool that are damaged, and about one that is stored but
+// cannot be removed, or read any more.
+func TestDrainFails(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "0000000000000001.batch")
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		var counts Written
+		begin := time.Now()
+		files, err := OpenFiles(dir, 100, Codec[string]{func(s *string) []byte { return []byte(*s) }, func(b []byte) (string, error) {
+			if string(b) == "bad" {
+				return "", errDown
+			}
+			return string(b), nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer files.Close()
+		for _, text := range []string{"bad", "good", "last"} {
+			if err := files.Put(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w := NewWriter(WriterOptions[string]{
+			Name: "x", Rows: func(b string) int { return len(b) }, Counts: &counts, Log: logger(&b), Spool: files,
+			Add: func(_ context.Context, s string) error {
+				fmt.Fprintln(&b, time.Since(begin), s)
+				if s != "good" {
+					return nil
+				}
+				return errors.Join(os.Remove(path), os.MkdirAll(filepath.Join(path, "x"), 0o700))
+			},
+		})
+		time.Sleep(2 * time.Second)
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("better"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		w.Close()
+		want := `level=ERROR msg="a file of the spool cannot be read and was set aside" error="collect: a file of the spool is damaged: 0000000000000000.batch"
+0s good
+level=WARN msg="a file of the spool cannot be removed" error="remove PATH: directory not empty"
+level=WARN msg="the spool of x cannot be read" error="read PATH: is a directory"
+3s better
+3s last
+`
+		if got := strings.ReplaceAll(b.String(), path, "PATH"); got != want || counts.Torn.Load() != 1 || counts.Stored.Load() != 14 || files.Len() != 0 {
+			t.Errorf("%d torn, %d stored, %d left\n%s", counts.Torn.Load(), counts.Stored.Load(), files.Len(), got)
+		}
+	})
 }
 
 func seconds(all ...int) (out []time.Duration) {

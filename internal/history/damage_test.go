@@ -26,6 +26,11 @@ func TestColumns(t *testing.T) {
 	if records, err := fromColumns(append(slices.Clone(got), "1\n"...), every); err == nil {
 		t.Errorf("with a value too many: %q", records)
 	}
+	for _, text := range []string{"1\n{}", "1\n{\n", "1\n{\"a\":0\n1\n", "2\n{}\n", "0\n", "-1\n", "x\n{}\n", "10000000\n{}\n"} {
+		if records, err := fromColumns([]byte(columnsMark+text), every); err == nil {
+			t.Errorf("%q: %q", text, records)
+		}
+	}
 }
 
 // TestColumnsOfAnything packs each short sequence of pieces of JSON. It must come back as it was.
@@ -64,6 +69,14 @@ func TestDecodeDamage(t *testing.T) {
 		other[i]++
 		if b, err := Decode(sealed(other)); err == nil {
 			t.Errorf("of another version: %+v", b)
+		}
+	}
+	empty := Encode(&Batch{ID: "id", Host: "h"}) // which the other versions write alike
+	for i := range magic {
+		other := slices.Clone(empty[:len(empty)-sha256.Size])
+		other[i] ^= 0x20
+		if b, err := Decode(sealed(other)); err == nil {
+			t.Errorf("an empty one of another version: %+v", b)
 		}
 	}
 	want.ID = ""

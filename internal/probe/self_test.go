@@ -8,6 +8,7 @@ import (
 
 	"sekimori/internal/config"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/nameserver"
 )
 
 // TestSelf plays the known messages to private daemons with different configurations.
@@ -57,6 +58,32 @@ func TestSelf(t *testing.T) {
 	bad.Shadow = "/nonexistent.yaml"
 	if _, err := Self(t.Context(), Options{Config: bad}); err == nil || !strings.Contains(err.Error(), "the private daemon does not start") {
 		t.Errorf("a configuration with which no daemon starts: %v", err)
+	}
+}
+
+// TestPrivateEnds checks that nothing of the private daemon is left when it was stopped.
+func TestPrivateEnds(t *testing.T) {
+	z := nameserver.Zone(t, zoneText)
+	socket := filepath.Join(t.TempDir(), "s")
+	cfg, stop, err := startPrivate(config.Default(), z, socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := func() string {
+		out := ""
+		for _, at := range []Target{{"unix", socket}, {"tcp", cfg.DNS.Servers[0].String()}} {
+			if conn, err := at.dial(t.Context()); err == nil {
+				out += at.Network + " "
+				conn.Close()
+			}
+		}
+		return out
+	}
+	if got := answers(); got != "unix tcp " || cfg.Admin.Listen != "" || cfg.DNS.Timeout != config.Duration(selfTimeout) || cfg.DNS.MessageBudget != config.Duration(selfBudget) || cfg.DNS.Hedge != 0 {
+		t.Errorf("answers at %q, %+v", got, cfg.DNS)
+	}
+	if stop(); answers() != "" {
+		t.Errorf("after the end it answers at %q", answers())
 	}
 }
 

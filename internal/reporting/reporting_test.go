@@ -134,6 +134,7 @@ func newMemory() *memory {
 type sender struct {
 	decision destination.Decision
 	err      error // of Explain
+	writeErr error
 	copied   []string
 	copyErr  error
 	result   submit.Result
@@ -149,12 +150,12 @@ func (s *sender) Explain(context.Context, report.Job) (destination.Decision, err
 
 func (s *sender) WriteXML(_ context.Context, w io.Writer, j report.Job) error {
 	_, err := fmt.Fprintf(w, "<feedback>%d</feedback>\n", j.ID)
-	return err
+	return errors.Join(err, s.writeErr)
 }
 
 func (s *sender) WriteMail(_ context.Context, w io.Writer, j report.Job, to string) error {
 	_, err := fmt.Fprintf(w, "To: %s (%d)\n", to, j.ID)
-	return err
+	return errors.Join(err, s.writeErr)
 }
 
 func (s *sender) Copy(_ context.Context, j report.Job, to string) (submit.Result, error) {
@@ -535,6 +536,12 @@ func TestWrite(t *testing.T) {
 	b.Reset()
 	if err := errors.Join(o.WriteXML(t.Context(), &b, "none.example", Selection{}), o.WriteMail(t.Context(), &b, "none.example", Selection{}, "us@isp.example")); err == nil || b.Len() > 0 {
 		t.Errorf("of no report: %q %v", &b, err)
+	}
+	s.writeErr = errBroken
+	for _, err := range []error{o.WriteXML(t.Context(), io.Discard, "bank.example", Selection{}), o.WriteMail(t.Context(), io.Discard, "bank.example", Selection{}, "us@isp.example")} {
+		if !errors.Is(err, errBroken) {
+			t.Errorf("cut off: %v", err)
+		}
 	}
 	m := o.Store.(*memory)
 	m.jobs = append(m.jobs, m.jobs[0])

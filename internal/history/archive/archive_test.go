@@ -180,6 +180,11 @@ func TestStopWithoutStore(t *testing.T) {
 		if c := k.Counts(); c.LostStop.Load() != 70 || c.Lost() != 70 {
 			t.Errorf("lost %d, want 70", c.LostStop.Load())
 		}
+		k.Decided(decision(70, policy.Reject), 0)
+		stop(k, 0)
+		if c := k.Counts(); c.Queued.Load() != 70 || c.Lost() != 70 {
+			t.Errorf("after Stop: %d queued, %d lost", c.Queued.Load(), c.Lost())
+		}
 	})
 }
 

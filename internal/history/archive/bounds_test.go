@@ -130,10 +130,12 @@ type shelf struct {
 	data []byte
 	err  error // of the block
 	find error
-	n    int // searches
+	n    int          // searches
+	last *history.Hit // After of the last search
 }
 
 func (s *shelf) FindHistory(_ context.Context, q history.Query) ([]history.Hit, error) {
+	s.last = q.After
 	if s.n++; s.n > 1 {
 		return nil, s.find
 	}
@@ -175,6 +177,17 @@ func TestShelf(t *testing.T) {
 		if len(f.Entries) != tt.want || !errors.Is(err, tt.err) || f.More || tt.want > 0 && f.Entries[0].Host != "mx9.example" {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
+	}
+	full := &shelf{data: good}
+	for i := range page {
+		full.hits = append(full.hits, history.Hit{Time: at.Add(-time.Duration(i) * time.Second)})
+	}
+	turner, err := NewReader(func() history.Store { return full })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := turner.Find(t.Context(), history.Query{Limit: page + 1}, func(*recent.Head) bool { return false }); err != nil || f.More || full.n != 2 || full.last == nil || *full.last != full.hits[page-1] {
+		t.Errorf("a second page: %+v, %v, %d searches, after %+v", f, err, full.n, full.last)
 	}
 	r, err := NewReader(func() history.Store { return nil })
 	if err != nil {
