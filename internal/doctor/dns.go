@@ -178,7 +178,7 @@ func judgeText(p *Probes) (found []Finding, notes []string) {
 		}
 		switch {
 		case p.TLS || !over.answered():
-		case k.TXT.answered() && k.TXT.Truncated && !over.good():
+		case k.TXT.Truncated && !over.good():
 			found = append(found, Finding{
 				Kind: "truncation", Why: "long SPF records and DKIM keys cannot be read",
 				What: "cuts the TXT records of " + k.Name + " off, and does not send the rest over TCP",

@@ -3,6 +3,7 @@ package doctor
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -265,6 +266,14 @@ func TestServers(t *testing.T) {
 	list, err := servers(p.o)
 	if err != nil || len(list) != 1 || !list[0].TLS || list[0].Name != "dns.example" || list[0].Addr.Port() != 853 {
 		t.Errorf("%+v %v", list, err)
+	}
+	for text, want := range map[string]string{"tls://192.0.2.1": "192.0.2.1 true tls://192.0.2.1:853", "fe80::1%lo": "fe80::1 false [fe80::1%lo]:53"} {
+		if err := p.o.Config.DNS.Servers[0].UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := servers(p.o); err != nil || len(list) != 1 || fmt.Sprint(list[0].Name, " ", list[0].TLS, " ", list[0].Shown) != want {
+			t.Errorf("%s: %+v, %v", text, list, err)
+		}
 	}
 	p.o.Config.DNS.Servers = nil
 	list, err = servers(p.o)

@@ -65,6 +65,11 @@ func TestRunReads(t *testing.T) {
 			_ = os.Chmod(filepath.Join(p.dir, "postconf"), 0o755)
 			p.o.PostfixDir = "/nowhere"
 		}, "", daemon + "|" + server, "the configuration of Postfix: DIR/postconf -c /nowhere -x: exit status 1: "},
+		{"a postconf of this host that fails", func(t *testing.T, p *place) {
+			p.postconf(t, "", "", "")
+			p.file(t, "postconf", "#!/bin/sh\necho no >&2\nexit 1\n")
+			_ = os.Chmod(filepath.Join(p.dir, "postconf"), 0o755)
+		}, "", daemon + "|" + server, "the configuration of Postfix: DIR/postconf -x: exit status 1: no"},
 		{"Sendmail, and no daemon", func(t *testing.T, p *place) {
 			p.o.SendmailCF = p.file(t, "sendmail.cf", "Xa, S=unix:/a, F=T\nO Timeout.command=5m\nO InputMailFilters=a\n")
 			p.o.Config.Listen = []config.Listener{{Address: "systemd:milter"}}
