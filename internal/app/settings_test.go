@@ -252,7 +252,9 @@ func TestTwins(t *testing.T) {
 
 // TestNotAligned: report mail certainly fails DMARC if its record is at fault, or SPF and DKIM both.
 func TestNotAligned(t *testing.T) {
-	finding := func(s identity.Subject, g identity.Grade) identity.Finding { return identity.Finding{Subject: s, Grade: g} }
+	finding := func(s identity.Subject, g identity.Grade) identity.Finding {
+		return identity.Finding{Subject: s, Grade: g}
+	}
 	for _, tt := range []struct {
 		name string
 		r    identity.Result
@@ -336,7 +338,9 @@ func TestRing(t *testing.T) {
 		return c
 	}
 	ring := recent.New(recent.Options{Entries: 5})
-	old := func(entries int, r *recent.Ring) *generation { return &generation{cfg: cfg(entries, "127.0.0.1:1"), recent: r} }
+	old := func(entries int, r *recent.Ring) *generation {
+		return &generation{cfg: cfg(entries, "127.0.0.1:1"), recent: r}
+	}
 	for _, tt := range []struct {
 		name string
 		cfg  *config.Config
