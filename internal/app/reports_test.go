@@ -182,6 +182,9 @@ func TestDatabaseAway(t *testing.T) {
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s", took)
 	}
+	if _, err := os.Stat(filepath.Join(cfg.Store.Spool.Dir, "history")); err != nil || a.kept.history.spool == nil || a.kept.spool == nil {
+		t.Errorf("a spool is missing: %+v, %v", a.kept, err)
+	}
 	files, _ := filepath.Glob(filepath.Join(cfg.Store.Spool.Dir, "*.batch"))
 	if len(files) != 1 || len(log.Records(t, "the store takes no rows of reports")) != 1 {
 		t.Errorf("spool: %v\n%s", files, log)

@@ -1,0 +1,280 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sekimori/internal/bimi"
+	"sekimori/internal/config"
+	"sekimori/internal/dns"
+	"sekimori/internal/farm"
+	"sekimori/internal/report"
+	"sekimori/internal/senders"
+	"sekimori/internal/status"
+	"sekimori/internal/testkit/logs"
+)
+
+// opened makes a daemon that does not serve yet, and ends it with the test.
+func opened(t *testing.T, cfg *config.Config, changes ...func(*Options)) (*App, *logs.Buffer) {
+	t.Helper()
+	log := &logs.Buffer{}
+	o := options(log)
+	for _, change := range changes {
+		change(&o)
+	}
+	a, err := New(cfg, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Stop(context.Background()) })
+	return a, log
+}
+
+// fakeFarm is a store of heartbeats that may fail.
+type fakeFarm struct {
+	farm.Store
+	beatFails, hostsFail error
+	hosts                []farm.Host
+	beats                []farm.Beat
+	left                 string
+}
+
+func (f *fakeFarm) Beat(_ context.Context, _ time.Time, b farm.Beat) error {
+	f.beats = append(f.beats, b)
+	return f.beatFails
+}
+func (f *fakeFarm) Hosts(context.Context, time.Time) ([]farm.Host, error) {
+	return f.hosts, f.hostsFail
+}
+func (f *fakeFarm) Leave(_ context.Context, instance string) error { f.left = instance; return nil }
+
+// TestBeat: the list of hosts is that of the store, and stays with the error if the store fails.
+func TestBeat(t *testing.T) {
+	a, log := opened(t, testConfig(t))
+	hosts := func() (*status.Hosts, int) {
+		w := httptest.NewRecorder()
+		a.serveHosts(w, httptest.NewRequestWithContext(t.Context(), "GET", HostsPath, nil))
+		h := &status.Hosts{}
+		_ = json.Unmarshal(w.Body.Bytes(), h)
+		return h, w.Code
+	}
+	if _, code := hosts(); code != 404 {
+		t.Errorf("without a store: %d", code)
+	}
+	f := &fakeFarm{beatFails: errors.New("no store")}
+	a.kept.farm = f
+	defer func() { a.kept.farm = nil }()
+	if _, code := hosts(); code != 404 {
+		t.Errorf("before the first heartbeat: %d", code)
+	}
+	var m minute
+	beat := func(ctx context.Context) { t.Helper(); a.beat(ctx, &m) }
+	beat(t.Context())
+	if h, code := hosts(); code != 200 || h.Error != "no store" || h.Read.IsZero() || len(h.Hosts) != 0 {
+		t.Errorf("%+v", h)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.beatFails = errors.New("stopping")
+	if beat(ended); a.hosts.Load().Error != "no store" {
+		t.Error("the end of the daemon is shown as an error of the store")
+	}
+	name := config.HostName()
+	f.beatFails, f.hosts = nil, []farm.Host{{Beat: farm.Beat{Instance: a.instance, Name: name, Mode: "monitor"}}}
+	beat(t.Context())
+	if h, _ := hosts(); h.Error != "" || len(h.Hosts) != 1 || !h.Hosts[0].Self || strings.Contains(log.String(), "another daemon") {
+		t.Errorf("%+v\n%s", h, log)
+	}
+	f.hosts = append(f.hosts, farm.Host{Beat: farm.Beat{Instance: "other", Name: name, Mode: "monitor"}})
+	for range 2 {
+		beat(t.Context())
+	}
+	if h, _ := hosts(); len(h.Hosts) != 2 || strings.Count(log.String(), "another daemon with the name of this host") != 1 || !strings.Contains(log.String(), `"daemons":2`) {
+		t.Errorf("%+v\n%s", h, log)
+	}
+	read := a.hosts.Load().Read
+	f.hostsFail = errors.New("no list")
+	beat(t.Context())
+	if h := a.hosts.Load(); h.Error != "no list" || len(h.Hosts) != 2 || !h.Read.Equal(read) {
+		t.Errorf("%+v", h)
+	}
+	cfg := a.generation().cfg
+	if b := f.beats[0]; b.Instance != a.instance || b.Name != name || b.Version != "test" || b.Config != cfg.SharedHash() || b.Mode != string(cfg.Mode) || b.NotReady != "not taking messages" ||
+		b.Since.IsZero() || b.Uptime < 0 || b.Uptime > time.Minute || b.Loaded.IsZero() {
+		t.Errorf("%+v", b)
+	}
+	a.ready.Store(true)
+	if b := a.heartbeat(a.began.Add(time.Hour), &m); b.NotReady != "" || b.Uptime != time.Hour {
+		t.Errorf("%+v", b)
+	}
+	a.ready.Store(false)
+	if a.leave(); f.left != a.instance {
+		t.Errorf("left %q", f.left)
+	}
+}
+
+// fakeSeen knows what was seen of some domains.
+type fakeSeen struct {
+	report.Store
+	asked []dns.Name
+}
+
+func (f *fakeSeen) Seen(_ context.Context, domain dns.Name, today report.Day) (report.Seen, error) {
+	f.asked = append(f.asked, domain)
+	switch domain {
+	case "known.example":
+		return report.Seen{PassDays: report.PassDays, FirstPass: today - report.PassSince}, nil
+	case "broken.example":
+		return report.Seen{PassDays: report.PassDays, FirstPass: today - report.PassSince}, errors.New("no disk")
+	}
+	return report.Seen{AnyDays: 99}, nil
+}
+
+// TestEstablished: the organization or the domain itself must have passed often enough.
+func TestEstablished(t *testing.T) {
+	for _, tt := range []struct {
+		organization, domain dns.Name
+		want, fails          bool
+		asked                string
+	}{
+		{"known.example", "a.known.example", true, false, "[known.example]"}, {"other.example", "known.example", true, false, "[other.example known.example]"},
+		{"other.example", "other.example", false, false, "[other.example]"}, {"other.example", "a.other.example", false, false, "[other.example a.other.example]"},
+		{"broken.example", "known.example", true, false, "[broken.example known.example]"}, {"broken.example", "other.example", false, true, "[broken.example other.example]"},
+		{"other.example", "broken.example", false, true, "[other.example broken.example]"},
+	} {
+		f := &fakeSeen{}
+		a := &App{o: Options{Now: time.Now}}
+		a.kept.store = f
+		got, err := a.established(t.Context(), bimi.Query{Organization: tt.organization, Domain: tt.domain})
+		if got != tt.want || (err != nil) != tt.fails || fmt.Sprint(f.asked) != tt.asked {
+			t.Errorf("%s %s: %v, %v, asked %v", tt.organization, tt.domain, got, err, f.asked)
+		}
+	}
+}
+
+// TestConsoleAsksTheStore: the questions of the console reach the store with the settings in effect.
+func TestConsoleAsksTheStore(t *testing.T) {
+	cfg, _ := storeConfig(t)
+	cfg.Report.Organization, cfg.Report.Contact = "Org", "c@here.example"
+	a, _ := opened(t, cfg)
+	m := a.memory()
+	if month, err := m.Month(t.Context(), time.Now()); err != nil || month == nil || month.Month == "" {
+		t.Errorf("%+v, %v", month, err)
+	}
+	if list, err := m.Senders(t.Context(), senders.Options{Days: 7, Limit: 5}); err != nil || list == nil || list.From == "" || len(list.Senders) > 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	for _, what := range []string{"all", "off"} {
+		a.generation().cfg.History.What = "all"
+		if what == "off" {
+			a.generation().cfg.History.What = "off"
+		}
+		if r, err := m.Readiness(t.Context(), 7); err != nil || r == nil || r.Days != 7 {
+			t.Errorf("history %s: %+v, %v", what, r, err)
+		}
+	}
+	without, _ := opened(t, testConfig(t))
+	if without.memory() != nil || without.reportsStanding() != nil {
+		t.Error("a daemon without a store answers from it")
+	}
+	if f := a.finder(); f.Ring == nil || f.Reader == nil || f.Host != config.HostName() {
+		t.Errorf("%+v", f)
+	}
+	if f := without.finder(); f.Reader != nil {
+		t.Errorf("%+v", f)
+	}
+	if got := without.knownMarks(5); len(got.Known)+len(got.Roots) > 0 || without.markStanding() != nil || without.mark(bimi.Query{}) != nil {
+		t.Errorf("marks are off: %+v", got)
+	}
+	if root, certificate := without.markEnds(); !root.IsZero() || !certificate.IsZero() {
+		t.Errorf("marks are off: %v %v", root, certificate)
+	}
+	if root, _ := (&App{}).markEnds(); !root.IsZero() {
+		t.Errorf("no generation: %v", root)
+	}
+}
+
+// TestJudgeFails: each file that cannot be read is an error of NewJudge.
+func TestJudgeFails(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for name, change := range map[string]func(*config.Config){
+		"":                  func(*config.Config) {},
+		"dmarc.psl_file":    func(c *config.Config) { c.DMARC.OrganizationalDomain, c.DMARC.PSLFile = "psl", none },
+		"policy.recipients": func(c *config.Config) { c.Policy.Recipients.File = none; c.Policy.Recipients.Default = "strict" },
+		"rules " + none:     func(c *config.Config) { c.Policy.Overrides = []config.Override{{File: none}} },
+		"candidate " + none: func(c *config.Config) { c.Shadow = none },
+		"candidate's rules": func(c *config.Config) { c.Shadow = candidate(t, none) },
+	} {
+		cfg := config.Default()
+		change(cfg)
+		j, end, err := NewJudge(cfg, nil)
+		if (err != nil) != (name != "") || (j == nil) != (err != nil) || (end == nil) != (err != nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// candidate writes a candidate configuration with a file of rules that does not exist.
+func candidate(t *testing.T, rules string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "candidate.yaml")
+	if err := os.WriteFile(path, []byte("policy: {overrides: [{file: "+rules+"}]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestLostFile: a socket is lost if its file is gone, or if it is another one.
+func TestLostFile(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "d", "s"), filepath.Join(dir, "other")
+	for _, p := range []string{path, other} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o700), os.WriteFile(p, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &socket{Listener: config.Listener{Address: "unix:" + path}}
+	if s.path() != path || s.lost() != nil {
+		t.Errorf("a socket without a file: %s, %v", s.path(), s.lost())
+	}
+	s.file = info
+	if err := s.lost(); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.lost(); err == nil || err.Error() != path+" is no longer the socket that this daemon made; stop what took its place, then reload" {
+		t.Error(err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("a file of another program was removed: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.lost(); err == nil || err.Error() != "the socket file "+path+" is gone, so that no MTA can connect; reload to make it again" {
+		t.Error(err)
+	}
+	if err := errors.Join(os.Remove(filepath.Dir(path)), os.WriteFile(filepath.Dir(path), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.lost(); err != nil {
+		t.Errorf("an error that does not show that the file is gone: %v", err)
+	}
+}
