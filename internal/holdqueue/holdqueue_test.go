@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -525,6 +527,383 @@ func TestDropFiles(t *testing.T) {
 	}
 	if files, _ := os.ReadDir(dir); len(files) != 3 {
 		t.Errorf("%v", files)
+	}
+}
+
+// lettered is an MTA that holds messages A00000001, A00000002 and so on. It fails at those whose numbers are given.
+type lettered struct {
+	total      int
+	heldError  error
+	labels     map[int]error // of label: nil says that it is ours
+	change     map[int]error
+	asked, did []string
+}
+
+func (m *lettered) held(_ context.Context, add func(Message)) error {
+	for i := range m.total {
+		add(Message{QueueID: fmt.Sprintf("A%08d", i+1), Arrived: time.Unix(arrival, 0)})
+	}
+	return m.heldError
+}
+
+func (m *lettered) label(_ context.Context, x *Message) (bool, policy.Reason, error) {
+	m.asked = append(m.asked, x.QueueID[8:])
+	n, _ := strconv.Atoi(x.QueueID[1:])
+	err, ours := m.labels[n]
+	return ours, policy.ReasonRamp, err
+}
+
+func (m *lettered) act(what, id string) error {
+	m.did = append(m.did, what+id[8:])
+	n, _ := strconv.Atoi(id[1:])
+	return m.change[n]
+}
+func (m *lettered) release(_ context.Context, id string) error { return m.act("release ", id) }
+func (m *lettered) drop(_ context.Context, id string) error    { return m.act("drop ", id) }
+
+// TestRemembered checks which decision is about a message, and what is taken from it.
+func TestRemembered(t *testing.T) {
+	at := time.Unix(arrival, 0)
+	held := func(after time.Duration) Decision {
+		return Decision{Time: at.Add(after), Held: true, Reason: policy.ReasonQuarantine, ID: "7G3K0A2B", AuthorDomain: "a.example"}
+	}
+	passed := func(after time.Duration) Decision {
+		return Decision{Time: at.Add(after), Reason: policy.ReasonAligned, ID: "7G3K0A2C", AuthorDomain: "b.example"}
+	}
+	const ours, others, label = "sekimori dmarc_quarantine 7G3K0A2B a.example", "other   b.example", "sekimori ramp  "
+	for _, tt := range []struct {
+		why       string
+		decisions []Decision
+		want      string
+	}{
+		{"held", []Decision{held(0)}, ours},
+		{"not held: the label is not asked", []Decision{passed(0)}, others},
+		{"nothing", nil, label},
+		{"as early as may be", []Decision{held(-early)}, ours},
+		{"too early", []Decision{held(-early - 1)}, label},
+		{"as late as may be", []Decision{held(late)}, ours},
+		{"too late", []Decision{held(late + 1)}, label},
+		{"the newest first", []Decision{held(1), passed(0)}, ours},
+		{"the newest first, which did not hold it", []Decision{passed(1), held(0)}, others},
+		{"one too late, then one in time", []Decision{passed(late + 1), held(0)}, ours},
+	} {
+		m := &lettered{total: 1, labels: map[int]error{1: nil}}
+		l, err := (&Queue{mta: m, o: Options{Decisions: func(_ context.Context, id string) ([]Decision, error) {
+			if id != "A00000001" {
+				t.Errorf("asked about %s", id)
+			}
+			return tt.decisions, nil
+		}}}).List(t.Context())
+		if err != nil || len(l.Messages) != 1 || len(l.Unseen) != 0 {
+			t.Fatalf("%s: %+v, %v", tt.why, l, err)
+		}
+		x := l.Messages[0]
+		if got := fmt.Sprint(x.HeldBy, " ", x.Reason, " ", x.ID, " ", x.AuthorDomain); got != tt.want || (len(m.asked) == 1) != (tt.want == label) {
+			t.Errorf("%s: %q, want %q; labels asked %q", tt.why, got, tt.want, m.asked)
+		}
+	}
+}
+
+// TestFailures checks what is said when the daemon, a label or a change fails for one of several messages.
+func TestFailures(t *testing.T) {
+	broken := errors.New("broken")
+	asked := 0
+	m := &lettered{total: 4, labels: map[int]error{1: nil, 3: broken}}
+	q := &Queue{name: "x", mta: m, o: Options{Decisions: func(context.Context, string) ([]Decision, error) { asked++; return nil, broken }}}
+	l, err := q.List(t.Context())
+	if err != nil || asked != 1 || l.MTA != "x" || fmt.Sprint(l.Unseen) != "[what the running daemon remembers: broken the labels of 2 messages: broken]" ||
+		fmt.Sprint(m.asked) != "[1 2 3]" || fmt.Sprint(l.Messages[0].HeldBy, l.Messages[1].HeldBy, l.Messages[2].HeldBy, l.Messages[3].HeldBy) != "sekimoriotherunknownunknown" {
+		t.Errorf("%v, the daemon was asked %d times, labels %q: %+v", err, asked, m.asked, l)
+	}
+	if l, err := (&Queue{mta: &lettered{total: 1, heldError: broken}}).List(t.Context()); l != nil || !errors.Is(err, broken) {
+		t.Errorf("a queue that cannot be listed: %+v, %v", l, err)
+	}
+	const first, second, third = "A00000001", "A00000002", "A00000003"
+	all := map[int]error{1: nil, 2: nil, 3: nil}
+	for _, tt := range []struct {
+		why      string
+		m        lettered
+		ids      []string
+		err, did string
+		asked    string
+	}{
+		{"all", lettered{total: 3, labels: all}, []string{third, first}, "", "[drop 3 drop 1]", "[1 3]"},
+		{"one is not on hold", lettered{total: 2, labels: all}, []string{first, third}, "holdqueue: A00000003 is not on hold; nothing was changed", "[]", "[1]"},
+		{"one is somebody else's", lettered{total: 3, labels: map[int]error{1: nil}}, []string{first, second},
+			"holdqueue: A00000002 is not held by sekimori: somebody else put it on hold; nothing was changed (--force does it nevertheless)", "[]", "[1 2]"},
+		{"one cannot be read", lettered{total: 3, labels: map[int]error{1: nil, 2: broken}}, []string{first, second}, "holdqueue: A00000002 is not held by sekimori: " +
+			"it is not known who put it on hold; could not look at the labels of 1 messages: broken; nothing was changed (--force does it nevertheless)", "[]", "[1 2]"},
+		{"the second fails", lettered{total: 3, labels: all, change: map[int]error{2: broken}}, []string{first, second, third}, "broken (message 2 of 3)", "[drop 1 drop 2]", "[1 2 3]"},
+		{"the queue cannot be listed", lettered{total: 3, labels: all, heldError: broken}, []string{first}, "broken", "[]", "[]"},
+		{"one is no id", lettered{total: 3, labels: all}, []string{first, "A1"}, `holdqueue: "A1" is not a queue id, which has 6 to 32 letters and digits`, "[]", "[]"},
+	} {
+		got := ""
+		if err := (&Queue{mta: &tt.m}).Drop(t.Context(), tt.ids, false); err != nil {
+			got = err.Error()
+		}
+		if did, asked := fmt.Sprint(tt.m.did), fmt.Sprint(tt.m.asked); got != tt.err || did != tt.did || asked != tt.asked {
+			t.Errorf("%s: %s; did %s, asked %s; want %s; %s, %s", tt.why, got, did, asked, tt.err, tt.did, tt.asked)
+		}
+	}
+	released := &lettered{total: 1, labels: all}
+	if err := (&Queue{mta: released}).Release(t.Context(), []string{first}, false); err != nil || fmt.Sprint(released.did) != "[release 1]" {
+		t.Errorf("%v, %s", err, released.did)
+	}
+	for n, ok := range map[int]bool{5: false, 6: true, 32: true, 33: false} {
+		if err := CheckID(strings.Repeat("a", n)); (err == nil) != ok {
+			t.Errorf("an id of %d: %v", n, err)
+		}
+	}
+}
+
+// TestPostfixCommands checks how Postfix's programs are called, with and without a configuration directory.
+func TestPostfixCommands(t *testing.T) {
+	needRoot(t)
+	for _, tt := range []struct{ dir, c string }{{"", ""}, {"/etc/x", "-c /etc/x "}} {
+		calls := fakes(t, map[string]string{
+			"postqueue": listing, "postsuper": "", "postconf": "echo ' mx.here.example '", "postcat": labels,
+		})
+		q, err := Open(Options{MTA: "postfix", ConfigDir: tt.dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := q.List(t.Context()); err != nil || len(l.Messages) != 3 || l.Messages[2].Reason != policy.ReasonIndirect || len(l.Unseen) != 1 {
+			t.Errorf("%+v, %v", l, err)
+		}
+		if err := q.mta.release(t.Context(), "A00000001"); err != nil {
+			t.Error(err)
+		}
+		if err := q.mta.drop(t.Context(), "A00000002"); err != nil {
+			t.Error(err)
+		}
+		want := strings.ReplaceAll("postqueue C-j\npostconf C-h myhostname\npostcat C-h -q 4dOurs00000001\npostcat C-h -q 4dOther0000001\npostcat C-h -q 4dNewer0000001\n"+
+			"postsuper C-H A00000001 hold\npostqueue C-i A00000001\npostsuper C-d A00000002 hold\n", "C-", tt.c+"-")
+		if got := calls(); got != want {
+			t.Errorf("%q: these commands:\n%s\nwant\n%s", tt.dir, got, want)
+		}
+	}
+	fakes(t, map[string]string{"postconf": "exit 1", "postcat": "exit 1", "postsuper": "echo no >&2; exit 1", "postqueue": "exit 1"})
+	p := &postfix{}
+	if ours, reason, err := p.label(t.Context(), &Message{QueueID: "A00000001"}); ours || reason != "" || err == nil || !strings.Contains(err.Error(), "postconf: exit status 1") {
+		t.Errorf("the name is not known: %v, %s, %v", ours, reason, err)
+	}
+	p.self = "mx.here.example"
+	if ours, reason, err := p.label(t.Context(), &Message{QueueID: "A00000001"}); ours || reason != "" || err == nil || !strings.Contains(err.Error(), "postcat: exit status 1") {
+		t.Errorf("the message cannot be read: %v, %s, %v", ours, reason, err)
+	}
+	for _, act := range []func(context.Context, string) error{p.release, p.drop} {
+		if err := act(t.Context(), "A00000001"); err == nil || err.Error() != "holdqueue: postsuper: exit status 1: no" {
+			t.Errorf("%v", err)
+		}
+	}
+	fakes(t, map[string]string{"postsuper": "", "postqueue": "exit 1"})
+	if err := p.release(t.Context(), "A00000001"); err != nil {
+		t.Errorf("released, and postqueue -i fails: %v", err)
+	}
+}
+
+// TestEntry reads lines of postqueue -j.
+func TestEntry(t *testing.T) {
+	const hold = `{"queue_name":"hold","queue_id":"A00000001","arrival_time":1764400000,"message_size":7,`
+	for line, want := range map[string]string{
+		"":      "{ 0001-01-01 00:00:00 +0000 UTC 0  [] 0     } false <nil>",
+		"  \t ": "{ 0001-01-01 00:00:00 +0000 UTC 0  [] 0     } false <nil>",
+		`{"queue_name":"active","queue_id":"A00000001"}`:                            "{ 0001-01-01 00:00:00 +0000 UTC 0  [] 0     } false <nil>",
+		hold + `"sender":"MAILER-DAEMON"}`:                                          "{A00000001 2025-11-29 07:06:40 +0000 UTC 7  [] 0     } true <nil>",
+		hold + `"sender":"a@b","recipients":[{"address":"c@d"},{"address":"e@f"}]}`: "{A00000001 2025-11-29 07:06:40 +0000 UTC 7 a@b [c@d e@f] 2     } true <nil>",
+		"x": "{ 0001-01-01 00:00:00 +0000 UTC 0  [] 0     } false its output is not the JSON of Postfix 3.1 and later: invalid character 'x' looking for beginning of value",
+	} {
+		m, held, err := parseEntry([]byte(line))
+		if got := fmt.Sprint(m, held, err); got != want {
+			t.Errorf("%q:\n%s, want\n%s", line, got, want)
+		}
+	}
+}
+
+// TestTable compares the text for people.
+func TestTable(t *testing.T) {
+	l := &List{
+		Total: 7, Unseen: []string{"one\x1b", "two"},
+		Messages: []Message{
+			{QueueID: "A00000001", Arrived: time.Unix(arrival, 0), Size: 5, Sender: "a@b", Recipients: []string{"c@d"}, RecipientCount: 1, HeldBy: Us, Reason: policy.ReasonRamp, MTAReason: "x", AuthorDomain: "e.example"},
+			{QueueID: "A00000002", Arrived: time.Unix(arrival+3600, 0), Size: 123456, Recipients: []string{"c@d", "\x1b"}, RecipientCount: 12, HeldBy: Other, MTAReason: "by \x1bhand"},
+			{QueueID: "A00000003", Arrived: time.Unix(arrival+9999, 0), HeldBy: Unknown},
+		},
+	}
+	const want = "queue id   age  octets  held by   reason         author domain  sender  recipients\n" +
+		"A00000001  2h   5       sekimori  ramp           e.example      <a@b>   c@d\n" +
+		"A00000002  1h   123456  other     \"by \\x1bhand\"  -              <>      c@d and 11 more\n" +
+		"A00000003  -    0       unknown   -              -              <>      -\n" +
+		"... and 4 more\nCould not look at \"one\\x1b\".\nCould not look at two.\n"
+	var b strings.Builder
+	if err := l.Text(&b, time.Unix(arrival+7200, 0)); err != nil || b.String() != want {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	b.Reset()
+	if err := (&List{}).Text(&b, time.Unix(arrival, 0)); err != nil || b.String() != "No message is on hold.\n" {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	now := time.Unix(arrival+9999, 0)
+	const file = `# HELP sekimori_hold_queue_messages Messages that the MTA holds, by who put them on hold and why.
+# TYPE sekimori_hold_queue_messages gauge
+sekimori_hold_queue_messages{held_by="other",reason=""} 1
+sekimori_hold_queue_messages{held_by="sekimori",reason=""} 0
+sekimori_hold_queue_messages{held_by="sekimori",reason="ramp"} 1
+sekimori_hold_queue_messages{held_by="unknown",reason=""} 5
+# HELP sekimori_hold_queue_oldest_timestamp_seconds When the oldest message on hold arrived.
+# TYPE sekimori_hold_queue_oldest_timestamp_seconds gauge
+sekimori_hold_queue_oldest_timestamp_seconds{held_by="sekimori"} 1764400000
+sekimori_hold_queue_oldest_timestamp_seconds{held_by="other"} 1764403600
+sekimori_hold_queue_oldest_timestamp_seconds{held_by="unknown"} 1764409999
+# HELP sekimori_hold_queue_checked_timestamp_seconds When the hold queue was looked at.
+# TYPE sekimori_hold_queue_checked_timestamp_seconds gauge
+sekimori_hold_queue_checked_timestamp_seconds 1764409999
+`
+	if got := metrics(l, now); got != file {
+		t.Errorf("metrics:\n%s", got)
+	}
+	crowd := &List{Total: maxReasons + 1}
+	for i := range maxReasons + 1 { // three groups are there already
+		crowd.Messages = append(crowd.Messages, Message{HeldBy: Us, Reason: policy.Reason(fmt.Sprintf("r%02d", i))})
+	}
+	for line, want := range map[string]bool{`reason="r27"} 1`: true, `reason="r28"} 1`: false, `reason="other"} 3`: true} {
+		if strings.Contains(metrics(crowd, now), line) != want {
+			t.Errorf("%s: %v", line, !want)
+		}
+	}
+}
+
+// TestSendmailCommands checks how Sendmail is called, and what is read of its list.
+func TestSendmailCommands(t *testing.T) {
+	needRoot(t)
+	calls := fakes(t, map[string]string{"sendmail": "case $1 in -bp) cat <<'END'\n" + quarantineListing + "END\n;; esac"})
+	q, err := Open(Options{MTA: "sendmail"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := q.List(t.Context())
+	if err != nil || l.MTA != "sendmail" || len(l.Messages) != 2 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	for _, m := range l.Messages {
+		if want := map[string]HeldBy{"5ATFVWxk012345": Us, "5ATFVWxk012346": Other}[m.QueueID]; m.HeldBy != want {
+			t.Errorf("%+v", m)
+		}
+	}
+	if err := q.Release(t.Context(), []string{"5ATFVWxk012345"}, false); err != nil {
+		t.Error(err)
+	}
+	if got := calls(); got != "sendmail -bp -qQ\nsendmail -bp -qQ\nsendmail -qQ -qI5ATFVWxk012345 -Q\n" {
+		t.Errorf("these commands:\n%s", got)
+	}
+	fakes(t, map[string]string{"sendmail": "cat <<'END'\n" + quarantineListing + "END\necho broken >&2; exit 1"})
+	if l, err := q.List(t.Context()); l != nil || err == nil || err.Error() != "holdqueue: sendmail: exit status 1: broken" {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if err := q.mta.release(t.Context(), "5ATFVWxk012345"); err == nil {
+		t.Error("sendmail failed, and the message is released")
+	}
+}
+
+// TestMailqLines reads lists of Sendmail's queue in several forms.
+func TestMailqLines(t *testing.T) {
+	const one = "5ATFVWxk012345 412 Sun Nov 29 15:31 <a@b>\n"
+	for text, want := range map[string]string{
+		one: "5ATFVWxk012345 412 2026-11-29T15:31 a@b [] 0 '' in ''",
+		"5ATFVWxk012345-*X?! - Mon Nov 30 15:31 a@b\n":                    "5ATFVWxk012345 0 2026-11-30T15:31 a@b [] 0 '' in ''",
+		"5ATFVWxk012345 1 Tue Dec  1 15:31 <>\n":                          "5ATFVWxk012345 1 2025-12-01T15:31  [] 0 '' in ''",
+		"5ATFVWxk012345 1 Mon Nov 30 16:00 <>\n":                          "5ATFVWxk012345 1 2026-11-30T16:00  [] 0 '' in ''",
+		"5ATFVWxk012345 1 Mon Nov 30 16:01 <>\n":                          "5ATFVWxk012345 1 2025-11-30T16:01  [] 0 '' in ''",
+		"5ATFVWxk012345 1 Xxx Yyy 30 16:01 <>\n":                          "5ATFVWxk012345 1 2026-11-29T16:00  [] 0 '' in ''",
+		"\t\t/q/1 (1 request)\n" + one:                                    "5ATFVWxk012345 412 2026-11-29T15:31 a@b [] 0 '' in '/q/1'",
+		"\t/q/1 (2 requests, only 1 printed)\n" + one:                     "5ATFVWxk012345 412 2026-11-29T15:31 a@b [] 0 '' in '/q/1'",
+		"\t\tq (1 request)\n" + one:                                       "5ATFVWxk012345 412 2026-11-29T15:31 a@b [] 0 '' in ''",
+		one + "\tQUARANTINE: x y\n\t\t\t<c@d>\n\n\t\t\t e@f\n\t\t<g@h>\n": "5ATFVWxk012345 412 2026-11-29T15:31 a@b [c@d] 1 'x y' in ''",
+		"A0001 412 Sun Nov 29 15:31 <a@b>\n":                              "",
+		"\t\t\t<c@d>\nQUARANTINE: x\n":                                    "",
+	} {
+		messages, dirs := readMailq(text)
+		var got []string
+		for _, m := range messages {
+			got = append(got, fmt.Sprintf("%s %d %s %s %s %d '%s' in '%s'", m.QueueID, m.Size, m.Arrived.Format("2006-01-02T15:04"), m.Sender, m.Recipients, m.RecipientCount, m.MTAReason, dirs[m.QueueID]))
+		}
+		if strings.Join(got, "; ") != want {
+			t.Errorf("%q:\n%q, want\n%q", text, got, want)
+		}
+	}
+	for reason, want := range map[string]string{
+		"ramp 7G3K0A2B": "true ramp 7G3K0A2B", "ramp": "false  ", "ramp 7G3K0A2": "false  ", "ramp 7G3K0A2BB": "false  ", "Ramp 7G3K0A2B": "false  ", " ramp 7G3K0A2B": "false  ", "": "false  ",
+	} {
+		m := Message{MTAReason: reason}
+		ours, why, err := (&sendmail{}).label(t.Context(), &m)
+		if got := fmt.Sprint(ours, " ", why, " ", m.ID); got != want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", reason, got, err, want)
+		}
+	}
+}
+
+// TestDropPlaces checks where the files of a Sendmail queue are looked for, and what is said if one cannot be removed.
+func TestDropPlaces(t *testing.T) {
+	const id = "5ATFVWxk012345"
+	for _, tt := range []struct {
+		why   string
+		files []string // a directory if it ends with a slash, a file in it, or the control file
+		left  string
+		err   string // with DIR for the directory
+	}{
+		{"beside each other", []string{"hf" + id, "df" + id, "df5ATFVWxk012346"}, "df5ATFVWxk012346", ""},
+		{"in directories", []string{"qf/hf" + id, "df/df" + id, "hf5ATFVWxk012346"}, "df hf5ATFVWxk012346 qf", ""},
+		{"both places: the first", []string{"qf/hf" + id, "hf" + id}, "hf" + id + " qf", ""},
+		{"no body", []string{"hf" + id}, "", ""},
+		{"no control file", []string{"df" + id}, "df" + id, "holdqueue: there is no file hf" + id + " in DIR"},
+		{"an empty control file", []string{"hf" + id + "="}, "hf" + id, "holdqueue: EOF"},
+		{"a body that is a directory", []string{"hf" + id, "df" + id + "/x"}, "df" + id, "holdqueue: remove DIR/df" + id + ": directory not empty"},
+	} {
+		dir := t.TempDir()
+		for _, name := range tt.files {
+			name, empty := strings.CutSuffix(name, "=")
+			text := "V8\nqx\n"
+			if empty {
+				text = ""
+			}
+			if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := ""
+		if err := (&sendmail{dirs: map[string]string{id: dir}}).drop(t.Context(), id); err != nil {
+			got = err.Error()
+		}
+		var left []string
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			left = append(left, e.Name())
+		}
+		if got != strings.ReplaceAll(tt.err, "DIR", dir) || strings.Join(left, " ") != tt.left {
+			t.Errorf("%s: %q, left %q", tt.why, got, left)
+		}
+	}
+	dir := t.TempDir()
+	control := filepath.Join(dir, "hf"+id)
+	if err := os.WriteFile(control, []byte("V8\nqx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_SH); err != nil { //nolint:gosec // a descriptor fits
+		t.Fatal(err)
+	}
+	if err := (&sendmail{dirs: map[string]string{id: dir}}).drop(t.Context(), id); !errors.Is(err, syscall.EWOULDBLOCK) || !strings.Contains(err.Error(), control+" is in use by sendmail") {
+		t.Errorf("a message that Sendmail works on: %v", err)
+	}
+	if _, err := os.Stat(control); err != nil {
+		t.Error(err)
+	}
+	if err := (&sendmail{}).drop(t.Context(), id); err == nil || err.Error() != "holdqueue: sendmail does not say in which directory "+id+" is" {
+		t.Error(err)
 	}
 }
 
