@@ -84,12 +84,12 @@ func (s *Server) UnmarshalText(text []byte) error {
 	if overTLS {
 		port = tlsPort
 	}
-	at, err := netip.ParseAddrPort(place)
+	at, _ := netip.ParseAddrPort(place) // with an error, port 0
 	if addr, bare := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(place, "["), "]")); bare == nil {
-		at, err = netip.AddrPortFrom(addr, port), nil
+		at = netip.AddrPortFrom(addr, port)
 	}
 	switch {
-	case err != nil || at.Port() == 0:
+	case at.Port() == 0:
 		return fmt.Errorf("%q is not a DNS server; write an address, such as 127.0.0.1, 127.0.0.1:5353 or [::1]:53, "+
 			"or tls://192.0.2.1#dns.example", t)
 	case named && !overTLS:

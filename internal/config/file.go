@@ -27,7 +27,7 @@ func Regular(path string) error {
 // ReadFile reads a regular file of at most limit octets.
 func ReadFile(path string, limit int64) ([]byte, error) {
 	data, err := readFile(path, limit)
-	if err == nil && int64(len(data)) > limit {
+	if int64(len(data)) > limit {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("it has more than %d octets", limit)}
 	}
 	return data, err

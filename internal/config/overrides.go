@@ -387,8 +387,5 @@ func (c *complaints) err() error {
 	for _, from := range c.order {
 		all = append(all, from.ErrorOf(c.list[from]))
 	}
-	if len(all) == 1 {
-		return all[0]
-	}
 	return errors.Join(all...)
 }
