@@ -40,7 +40,7 @@ func fullName(name string, hosts io.Reader) string {
 	for lines := bufio.NewScanner(hosts); lines.Scan(); {
 		line, _, _ := strings.Cut(lines.Text(), "#")
 		names := strings.Fields(line)
-		if len(names) < 2 {
+		if len(names) < 3 { // the address, a short name and a full one
 			continue
 		}
 		listed, full := false, ""

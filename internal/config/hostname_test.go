@@ -8,6 +8,7 @@ import (
 func TestFullName(t *testing.T) {
 	for _, tc := range []struct{ why, name, hosts, want string }{
 		{"the name is full already", "mx1.full.example", "127.0.1.1 other.example mx1", "mx1.full.example"},
+		{"the name is full, and the file has another", "mx1.full.example", "127.0.1.1 other.example mx1.full.example", "mx1.full.example"},
 		{"with a dot at its end", "mx1.full.example.", "", "mx1.full.example"},
 		{"as Debian writes it", "mx1", "127.0.0.1 localhost\n127.0.1.1\tmx1.full.example\tmx1\n", "mx1.full.example"},
 		{"the alias first", "mx1", "192.0.2.1 mx1 mx1.full.example\n", "mx1.full.example"},

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,11 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"sekimori/internal/dmarc"
+	"sekimori/internal/lookalike"
+	"sekimori/internal/policy"
+	"sekimori/internal/trait"
 )
 
 // TestTerms has, for each condition on a value, one that it allows, and one that only this condition refuses.
@@ -206,6 +212,63 @@ func TestWrittenOverrides(t *testing.T) {
 		}
 		if got := strings.ReplaceAll(written(c.Listen), `"0600"`, "0600"); got != want {
 			t.Errorf("%s is written as %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestConverted checks that nothing that a file says of a rule or a list is lost on the way to the daemon.
+func TestConverted(t *testing.T) {
+	c, err := Parse("x", []byte(`
+policy:
+  overrides:
+  - id: one
+    owner: me
+    reason: why
+    expires: 2027-06-30
+    when: {client: [192.0.2.0/24, "2001:db8::/32"], client_name: [a.example, .b.example], dkim: [c.example, d.example], arc_sealer: [e.example, f.example],
+      spf: [g.example, h.example], author: [i.example, j.example], published: [none, reject], dmarc: [fail, temperror], traits: [broken_author_signature, srs]}
+    then: accept
+  - {id: two, when: {author: [k.example]}, then: {policy: reject}}
+watch:
+- {name: one, domains: [a.example, .b.example], names: [First Bank, Second], lookalikes: true}
+- {name: two, domains: [c.example]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := func(names ...policy.Pattern) []policy.Pattern { return names }
+	rules, err := c.Rules(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []policy.Rule{{
+		ID: "one", Owner: "me", Reason: "why", Expires: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC),
+		When: policy.Conditions{
+			Client:     []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+			ClientName: pattern("a.example", ".b.example"), DKIM: pattern("c.example", "d.example"), ARCSealer: pattern("e.example", "f.example"),
+			SPF: pattern("g.example", "h.example"), Author: pattern("i.example", "j.example"),
+			Published: []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyReject}, DMARC: []dmarc.Result{dmarc.ResultFail, dmarc.ResultTempError},
+			Traits: []trait.Trait{trait.BrokenAuthorSignature, trait.SRS},
+		},
+		Then: policy.Outcome{Action: policy.Accept},
+	}, {ID: "two", When: policy.Conditions{Author: pattern("k.example")}, Then: policy.Outcome{Policy: dmarc.PolicyReject}}}
+	if got := rules.Policy.Rules; !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	lists := []lookalike.List{
+		{Name: "one", Domains: []string{"a.example", ".b.example"}, Names: []string{"First Bank", "Second"}, Lookalikes: true}, {Name: "two", Domains: []string{"c.example"}},
+	}
+	if got := c.WatchLists(); !reflect.DeepEqual(got, lists) {
+		t.Errorf("got  %+v\nwant %+v", got, lists)
+	}
+}
+
+// TestReplyProblems: a text that is wrong and too long has one problem.
+func TestReplyProblems(t *testing.T) {
+	for contact, want := range map[string]string{"a": "policy.reply: contact and url are too long", "\u00e9": "policy.reply.contact: "} {
+		_, err := Parse("x", []byte("policy: {reply: {contact: '"+strings.Repeat(contact, policy.MaxHelp)+"'}}\n"))
+		if err == nil || strings.Count(err.Error(), "policy.reply") != 1 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", contact, err)
 		}
 	}
 }
