@@ -145,9 +145,6 @@ func unescapeAll(in []string) []string {
 
 // unescape replaces \DDD and \X by the octets they stand for (RFC 1035 §5.1).
 func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' || i+1 == len(s) {

@@ -311,10 +311,7 @@ func (z *Zone) find(name dns.Name) *node {
 	for name != "" {
 		name = name.Parent()
 		if z.nodes[name] != nil || z.inner[name] {
-			wildcard, err := name.Prepend("*")
-			if err != nil {
-				return nil
-			}
+			wildcard, _ := name.Prepend("*") // which is no longer than a name below
 			return z.nodes[wildcard]
 		}
 	}
@@ -336,7 +333,7 @@ func (z *Zone) negative(out outcome) outcome {
 }
 
 func (n *node) alias(typ dns.Type) (record, bool) {
-	if typ == dns.TypeCNAME || len(n.sets[typ]) > 0 || len(n.sets[dns.TypeCNAME]) == 0 {
+	if len(n.sets[typ]) > 0 || len(n.sets[dns.TypeCNAME]) == 0 {
 		return record{}, false
 	}
 	return n.sets[dns.TypeCNAME][0], true
@@ -363,9 +360,6 @@ func (z *Zone) touch(name dns.Name) *node {
 func (z *Zone) markAncestors(name dns.Name) {
 	for name != "" {
 		name = name.Parent()
-		if z.inner[name] {
-			return
-		}
 		z.inner[name] = true
 	}
 }

@@ -40,6 +40,15 @@ multi.example.com TXT ( "one"
 ! mute.example.com TXT delay=1s timeout
 ! tc.example.com A truncate-tcp
 ! ref.example.com A refused
+! alias.example.com A servfail
+alias.example.com CNAME a.b.example.com
+both.example.com CNAME a.b.example.com
+both.example.com TXT "both"
+*.star.example TXT "star"
+a.b.star.example A 192.0.2.5
+! wid.example.com A wrongid
+! wq.example.com A wrongquestion
+! gar.example.com A garbage
 `
 
 func TestLookup(t *testing.T) {
@@ -77,6 +86,14 @@ func TestLookup(t *testing.T) {
 		{"tc.example.com", dns.TypeA, "malformed", "truncated even over TCP"},
 		{"ref.example.com", dns.TypeA, "refused", ""},
 		{"", dns.TypeA, "NOERROR  1m0s", "the root exists"},
+		{"alias.example.com", dns.TypeA, "servfail", "the fault of an alias, whose target has none"},
+		{"both.example.com", dns.TypeTXT, `NOERROR both.example.com 5m0s "both"`, "a record beside an alias"},
+		{"both.example.com", dns.TypeA, "NOERROR a.b.example.com 5m0s 192.0.2.3", "an alias beside a record"},
+		{"b.star.example", dns.TypeTXT, "NOERROR b.star.example 1m0s", "an empty non-terminal hides the wildcard"},
+		{"c.star.example", dns.TypeTXT, `NOERROR c.star.example 5m0s "star"`, ""},
+		{"wid.example.com", dns.TypeA, "timeout", "an answer that is ignored"},
+		{"wq.example.com", dns.TypeA, "timeout", "an answer that is ignored"},
+		{"gar.example.com", dns.TypeA, "timeout", "an answer that is ignored"},
 	}
 	for _, c := range cases {
 		t.Run(fmt.Sprintf("%q %s", c.name, c.typ), func(t *testing.T) {
@@ -84,6 +101,14 @@ func TestLookup(t *testing.T) {
 				z := mustParse(t, sample+strings.Repeat("many.example.com TXT x\n", 257)+strings.Repeat("long.example.com TXT "+strings.Repeat("x", 255)+"\n", 129))
 				if got := show(z.Lookup(t.Context(), dns.Name(c.name), c.typ)); got != c.want {
 					t.Errorf("got %s, want %s (%s)", got, c.want, c.reason)
+				}
+				peek := "nothing"
+				if a, ok := z.Peek(dns.Name(c.name), c.typ); ok {
+					peek = show(a, nil)
+					z.queries = z.queries[:len(z.queries)-1] // it is recorded
+				}
+				if faulty := !strings.Contains(c.want, " ") || c.name == "example.com" && c.typ == dns.TypeTXT; peek != c.want && !faulty || faulty && peek != "nothing" {
+					t.Errorf("Peek: got %s", peek)
 				}
 				if q := z.Queries(); len(q) != 1 || q[0] != c.name+" "+c.typ.String() {
 					t.Errorf("queries %q", q)
@@ -161,6 +186,17 @@ func TestBuildInCode(t *testing.T) {
 	if got := look("example.com", dns.TypeMX); got != "NOERROR example.com 1m0s" {
 		t.Errorf("fault did not end: %s", got)
 	}
+	if got := look("b.example.com", dns.TypeA); got != "NOERROR b.example.com 1m0s" {
+		t.Errorf("above a name: %s", got)
+	}
+	z.Add("one.example", dns.TypeA, dns.Record{Addr: netip.MustParseAddr("192.0.2.3")}).Remove("two.example")
+	if got := look("b.example.com", dns.TypeA) + ", " + look("one.example", dns.TypeA); got != "NOERROR b.example.com 1m0s, NOERROR one.example 5m0s 192.0.2.3" {
+		t.Errorf("after Remove of another: %s", got)
+	}
+	z.Fail("one.example", dns.TypeMX, Fault{Kind: Refused}).Fail("one.example", dns.TypeTXT, Fault{Kind: ServFail})
+	if got := look("one.example", dns.TypeMX) + ", " + look("one.example", dns.TypeTXT); got != "refused, servfail" {
+		t.Errorf("two faults: %s", got)
+	}
 	z.Remove("a.b.example.com")
 	if got := look("b.example.com", dns.TypeA); got != "NXDOMAIN b.example.com 1m0s" {
 		t.Errorf("after Remove: %s", got)
@@ -201,6 +237,76 @@ func TestQueriesAreBounded(t *testing.T) {
 	}
 }
 
+// TestBounds checks the largest answers of each kind, and what is said of one that is larger.
+func TestBounds(t *testing.T) {
+	z := New()
+	for i, from := range []dns.Name{"c9.example", "c8.example", "c7.example", "c6.example", "c5.example", "c4.example", "c3.example", "c2.example", "c1.example"} {
+		z.Add(from, dns.TypeCNAME, dns.Record{Host: dns.Name(fmt.Sprintf("c%d.example", 8-i))})
+	}
+	z.Add("c0.example", dns.TypeTXT, dns.Record{Text: "x"})
+	many := make([]dns.Record, dns.MaxRecords+1)
+	z.Add("r256.example", dns.TypeTXT, many[1:]...).Add("r257.example", dns.TypeTXT, many...)
+	z.Add("cr.example", dns.TypeCNAME, dns.Record{Host: "r256.example"})
+	text := strings.Repeat("x", dns.MaxTextOctets+1)
+	z.Add("t.example", dns.TypeTXT, dns.Record{Text: text[1:]}).Add("t1.example", dns.TypeTXT, dns.Record{Text: text})
+	for name, want := range map[dns.Name]string{
+		"c8.example": "<nil>", "c9.example": "dns: c9.example TXT: loop: zone: more than 8 CNAMEs",
+		"r256.example": "<nil>", "r257.example": "dns: r257.example TXT: too_large: zone: more than 256 records", "cr.example": "dns: cr.example TXT: too_large: zone: more than 256 records",
+		"t.example": "<nil>", "t1.example": "dns: t1.example TXT: too_large: zone: more than 32768 octets of text",
+	} {
+		if _, err := z.Lookup(t.Context(), name, dns.TypeTXT); fmt.Sprint(err) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, ok := z.Peek(name, dns.TypeTXT); ok != (want == "<nil>") {
+			t.Errorf("Peek of %s: %v", name, ok)
+		}
+	}
+	if z.Expect(t.Context(), "c0.example", dns.TypeTXT) || z.Queued() {
+		t.Error("a zone looks ahead, or queues")
+	}
+}
+
+// TestFaultTypes checks for each type of a fault line which questions fail.
+func TestFaultTypes(t *testing.T) {
+	types := map[string]dns.Type{"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SPF": 99}
+	for name := range types {
+		z := mustParse(t, "! x.example "+strings.ToLower(name)+" refused\n! all.example * refused")
+		for other, typ := range types {
+			if got := show(z.Lookup(t.Context(), "x.example", typ)); (got == "refused") != (other == name) {
+				t.Errorf("a fault of %s, asked for %s: %s", name, other, got)
+			}
+			if got := show(z.Lookup(t.Context(), "all.example", typ)); got != "refused" {
+				t.Errorf("a fault of all, asked for %s: %s", other, got)
+			}
+		}
+	}
+}
+
+// TestPresentation reads names and texts as they are written in a master file.
+func TestPresentation(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "a": "a", `a\`: `a\`, `\065`: "A", `\0651`: "A1", `\06`: "06", `\06x`: "06x", `\255`: "\xff", `\256`: "256", `\.`: ".", `\\`: `\`, `\\065`: `\065`, `\65`: "65",
+	} {
+		if got := unescape(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"A.example.": "a.example", "日本.example": "xn--wgv71a.example", `a\128.example`: "a\x80.example", `AZ\200z.EXAMPLE`: "az\xc8z.example", `a\`: `a\`, `a\\`: `a\`, `a\\.b`: `a\.b`,
+		`\.a`: "error", `a\.`: "error", `a\046`: "error", `\046`: "error", `a\04`: "a04", `a..\200`: "error", `a..b`: "error",
+		`@\200[`: "@\xc8[",
+	} {
+		name, err := fromPresentation(text)
+		got := string(name)
+		if err != nil {
+			got = "error" + got
+		}
+		if got != want {
+			t.Errorf("%q: %q (%v), want %q", text, got, err, want)
+		}
+	}
+}
+
 func TestParseErrors(t *testing.T) {
 	cases := []struct{ zone, want, reason string }{
 		{"example.com A 192.0.2.300", "line: 1", "bad address"},
@@ -212,11 +318,12 @@ func TestParseErrors(t *testing.T) {
 		{"! a..b A timeout", "empty label", "fault owner"},
 		{`a\.b.example TXT x`, "dot inside a label", "cannot be a dns.Name"},
 		{`a\046b.example TXT x`, "dot inside a label", "the same by number"},
+		{`x.example MX 0 a\.b.example`, "dot inside a label", "a host"},
 		{"$INCLUDE /etc/passwd", "INCLUDE", "never reads files"},
 	}
 	for _, c := range cases {
 		z, err := Parse(c.zone)
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if z != nil || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: zone %v, error %v, want %q (%s)", c.zone, z != nil, err, c.want, c.reason)
 		}
 	}
