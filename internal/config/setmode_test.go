@@ -40,6 +40,10 @@ func TestSetMode(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", tt.why, got, err, tt.want)
 		}
 	}
+	room := append(make([]byte, 0, 99), "# mine\n"...) // the caller may use the octets behind
+	if got, err := SetMode("x", room, "monitor"); err != nil || len(got) == 0 || room[:cap(room)][len(room)] != 0 {
+		t.Errorf("behind the text is %q, %v", room[:cap(room)][len(room):], err)
+	}
 	for _, text := range [][]byte{configs.Example, configs.Reference} {
 		got, err := SetMode("x", text, "enforce")
 		inMonitor := func(text []byte) string {

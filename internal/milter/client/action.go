@@ -78,8 +78,8 @@ func parseReply(data []byte) (Action, error) {
 		if i == len(lines)-1 {
 			separator = ' '
 		}
-		code, err := strconv.Atoi(line[:min(3, len(line))])
-		if err != nil || code < 400 || code > 599 || len(line) < 4 || line[3] != separator ||
+		code, _ := strconv.Atoi(line[:min(3, len(line))]) // 0 if it is no number
+		if code < 400 || code > 599 || len(line) < 4 || line[3] != separator ||
 			a.Code != 0 && a.Code != code || len(line) > 4 && line[4] >= '0' && line[4] <= '9' && line[4] != line[0] {
 			return Action{}, fmt.Errorf("%w: reply %q", ErrMalformed, text)
 		}

@@ -69,3 +69,29 @@ func TestAsk(t *testing.T) {
 		})
 	}
 }
+
+// TestAskHangsUp: the connection to another program is closed, also if the program would go on.
+func TestAskHangsUp(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ended := make(chan error, 1)
+	go func() {
+		nc, err := ln.Accept()
+		if err == nil {
+			defer nc.Close()
+			_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+			_, _ = nc.Write([]byte("220 mx.example.jp"))
+			_, err = io.Copy(io.Discard, nc)
+		}
+		ended <- err
+	}()
+	if err := client.Ask(t.Context(), "tcp", ln.Addr().String()); !errors.Is(err, client.ErrAnother) {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
+	}
+}

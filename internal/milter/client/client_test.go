@@ -1,13 +1,18 @@
 package client
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSplit(t *testing.T) {
@@ -31,6 +36,9 @@ func TestSplit(t *testing.T) {
 		{"a stray CR", "A: b\rc\n\nd\re\n", []Field{{"A", " b c"}}, "d e\r\n"},
 		{"an empty line first in the body", "A: b\n\n\nx\n", []Field{{"A", " b"}}, "\r\nx\r\n"},
 		{"nothing", "", nil, ""},
+		{"a word", "word\n\nx\n", nil, "word\r\n\r\nx\r\n"},
+		{"a field behind an empty line", "\nA: b\n", nil, "A: b\r\n"},
+		{"a field in a fold behind an empty line", "\n A: b\n", nil, " A: b\r\n"},
 	} {
 		header, body := Split([]byte(tc.raw))
 		if !slices.Equal(header, tc.header) || string(body) != tc.body {
@@ -70,6 +78,7 @@ func TestApply(t *testing.T) {
 			{DeleteHeader, 1, "A", ""}, {DeleteHeader, 2, "A", ""}, {DeleteHeader, 3, "A", ""}}, "B x|a 2"},
 		{"descending deletion does not", []Modification{
 			{DeleteHeader, 3, "A", ""}, {DeleteHeader, 2, "A", ""}, {DeleteHeader, 1, "A", ""}}, "B x"},
+		{"change of the first", []Modification{{ChangeHeader, 1, "A", " 9"}}, "A 9|B x|a 2|A 3"},
 		{"change without case", []Modification{{ChangeHeader, 2, "A", " new\n fold"}}, "A 1|B x|A new\r\n fold|A 3"},
 		{"change of a missing field adds it", []Modification{{ChangeHeader, 9, "A", " 4"}}, "A 1|B x|a 2|A 3|A 4"},
 		{"deletion of a missing field", []Modification{{DeleteHeader, 2, "B", ""}}, "A 1|B x|a 2|A 3"},
@@ -86,6 +95,25 @@ func TestApply(t *testing.T) {
 	if header[0].Value != " 1" || len(header) != 4 {
 		t.Error("the argument was changed")
 	}
+}
+
+// TestActions checks what each answer is, how it is shown, and whether the message goes on.
+func TestActions(t *testing.T) {
+	for cmd, want := range map[byte]string{'c': "continue true", 'a': "accept true", 's': "skip true", 'r': "reject false", 't': "tempfail false", 'd': "discard false", 'y': "550 no false"} {
+		a, err := parseAction(cmd, []byte("550 no\x00"))
+		if got := fmt.Sprint(a, " ", a.Delivers()); got != want || err != nil {
+			t.Errorf("%c: %q, %v", cmd, got, err)
+		}
+	}
+	if a, err := parseAction('z', nil); a.Kind != "" || !errors.Is(err, ErrMalformed) {
+		t.Errorf("%+v, %v", a, err)
+	}
+	c, sent := script(t, "\x00\x00\x00\x09i\x00\x00\x00\x01N\x00y\x00\x00\x00\x00\x02qx")
+	a, mods, err := c.EndOfMessage()
+	if a.Kind != "" || len(mods) != 1 || fmt.Sprint(err) != `client: malformed frame from the milter: edit 'q' "x"` {
+		t.Errorf("%+v, %+v, %v", a, mods, err)
+	}
+	sent()
 }
 
 func TestParseReply(t *testing.T) {
@@ -116,6 +144,11 @@ func TestParseReply(t *testing.T) {
 		{"no NUL", "550 no", ""},
 		{"two strings", "550 no\x00x\x00", ""},
 		{"empty", "", ""},
+		{"nothing but a digit of another class", "550 4\x00", ""},
+		{"the least digit", "550 0.0.0\x00", ""},
+		{"the greatest digit", "550 9.0.0\x00", ""},
+		{"a sign before the digits", "550 /4\x00", "550 /4"},
+		{"a sign behind the digits", "550 :4\x00", "550 :4"},
 	} {
 		a, err := parseReply([]byte(tc.data))
 		switch {
@@ -152,6 +185,11 @@ func TestParseModification(t *testing.T) {
 		m, ok, err := parseModification(tc.cmd, []byte(tc.data))
 		if (err != nil) != tc.bad || ok == tc.bad || !tc.bad && m != tc.want {
 			t.Errorf("%s: %+v %v %v", tc.why, m, ok, err)
+		}
+	}
+	for _, cmd := range "be+-2" {
+		if _, ok, err := parseModification(byte(cmd), []byte("\x00\x00\x00\x01A\x00b\x00")); ok || fmt.Sprint(err) != fmt.Sprintf("client: edit %q is not supported", cmd) {
+			t.Errorf("%c: %v, %v", cmd, ok, err)
 		}
 	}
 	if _, ok, err := parseModification('c', nil); ok || err != nil {
@@ -239,6 +277,8 @@ func TestStopsWhereTheMilterDecides(t *testing.T) {
 		{reject, "mail", Reject},
 		{cont + reject + reject, "rcpt", Reject},
 		{cont + accept, "rcpt", Accept},
+		{cont + "\x00\x00\x00\x01d", "rcpt", Discard},
+		{cont + cont + reject + reject, "data", Reject},
 		{cont + reject + cont + reject, "data", Reject},
 		{strings.Repeat(cont, 4) + reject, "header", Reject},
 		{strings.Repeat(cont, 5) + reject, "end_of_header", Reject},
@@ -307,6 +347,239 @@ func TestConnect(t *testing.T) {
 		if got := sent(); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.address, got, tt.want)
 		}
+	}
+}
+
+// TestOffer compares what Postfix offers and sends.
+func TestOffer(t *testing.T) {
+	if got := PostfixOffer(); got != (Offer{6, 0x1ff, 0x1fffff}) {
+		t.Errorf("%+v", got)
+	}
+	id := []string{"i"}
+	want := map[byte][]string{
+		'C': {"j", "{daemon_name}", "{daemon_addr}", "v", "_"}, 'H': {"{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}", "{cert_issuer}"},
+		'M': {"i", "{auth_type}", "{auth_authen}", "{auth_author}", "{mail_addr}", "{mail_host}", "{mail_mailer}"},
+		'R': {"i", "{rcpt_addr}", "{rcpt_host}", "{rcpt_mailer}"}, 'T': id, 'L': id, 'N': id, 'B': id, 'E': id,
+	}
+	if got := defaultMacros(); !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("%q", got)
+	}
+	for stage, commands := range []string{"C", "H", "M", "R", "T", "BE", "LN", ""} {
+		c := New(nil)
+		if err := c.readSymList(slices.Concat([]byte{0, 0, 0, byte(stage)}, []byte("a  {b}\x00"))); err != nil {
+			t.Fatal(err)
+		}
+		for command, before := range want {
+			expected := before
+			if strings.ContainsRune(commands, rune(command)) {
+				expected = []string{"a", "{b}"}
+			}
+			if !slices.Equal(c.wanted[command], expected) {
+				t.Errorf("stage %d, %c: %q", stage, command, c.wanted[command])
+			}
+		}
+	}
+	for list, ok := range map[string]bool{"": true, "\x00\x00\x00\x00\x00": true, "\x00\x00\x00\x00a\x00\x00\x00\x00\x01b\x00": true, "\x00": false, "\x00\x00\x00\x00": false,
+		"\x00\x00\x00\x00a": false, "\x00\x00\x00\x00\x00\x00": false} {
+		if err := New(nil).readSymList([]byte(list)); (err == nil) != ok || err != nil && (!errors.Is(err, ErrMalformed) || !strings.HasSuffix(err.Error(), ": macro list")) {
+			t.Errorf("%q: %v", list, err)
+		}
+	}
+}
+
+// TestEvents sends each event to a milter that does not want it, to one that does not answer it, and to one that
+// wants and answers this event alone.
+func TestEvents(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		skip, silent   uint32
+		send           func(*Client) (Action, error)
+		sent, stripped string // stripped if the milter did not ask for the leading space
+	}{
+		{"connect", 0x1, 0x1000, func(c *Client) (Action, error) { return c.Connect("h", netip.AddrPort{}) }, "\x00\x00\x00\x04Ch\x00U", ""},
+		{"helo", 0x2, 0x2000, func(c *Client) (Action, error) { return c.Helo("h") }, "\x00\x00\x00\x03Hh\x00", ""},
+		{"mail", 0x4, 0x4000, func(c *Client) (Action, error) { return c.Mail("<a@b>", "x") }, "\x00\x00\x00\x12DM{mail_addr}\x00a@b\x00\x00\x00\x00\x09M<a@b>\x00x\x00", ""},
+		{"rcpt", 0x8, 0x8000, func(c *Client) (Action, error) { return c.Rcpt("<a@b>") }, "\x00\x00\x00\x12DR{rcpt_addr}\x00a@b\x00\x00\x00\x00\x07R<a@b>\x00", ""},
+		{"data", 0x200, 0x10000, func(c *Client) (Action, error) { return c.Data() }, "\x00\x00\x00\x01T", ""},
+		{"header", 0x20, 0x80, func(c *Client) (Action, error) { return c.Header("A", " b") }, "\x00\x00\x00\x06LA\x00 b\x00", "\x00\x00\x00\x05LA\x00b\x00"},
+		{"end of header", 0x40, 0x40000, func(c *Client) (Action, error) { return c.EndOfHeader() }, "\x00\x00\x00\x01N", ""},
+		{"body", 0x10, 0x80000, func(c *Client) (Action, error) { return c.Body([]byte("x")) }, "\x00\x00\x00\x02Bx", ""},
+	} {
+		const all = 0x1fffff
+		for _, flags := range []struct {
+			protocol uint32
+			answer   Kind
+			sent     string
+		}{{tt.skip, Continue, ""}, {tt.silent, Continue, cmp.Or(tt.stripped, tt.sent)}, {0, Reject, cmp.Or(tt.stripped, tt.sent)}, {all &^ tt.skip, Continue, tt.sent}, {all &^ tt.skip &^ tt.silent, Reject, tt.sent}} {
+			c, sent := script(t, "\x00\x00\x00\x01r")
+			c.negotiated.Protocol = flags.protocol
+			if a, err := tt.send(c); err != nil || a.Kind != flags.answer {
+				t.Errorf("%s, %#x: %+v, %v", tt.name, flags.protocol, a, err)
+			}
+			if got := sent(); got != flags.sent {
+				t.Errorf("%s, %#x: sent %q, want %q", tt.name, flags.protocol, got, flags.sent)
+			}
+		}
+	}
+}
+
+// TestMacroIsRemoved: the null sender has no address, and the queue id is that of one message.
+func TestMacroIsRemoved(t *testing.T) {
+	c, sent := script(t, strings.Repeat("\x00\x00\x00\x01c", 5)+"\x00\x00\x00\x09i\x00\x00\x00\x01N\x00y\x00"+"\x00\x00\x00\x05qwhy\x00"+"\x00\x00\x00\x01a"+"\x00\x00\x00\x01r")
+	c.negotiated.Protocol = 0
+	_, err := c.Mail("<a@b>")
+	res, err2 := c.SendMessage(Envelope{To: []string{"<a>"}, QueueID: "Q1"}, nil)
+	if err != nil || err2 != nil || res.Action.Kind != Accept || !slices.Equal(res.Modifications, []Modification{{InsertHeader, 1, "N", "y"}, {Quarantine, 0, "", "why"}}) {
+		t.Errorf("%+v, %v, %v", res, err, err2)
+	}
+	_, _ = c.Mail("<>")
+	if got := sent(); !strings.HasSuffix(got, "E\x00\x00\x00\x01A\x00\x00\x00\x04M<>\x00") || !strings.Contains(got, "DMi\x00Q1\x00\x00\x00\x00\x02M\x00") {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestBounds checks the longest frame, and the parts of a body that has an octet more than one part.
+func TestBounds(t *testing.T) {
+	for n, want := range map[uint32]string{0: "client: malformed frame from the milter: length 0", maxFrame: "<nil>", maxFrame + 1: "client: malformed frame from the milter: length 1048577"} {
+		b := &broken{answers: strings.NewReader(string(binary.BigEndian.AppendUint32(nil, n)) + strings.Repeat("c", int(n)))}
+		if _, data, err := New(b).readFrame(); fmt.Sprint(err) != want || err == nil && len(data) != int(n)-1 {
+			t.Errorf("%d octets: %d, %v", n, len(data), err)
+		}
+	}
+	for answer, want := range map[string]string{"": "EOF", "\x00": "unexpected EOF", "\x00\x00\x00\x02x": "unexpected EOF", "\x00\x00\x00\x02": "EOF", "\x00\x00\x00\x01p": "EOF"} {
+		if cmd, data, err := New(&broken{answers: strings.NewReader(answer)}).readFrame(); fmt.Sprint(err) != want {
+			t.Errorf("%q: %c %q, %v", answer, cmd, data, err)
+		}
+	}
+	c, sent := script(t, strings.Repeat("\x00\x00\x00\x01c", 7))
+	if _, err := c.SendMessage(Envelope{To: []string{"<a>"}}, []byte("\n"+strings.Repeat("x", bodyChunk-1)+"\n")); err != nil {
+		t.Error(err)
+	}
+	if got := sent(); !strings.HasSuffix(got, "x\r\x00\x00\x00\x02B\n\x00\x00\x00\x01E\x00\x00\x00\x01A") {
+		t.Errorf("%q", got[len(got)-30:])
+	}
+}
+
+// TestNegotiates checks the answer to the negotiation that is returned, and what is said of a wrong one.
+func TestNegotiates(t *testing.T) {
+	const right = "\x00\x00\x00\x05\x00\x00\x00\x01\x00\x00\x00\x02"
+	for answer, want := range map[string]string{
+		"\x00\x00\x00\x0dO" + right:                                      "{5 1 2} <nil>",
+		"\x00\x00\x00\x0dc" + right:                                      "{0 0 0} client: malformed frame from the milter: answer 'c' to the negotiation",
+		"\x00\x00\x00\x0cO" + right[1:]:                                  "{0 0 0} client: malformed frame from the milter: answer 'O' to the negotiation",
+		"\x00\x00\x00\x0eO" + right + "x":                                "{5 1 2} client: malformed frame from the milter: macro list",
+		"\x00\x00\x00\x0dO\x00\x00\x00\x07" + right[4:]:                  "{7 1 2} client: malformed frame from the milter: asked for {Version:7 Actions:1 Protocol:2}, offered was {Version:6 Actions:511 Protocol:2097151}",
+		"\x00\x00\x00\x0dO" + right[:4] + "\x00\x00\x02\x00" + right[8:]: "{5 512 2} client: malformed frame from the milter: asked for {Version:5 Actions:512 Protocol:2}, offered was {Version:6 Actions:511 Protocol:2097151}",
+		"": "{0 0 0} EOF",
+	} {
+		o, err := New(&broken{answers: strings.NewReader(answer)}).Negotiate(PostfixOffer())
+		if got := fmt.Sprint(o, err); got != want {
+			t.Errorf("%q: %s, want %s", answer, got, want)
+		}
+	}
+}
+
+// broken is a connection on which some calls fail. It answers everything with "continue" if it has no answers.
+type broken struct {
+	net.Conn
+	answers io.Reader
+	fails   string // reads, writes, read deadline, write deadline, close, or the end of a write
+	until   int    // only so many writes fail, if it is not 0
+	wrote   []string
+	at      time.Time // the last deadline
+}
+
+var errBroken = errors.New("broken")
+
+func (b *broken) call(name string) error {
+	if b.fails == name {
+		return errBroken
+	}
+	return nil
+}
+func (b *broken) SetReadDeadline(at time.Time) error  { b.at = at; return b.call("read deadline") }
+func (b *broken) SetWriteDeadline(at time.Time) error { b.at = at; return b.call("write deadline") }
+func (b *broken) Close() error                        { return b.call("close") }
+func (b *broken) Read(p []byte) (int, error) {
+	switch {
+	case b.fails == "reads":
+		return 0, errBroken
+	case b.answers != nil:
+		return b.answers.Read(p)
+	}
+	return copy(p, "\x00\x00\x00\x01c"), nil
+}
+
+func (b *broken) Write(p []byte) (int, error) {
+	b.wrote = append(b.wrote, string(p))
+	if b.fails == "writes" && (b.until == 0 || len(b.wrote) <= b.until) || b.fails != "" && strings.HasSuffix(string(p), b.fails) {
+		return 0, errBroken
+	}
+	return len(p), nil
+}
+
+// TestErrors checks that no error of the connection is lost, and that each call has the whole time.
+func TestErrors(t *testing.T) {
+	calls := map[string]func(*Client) error{
+		"negotiate":      func(c *Client) error { _, err := c.Negotiate(PostfixOffer()); return err },
+		"mail":           func(c *Client) error { _, err := c.Mail("<a@b>"); return err },
+		"end of message": func(c *Client) error { _, _, err := c.EndOfMessage(); return err },
+		"flushed abort":  func(c *Client) error { return errors.Join(c.Abort(), c.Flush()) },
+		"quit":           func(c *Client) error { return c.Quit() },
+		"close":          func(c *Client) error { return c.Close() },
+		"a long macro":   func(c *Client) error { return c.SendMacro('C', "x", strings.Repeat("y", 2*bufferSize)) },
+	}
+	for _, tt := range []struct{ fails, calls string }{
+		{"reads", "negotiate, mail, end of message"}, {"read deadline", "negotiate, mail, end of message"},
+		{"writes", "negotiate, mail, end of message, flushed abort, quit, a long macro"}, {"write deadline", "negotiate, mail, end of message, flushed abort, quit, a long macro"},
+		{"close", "quit, close"}, {"", ""},
+	} {
+		for name, call := range calls {
+			for _, buffered := range []bool{false, true} {
+				b := &broken{fails: tt.fails}
+				c := New(b)
+				if c.Timeout != 30*time.Second {
+					t.Errorf("a timeout of %v", c.Timeout)
+				}
+				if c.Timeout = time.Hour; buffered {
+					if c.Buffer(); c.bw.Size() != 128<<10 {
+						t.Errorf("a buffer of %d", c.bw.Size())
+					}
+				}
+				begin := time.Now()
+				err := call(c)
+				if want := strings.Contains(tt.calls, name); errors.Is(err, errBroken) != want || !want && err != nil && name != "negotiate" {
+					t.Errorf("%s fails, %s, buffered %v: %v", tt.fails, name, buffered, err)
+				}
+				if name != "close" && (b.at.Before(begin.Add(time.Hour)) || b.at.After(time.Now().Add(time.Hour))) {
+					t.Errorf("%s fails, %s, buffered %v: a deadline after %v", tt.fails, name, buffered, b.at.Sub(begin))
+				}
+			}
+		}
+	}
+	b := &broken{fails: "writes", until: 1}
+	if _, err := New(b).Mail("<a@b>"); !errors.Is(err, errBroken) || len(b.wrote) != 1 {
+		t.Errorf("the macros are not written: %v, %q", err, b.wrote)
+	}
+	b = &broken{fails: "\x01A"}
+	if _, err := New(b).SendMessage(Envelope{To: []string{"<a>"}}, nil); !errors.Is(err, errBroken) {
+		t.Errorf("ABORT is not written: %v", err)
+	}
+}
+
+// TestDial connects to a milter, and to none.
+func TestDial(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.Close(), ln.Close()
+	if c, err := Dial("tcp", ln.Addr().String()); c != nil || err == nil {
+		t.Errorf("%v, %v", c, err)
 	}
 }
 

@@ -58,7 +58,7 @@ func (c *Client) message(env Envelope, raw []byte) (Result, error) {
 	step := func(stage string, send func() (Action, error)) bool {
 		res.Stage = stage
 		res.Action, err = send()
-		return err == nil && (res.Action.Kind == Continue || res.Action.Kind == Skip)
+		return res.Action.Kind == Continue || res.Action.Kind == Skip // there is no action if it failed
 	}
 	if !step("mail", func() (Action, error) { return c.Mail(env.From, env.FromArgs...) }) {
 		return res, err
@@ -127,7 +127,7 @@ func hiddenFromMilters(name string) bool {
 func Split(raw []byte) (header []Field, body []byte) {
 	raw = bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
 	raw = bytes.ReplaceAll(raw, []byte("\r"), []byte(" "))
-	for len(raw) > 0 && raw[0] != '\n' {
+	for {
 		end := fieldEnd(raw)
 		name, value, ok := strings.Cut(string(raw[:end]), ":")
 		name = strings.TrimRight(name, " \t")
