@@ -100,7 +100,7 @@ func parseQuestion(query []byte, overTCP bool) (question, bool) {
 	_ = p.SkipAllAnswers()
 	_ = p.SkipAllAuthorities()
 	for {
-		rh, _ := p.AdditionalHeader() // after an error, there is nothing to skip
+		rh, _ := p.AdditionalHeader()      // after an error, there is nothing to skip
 		if rh.Type == dnsmessage.TypeOPT { // RFC 6891 §6.1.2: the class of an OPT record is the UDP payload size
 			q.edns, q.limit = true, max(minUDPSize, int(rh.Class))
 		}
