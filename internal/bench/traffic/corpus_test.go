@@ -2,6 +2,11 @@ package traffic
 
 import (
 	"bytes"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -12,6 +17,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/testkit/signer"
 )
 
 // small returns options for a small corpus with many kinds of mail. It has all outcomes, DMARC
@@ -102,14 +108,15 @@ func TestCorpusShape(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	for text, want := range map[string]int{"2KB": 2000, "200KB": 200_000, "5MB": 5_000_000, "777": 777, "64MB": 64_000_000} {
+	for text, want := range map[string]int{"2KB": 2000, "200KB": 200_000, "5MB": 5_000_000, "777": 777, "64MB": 64_000_000, "67108864": 64 << 20,
+		"1": 1, "0": 0, "67108865": 0, "68MB": 0, "67108KB": 67_108_000, "67109KB": 0, "x": 0, "1GB": 0, "": 0} {
 		n, err := parseSize(text)
-		if err != nil || n != want {
+		if (err == nil) != (want > 0) || n != want {
 			t.Errorf("%s: %d %v", text, n, err)
 			continue
 		}
-		if n > 5_000_000 {
-			continue // making a body of this size takes long
+		if err != nil || n > 200_000 {
+			continue // making a larger body takes long
 		}
 		b := newBody(rand.New(rand.NewPCG(1, 2)), n)
 		if off := len(b.text) + headerRoom - n; off > 700 && n > 2000 {
@@ -148,10 +155,216 @@ func TestCorpusOptionsRefused(t *testing.T) {
 	}
 }
 
+// TestCorpusOptionsBounds has each bound, and the first value beyond it.
+func TestCorpusOptionsBounds(t *testing.T) {
+	for _, tt := range []struct {
+		change func(*Options)
+		ok     bool
+	}{
+		{func(o *Options) {
+			o.Messages, o.PerSession, o.Domains, o.Zipf, o.Subdomains, o.TTL = 1, 1, 1, 0, 0, time.Second
+		}, true},
+		{func(o *Options) {
+			o.Messages, o.PerSession, o.Domains, o.Zipf, o.Subdomains, o.TTL = maxMessages, maxMessages, maxDomains, 10, 100, 365*24*time.Hour
+		}, true},
+		{func(o *Options) { o.PerSession = maxMessages + 1 }, false},
+		{func(o *Options) { o.Zipf = 10.1 }, false},
+		{func(o *Options) { o.Subdomains = -1 }, false},
+		{func(o *Options) { o.TTL = time.Second - 1 }, false},
+		{func(o *Options) { o.TTL = 365*24*time.Hour + 1 }, false},
+		{func(o *Options) { o.SPF = Mix{{"0", 1}, {"10", 1}, {"terms", 1}} }, true},
+		{func(o *Options) { o.SPF = Mix{{"-1", 1}} }, false},
+		{func(o *Options) { o.SPF = Mix{{"x", 1}} }, false},
+	} {
+		o := small()
+		tt.change(&o)
+		if err := o.Validate(); (err == nil) != tt.ok {
+			t.Errorf("%+v: %v", o, err)
+		}
+		if tt.ok {
+			continue
+		}
+		if c, err := (Keys{}).Corpus(o); err == nil || c != nil {
+			t.Errorf("%+v: a corpus, %v", o, err)
+		}
+	}
+}
+
+// TestDomain checks the zone of one domain.
+func TestDomain(t *testing.T) {
+	const rest = `$ MX 10 mail.$
+$ A 198.18.44.1
+news.$ A 198.18.44.1
+mail.$ A 198.18.44.1
+1.44.18.198.in-addr.arpa. PTR mail.$
+r0._domainkey.$ TXT "v=DKIM1; p=x"
+`
+	for _, tt := range []struct{ policy, spf, want string }{
+		{"absent", "0", `$ TXT "v=spf1 ip4:198.18.44.1 -all"
+` + rest},
+		{"reject", "2", `$ TXT "v=spf1 include:_spf1.# -all"
+_spf1.$ TXT "v=spf1 include:_spf2.# -all"
+_spf2.$ TXT "v=spf1 ip4:198.18.44.1 -all"
+` + rest + `_dmarc.$ TXT "v=DMARC1; p=reject"
+`},
+		{"none", "terms", `in.$ A 198.19.255.1
+$ TXT "v=spf1 a mx include:_spf1.# include:_spf2.# -all"
+_spf1.$ TXT "v=spf1 ip4:198.19.255.1 -all"
+_spf2.$ TXT "v=spf1 include:_spf3.# -all"
+_spf3.$ TXT "v=spf1 ip4:198.18.44.1 -all"
+` + strings.NewReplacer("$ MX 10 mail.$", "$ MX 10 in.$", "\n$ A 198.18.44.1", "\n$ A 198.19.255.1").Replace(rest) + `_dmarc.$ TXT "v=DMARC1; p=none"
+`},
+	} {
+		z := &zoneWriter{}
+		g := &generator{o: Options{SPF: Mix{{tt.spf, 1}}, Policies: Mix{{tt.policy, 1}}}, keys: Keys{{selector: "r0", record: "v=DKIM1; p=x"}}}
+		d := g.newDomain(z, 300)
+		if got, want := z.text.String(), strings.NewReplacer("$", "d00300.example.", "#", "d00300.example").Replace(tt.want); got != want {
+			t.Errorf("%s, %s:\n%s\nwant\n%s", tt.policy, tt.spf, got, want)
+		}
+		if d.name != "d00300.example" || d.addr.String() != "198.18.44.1" || d.policy != tt.policy {
+			t.Errorf("%+v", d)
+		}
+	}
+	z := &zoneWriter{}
+	d := newSpoofer(z, 7)
+	if want := "x07.example. TXT \"v=spf1 ip4:198.19.0.7 -all\"\nmail.x07.example. A 198.19.0.7\n7.0.19.198.in-addr.arpa. PTR mail.x07.example.\n"; z.text.String() != want || d.policy != "absent" {
+		t.Errorf("%+v:\n%s", d, z.text.String())
+	}
+}
+
+// TestMessage checks what is sent and what should become of it, and the signatures by the signer of other tests.
+func TestMessage(t *testing.T) {
+	keys, err := testKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		outcome, signatures, policy string
+		subdomains                  int
+		from, mailFrom, selectors   string
+		want                        string
+	}{
+		{"pass", "rsa", "reject", 0, "a.example", "a.example", "r0", "dkim=pass spf=pass dmarc=pass deliver"},
+		{"pass", "ed25519", "none", 0, "a.example", "a.example", "e0", "dkim=pass spf=pass dmarc=pass deliver"},
+		{"pass", "two", "absent", 100, "news.a.example", "a.example", "r0 e0", "dkim=pass spf=pass dmarc=none deliver"},
+		{"pass", "five", "quarantine", 0, "a.example", "a.example", "r0 r1 r2 r3 r4", "dkim=pass spf=pass dmarc=pass deliver"},
+		{"pass", "none", "reject", 0, "a.example", "a.example", "", "dkim=none spf=pass dmarc=pass deliver"},
+		{"fail", "rsa", "reject", 0, "a.example", "a.example", "r0", "dkim=fail spf=fail dmarc=fail reject"},
+		{"fail", "none", "quarantine", 0, "a.example", "a.example", "", "dkim=none spf=fail dmarc=fail quarantine"},
+		{"fail", "ed25519", "none", 100, "news.a.example", "a.example", "e0", "dkim=fail spf=fail dmarc=fail deliver"},
+		{"fail", "rsa", "absent", 0, "a.example", "a.example", "r0", "dkim=fail spf=fail dmarc=none deliver"},
+		{"spoof", "rsa", "reject", 0, "a.example", "b.example", "", "dkim=none spf=pass dmarc=fail reject"},
+	} {
+		name := fmt.Sprintf("%+v", tt)
+		g := &generator{o: Options{Seed: 1, Sizes: Mix{{"2KB", 1}}, Signatures: Mix{{tt.signatures, 1}}, Subdomains: tt.subdomains}, keys: keys, bodies: map[string][]body{}}
+		for v := range bodyVariants {
+			g.bodies["2KB"] = append(g.bodies["2KB"], newBody(newRand(1, "body", v), 2000))
+		}
+		m, err := g.message(newRand(1, "test", 0), 26, tt.outcome, domain{name: "a.example", policy: tt.policy}, domain{name: "b.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Want.String(); got != tt.want || m.Envelope.From != "<bounce@"+tt.mailFrom+">" || m.Envelope.QueueID != "4L0000001A" {
+			t.Errorf("%s: %+v, %+v", name, m.Want, m.Envelope)
+		}
+		n := len(strings.Fields(tt.selectors))
+		var eml strings.Builder
+		for _, f := range m.Header[n:] {
+			eml.WriteString(f.Name + ":" + f.Value + "\r\n")
+		}
+		if !strings.Contains(eml.String(), "\r\nFrom: \"Load 26\" <info@"+tt.from+">\r\n") || !strings.HasPrefix(eml.String(), "Received: from app.b.example ") {
+			t.Errorf("%s:\n%s", name, eml.String())
+		}
+		signed := m.Body
+		if tt.outcome == "fail" {
+			signed = g.bodies["2KB"][bodyVariants-1].text
+		}
+		if bytes.Equal(m.Body, g.bodies["2KB"][bodyVariants-1].text) {
+			t.Errorf("%s: the body of broken signatures is sent", name)
+		}
+		for i, selector := range strings.Fields(tt.selectors) {
+			k := keys[slices.IndexFunc(keys, func(k key) bool { return k.selector == selector })]
+			tags, _, _ := strings.Cut(m.Header[i].Value, "\r\n\tb=")
+			algorithm := map[bool]string{true: "rsa-sha256", false: "ed25519-sha256"}[selector[0] == 'r']
+			if want := " v=1; a=" + algorithm + "; c=relaxed/relaxed; d=a.example; s=" + selector + ";\r\n\th=from:to:subject:"; !strings.HasPrefix(tags, want) {
+				t.Errorf("%s: %s", name, tags)
+			}
+			want := signer.DKIM(t, k.signer, tags[1:]+"\r\n\tb=", eml.String()+"\r\n"+string(signed))
+			want, _, _ = strings.Cut(want, "\r\nReceived:")
+			if got := "DKIM-Signature:" + strings.ReplaceAll(m.Header[i].Value, "\r\n\t ", ""); got != want {
+				t.Errorf("%s: %s\nwant %s", name, got, want)
+			}
+			for line := range strings.SplitSeq(m.Header[i].Value, "\r\n") {
+				if len(line) > 90 {
+					t.Errorf("%s: a line of %d", name, len(line))
+				}
+			}
+			if record := signer.Record(k.signer.Public()); k.record != record {
+				t.Errorf("%s: %s, want %s", selector, k.record, record)
+			}
+		}
+	}
+}
+
+// TestBody checks the two forms of a body, at the size where one becomes the other.
+func TestBody(t *testing.T) {
+	for _, tt := range []struct{ size, least, most int }{{1, 80, 160}, {1080, 80, 160}, {1100, 100, 180}, {50_999, 49_999, 50_080}, {51_000, 50_000, 50_100}} {
+		b := newBody(newRand(1, "body", 0), tt.size)
+		if len(b.text) < tt.least || len(b.text) > tt.most || b.hash != sha256.Sum256(b.text) {
+			t.Errorf("%d: %d octets", tt.size, len(b.text))
+		}
+		text := string(b.text)
+		if b.contentType == plainType {
+			if tt.size >= 51_000 || strings.Contains(text, "--=_load") {
+				t.Errorf("%d: %s", tt.size, text)
+			}
+		} else {
+			words, data, _ := strings.Cut(text, dataStart)
+			data, end := strings.CutSuffix(data, dataEnd)
+			raw, err := base64.StdEncoding.DecodeString(data)
+			if tt.size < 51_000 || !strings.HasPrefix(words, proseStart) || len(words) < prose || len(words) > prose+90 || !end || err != nil ||
+				len(raw)%57 != 0 || bytes.Count(raw, raw[:2]) > 10 {
+				t.Errorf("%d: %s, %v", tt.size, text, err)
+			}
+			text = words
+		}
+		for line := range strings.Lines(text) {
+			if n := len(line); n > 64+20 || n < 66 && !strings.Contains(proseStart, line) {
+				t.Errorf("%d: a line of %d octets: %q", tt.size, n, line)
+			}
+		}
+	}
+}
+
+// TestKeys checks the keys of seed 1, so that the results of two versions can be compared.
+func TestKeys(t *testing.T) {
+	keys, err := testKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := sha256.New()
+	for i, k := range keys {
+		if want := []string{"r0", "r1", "r2", "r3", "r4", "e0"}[i]; k.selector != want {
+			t.Errorf("selector %s, want %s", k.selector, want)
+		}
+		if r, ok := k.signer.(*rsa.PrivateKey); ok && (r.N.BitLen() != rsaBits || r.E != 65537 || r.Validate() != nil) {
+			t.Errorf("key %d: %d bits, %v", i, r.N.BitLen(), r.Validate())
+		}
+		h.Write([]byte(k.record))
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != "f9cb180a28edfa9dcd58e6950bcefdcfe83c82a7d8922498ba32c04a1aa16032" {
+		t.Errorf("other keys: %s", got)
+	}
+	small := smallPrimes()
+	if len(small) != 549 || small[0] != 3 || small[548] != 3989 { // 550 primes are below 4,000, with 2
+		t.Errorf("%d primes, %d to %d", len(small), small[0], small[len(small)-1])
+	}
+}
+
 func TestMix(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"rsa", "rsa=1"}, {"rsa=70, none=30", "rsa=70,none=30"}, {"a=0,b", "a=0,b=1"},
-		{"", ""}, {"a=-1", ""}, {"a=x", ""}, {"=3", ""}, {"a=0", ""}, {"a=9999999999", ""},
+		{"", ""}, {"a=-1", ""}, {"a=x", ""}, {"=3", ""}, {"a=0", ""}, {"a=9999999999", ""}, {"a=1000000", "a=1000000"}, {"a=1000001", ""},
 	} {
 		var m Mix
 		err := m.Set(tc.text)

@@ -140,10 +140,57 @@ func TestFaultsOverTCP(t *testing.T) {
 	}
 }
 
+// TestSpoil checks the octets of each fault: over UDP, and over TCP those after the length.
+func TestSpoil(t *testing.T) {
+	const head, question, record = "\x12\x34\x85\x83\x00\x01\x00\x02\x00\x03\x00\x04", "\x01d\x02ex\x00\x00\x10\x00\x01", "a record"
+	const none = "\x00\x01\x00\x00\x00\x00\x00\x00"
+	for kind, want := range map[string]struct{ udp, tcp string }{
+		FaultNone:          {head + question + record, "\x00\x1e" + head + question + record},
+		FaultServFail:      {"\x12\x34\x85\x82" + none + question, "\x00\x16\x12\x34\x85\x82" + none + question},
+		FaultRefused:       {"\x12\x34\x85\x85" + none + question, "\x00\x16\x12\x34\x85\x85" + none + question},
+		FaultSilent:        {"", ""},
+		FaultTruncate:      {"\x12\x34\x87\x80" + none + question, "\x00\x1e" + head + "\x01d\x02"},
+		FaultClose:         {"\x12\x34\x87\x80" + none + question, ""},
+		FaultGarbage:       {"\x12\x34\xff\xff\xc0\x0c\xc0", "\x00\x03\xff\xff\xff"},
+		FaultWrongID:       {"\x47" + head[1:] + question + record, "\x00\x1e\x47" + head[1:] + question + record},
+		FaultWrongQuestion: {head + "\x01f" + question[2:] + record, "\x00\x1e" + head + "\x01f" + question[2:] + record},
+		FaultFlood:         {head + question + record, "\x00\x1e" + head + question + record},
+	} {
+		answer := []byte(head + question + record)
+		var last []byte
+		if got := spoil(kind, answer); len(got) > 0 {
+			last = got[len(got)-1]
+		}
+		if string(last) != want.udp {
+			t.Errorf("%s: %q, want %q", kind, last, want.udp)
+		}
+		framed := append([]byte{0, byte(len(answer))}, answer...)
+		if got := spoilTCP(kind, framed); string(got) != want.tcp {
+			t.Errorf("%s over TCP: %q, want %q", kind, got, want.tcp)
+		}
+		if got := spoil(kind, answer[:headerLen-1]); got != nil {
+			t.Errorf("%s of no answer: %q", kind, got)
+		}
+	}
+	ids := map[string]bool{}
+	for _, a := range spoil(FaultFlood, []byte(head)) {
+		ids[string(a[:2])] = true
+	}
+	if len(ids) != 65 {
+		t.Errorf("%d IDs in a flood", len(ids))
+	}
+	for _, cut := range []string{head, head + "\x01", head + "\x01d", head + "\x01d\x02ex\x00\x00\x10"} {
+		if got := failure([]byte(cut), rcodeServ); string(got) != "\x12\x34\x85\x82\x00\x01\x00\x00\x00\x00\x00\x00"+cut[headerLen:] {
+			t.Errorf("failure of %q: %q", cut, got)
+		}
+	}
+}
+
 func TestFaultsAreChecked(t *testing.T) {
 	for why, o := range map[string]DNSOptions{
 		"an unknown fault": {Faults: Mix{{"lies", 1}}},
 		"loss over all":    {Loss: 1.5},
+		"a loss below 0":   {Loss: -0.1},
 		"a past delay":     {Delay: -1},
 	} {
 		o.Addr = "127.0.0.1:0"

@@ -36,7 +36,7 @@ const wordList = "the gate keeper read every letter that came along the road and
 // §3.4.3, §3.4.4).
 func newBody(rng *rand.Rand, size int) body {
 	size = max(size-headerRoom, 80)
-	text := make([]byte, 0, size+len(proseStart)+len(dataStart)+len(dataEnd))
+	text := make([]byte, 0, size)
 	contentType := plainType
 	if size < attachmentFrom {
 		text = appendProse(text, rng, size)

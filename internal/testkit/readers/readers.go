@@ -103,10 +103,7 @@ func Available() ([]Reader, error) {
 // results.
 func script(text, program string, args ...string) func(values []string) ([]Seen, error) {
 	return func(values []string) ([]Seen, error) {
-		in, err := json.Marshal(values)
-		if err != nil {
-			return nil, err
-		}
+		in, _ := json.Marshal(values) // texts can always be written
 		// Standard input is used for the values, so the script itself must be in a file.
 		file, err := os.CreateTemp("", "sekimori-reader-*")
 		if err != nil {

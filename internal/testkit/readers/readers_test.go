@@ -114,6 +114,10 @@ func TestAvailable(t *testing.T) {
 	if found, missing := names(); !slices.Contains(found, "mailauth") || strings.Contains(missing, "npm") {
 		t.Errorf("found %q, %s", found, missing)
 	}
+	t.Setenv("SEKIMORI_TEST_MAILAUTH", "")
+	if found, missing := names(); !slices.Contains(found, "mailauth") && !strings.Contains(missing, "npm install --prefix "+mailauthDir+" mailauth") {
+		t.Errorf("found %q, %s", found, missing)
+	}
 }
 
 // TestScript checks what becomes of the output of a script, here of the shell.
@@ -131,6 +135,7 @@ func TestScript(t *testing.T) {
 		"too few":      {`echo '[{}]'`, nil, "sh: 1 answers to 2 fields: "},
 		"too many":     {`echo '[{},{},{}]'`, nil, "sh: 3 answers to 2 fields: "},
 		"no JSON":      {`echo '[{},{}'`, nil, "sh: 0 answers to 2 fields: unexpected end of JSON input"},
+		"other types":  {`echo '[{"spf":3},{}]'`, nil, "sh: 2 answers to 2 fields: json: cannot unmarshal number"},
 		"it fails":     {`echo '[{},{}]'; echo oh >&2; exit 3`, nil, "sh: exit status 3: oh\n"},
 	} {
 		got, err := script(tt.text, "sh", "arg")([]string{"a", "b"})
@@ -148,9 +153,9 @@ func TestScript(t *testing.T) {
 }
 
 func TestGoMsgauth(t *testing.T) {
-	got, err := goMsgauth([]string{"x; spf=pass; dkim=fail; dmarc=none; iprev=pass; arc=fail; bimi=skipped; dkim-adsp=unknown", "x; spf"})
+	got, err := goMsgauth([]string{"x; spf=pass; dkim=fail; dmarc=none; iprev=pass; arc=fail; bimi=skipped; dkim-adsp=unknown; auth=pass", "x; spf"})
 	want := []naive.Result{{Method: "spf", Value: "pass"}, {Method: "dkim", Value: "fail"}, {Method: "dmarc", Value: "none"},
-		{Method: "iprev", Value: "pass"}, {Method: "arc", Value: "fail"}, {Method: "bimi", Value: "skipped"}, {Method: "dkim-adsp", Value: "unknown"}}
+		{Method: "iprev", Value: "pass"}, {Method: "arc", Value: "fail"}, {Method: "bimi", Value: "skipped"}, {Method: "dkim-adsp", Value: "unknown"}, {Method: "*authres.AuthResult"}}
 	if err != nil || len(got) != 2 || !slices.Equal(got[0].Results, want) || got[0].Error != "" || got[1].Error == "" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -186,7 +191,7 @@ func TestCheck(t *testing.T) {
 	} {
 		tt.r.Name = "R"
 		tt.r.Read = func([]string) ([]Seen, error) { return []Seen{tt.seen}, nil }
-		failing := Reader{Name: "F", Read: func([]string) ([]Seen, error) { return nil, errors.New("cannot run") }}
+		failing := Reader{Name: "F", Read: func([]string) ([]Seen, error) { return make([]Seen, 1), errors.New("cannot run") }}
 		got := Check([]Reader{failing, tt.r}, []string{"value" + tt.value}, []naive.Field{{Results: tt.want}})
 		want := append([]string{"F: cannot run"}, tt.wrong...)
 		if !slices.EqualFunc(got, want, strings.HasPrefix) {
