@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekimori/internal/config"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
 	"sekimori/internal/testkit/mta"
@@ -22,6 +23,9 @@ _dmarc.bank.example TXT "v=DMARC1; p=reject"
 func TestDaemon(t *testing.T) {
 	z := nameserver.Zone(t, zoneText)
 	cfg := Config(nameserver.ServeZone(t, z, nameserver.Options{}).Addr())
+	if cfg.Admin.Listen != "" || cfg.DNS.Cache.Size != 0 {
+		t.Errorf("admin %q, cache %d", cfg.Admin.Listen, cfg.DNS.Cache.Size)
+	}
 	cfg.AuthservID = "mx.here.example"
 	d := Start(t, cfg)
 	for asked, peer := range []mta.Peer{
@@ -74,5 +78,47 @@ func TestLogIsHeld(t *testing.T) {
 		if _, err := net.Dial("tcp", d.Addr); err == nil {
 			t.Error("the daemon outlives its test")
 		}
+	}
+}
+
+// TestPair checks what each daemon of a pair does, and that both, here with a cache, see the zone that SetZone sets.
+func TestPair(t *testing.T) {
+	const cached = "$TTL 3600\n" + zoneText
+	changes := 0
+	p := StartPair(t, nameserver.Zone(t, cached), "mx.here.example", func(cfg *config.Config) {
+		changes++
+		cfg.DNS.Cache.Size = 1 << 20
+	})
+	bare := StartPair(t, nameserver.Zone(t, cached), "mx.here.example", nil)
+	check := func(p *Pair, monitor, enforce client.Kind, label string) {
+		t.Helper()
+		for d, want := range map[*Daemon]client.Kind{p.Monitor: monitor, p.Enforce: enforce} {
+			res, err := d.Send(mta.Peer{Addr: netip.MustParseAddrPort("192.0.2.9:2525"), HELO: "x.example"},
+				client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
+			if err != nil || res.Action.Kind != want && !(want == client.Reject && res.Action.Kind == client.Custom) {
+				t.Errorf("%+v, %v, want %s", res, err, want)
+			}
+			if res.Action.Delivers() && !strings.Contains(res.Modifications[0].Value, label) {
+				t.Errorf("%+v, want %s", res, label)
+			}
+		}
+	}
+	check(p, client.Continue, client.Reject, "dmarc=fail")
+	check(bare, client.Continue, client.Reject, "dmarc=fail")
+	p.SetZone(nameserver.Zone(t, strings.ReplaceAll(cached, "192.0.2.1", "192.0.2.9")))
+	check(p, client.Continue, client.Continue, "dmarc=pass")
+	p.Enforce.SetZone(p.DNS, nameserver.Zone(t, cached))
+	check(p, client.Continue, client.Reject, "dmarc=pass")
+	if changes != 2 {
+		t.Errorf("%d configurations were changed", changes)
+	}
+}
+
+// TestStartRefuses checks that a daemon that cannot start ends the test.
+func TestStartRefuses(t *testing.T) {
+	cfg := Config("127.0.0.1:53")
+	cfg.Listen[0].Address = "inet:127.0.0.1:99999"
+	if said := recorder.Run(t, func(tb testing.TB) { Start(tb, cfg) }); !strings.HasPrefix(said, "fatal: ") {
+		t.Errorf("%q", said)
 	}
 }
