@@ -19,7 +19,7 @@ import (
 func TestConformanceSPF(t *testing.T) {
 	for _, s := range suites.SPFShared {
 		t.Run(s.Name, func(t *testing.T) {
-			suite{name: "spf/" + s.Name + " daemon", total: s.Total, rows: spfRows(s.Scenarios(t))}.run(t)
+			suite{name: "spf/" + s.Name + " daemon", total: s.Total, change: hasty, rows: spfRows(s.Scenarios(t))}.run(t)
 		})
 	}
 }
@@ -29,7 +29,7 @@ func TestConformanceSPF(t *testing.T) {
 func TestConformanceSPFModule(t *testing.T) {
 	for _, s := range suites.SPFOfModule {
 		t.Run(s.Name, func(t *testing.T) {
-			suite{name: "spf/" + s.Name + " of the module, daemon", total: s.Total, rows: spfRows(s.Scenarios(t))}.run(t)
+			suite{name: "spf/" + s.Name + " of the module, daemon", total: s.Total, change: hasty, rows: spfRows(s.Scenarios(t))}.run(t)
 		})
 	}
 }

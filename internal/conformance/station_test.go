@@ -20,7 +20,10 @@ import (
 const (
 	// authServID is the authserv-id of the two daemons of a station.
 	authServID = "mx.sekimori.example"
-	// dnsTimeout is how long the daemon waits for one DNS answer. It asks a silent server twice.
+	// patience is how long the daemon waits for DNS answers. Our server answers at once, but on a busy
+	// host even that may take seconds.
+	patience = 30 * time.Second
+	// dnsTimeout is the same for suites with silent servers. The daemon asks a silent server twice.
 	dnsTimeout = time.Second
 )
 
@@ -37,12 +40,17 @@ func newStation(t *testing.T, change func(*config.Config)) *station {
 	t.Helper()
 	return &station{Pair: daemon.StartPair(t, zone.New(), authServID, func(cfg *config.Config) {
 		cfg.Trusted = config.Trusted{} // trust no network, because in some test cases the client is 127.0.0.1
-		cfg.DNS.Timeout = config.Duration(dnsTimeout)
+		cfg.DNS.Timeout, cfg.DNS.MessageBudget = config.Duration(patience), config.Duration(2*patience)
 		cfg.Policy.Reject = "always"
 		if change != nil {
 			change(cfg)
 		}
 	})}
+}
+
+// hasty is a suite's change of the configuration if it has silent servers.
+func hasty(cfg *config.Config) {
+	cfg.DNS.Timeout, cfg.DNS.MessageBudget = config.Duration(dnsTimeout), config.Default().DNS.MessageBudget
 }
 
 // mail is one message and its SMTP session.
