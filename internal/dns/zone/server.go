@@ -147,7 +147,7 @@ func (s *Server) serveTCP() {
 	for {
 		c, err := s.tcp.Accept()
 		if err != nil {
-			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			continue // the client closed the connection at once

@@ -394,12 +394,14 @@ func TestServerSockets(t *testing.T) {
 		if _, err := deaf.Write([]byte("\x00\x03you")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(3 * tcpIdle)
-		if _, err := deaf.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-			t.Errorf("an answer that nobody took: %v", err)
+		begin = time.Now()
+		time.Sleep(2 * tcpIdle)
+		if _, err := deaf.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(begin) != 2*tcpIdle {
+			t.Errorf("an answer that nobody took: %v after %v", err, time.Since(begin))
 		}
-		if err := s.Close(); err != nil {
-			t.Error(err)
+		begin = time.Now()
+		if err := s.Close(); err != nil || time.Since(begin) != 0 || len(s.pending) != 0 {
+			t.Errorf("%v after %v, %d queries are left", err, time.Since(begin), len(s.pending))
 		}
 		if _, err := lastPeer.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("a connection that came too late: %v", err)
