@@ -2,14 +2,18 @@ package traffic
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -302,6 +306,74 @@ func TestMessage(t *testing.T) {
 			if record := signer.Record(k.signer.Public()); k.record != record {
 				t.Errorf("%s: %s, want %s", selector, k.record, record)
 			}
+		}
+	}
+}
+
+// TestSessions checks who sends which messages: a domain its own, and a spoofer those of any domain.
+func TestSessions(t *testing.T) {
+	name := regexp.MustCompile(`d0000[012]\.example`)
+	for outcome, sender := range map[string]string{"pass": `mail\.(d0000[012]\.example)`, "fail": `mail\.x\d\d\.example`, "spoof": `mail\.x\d\d\.example`} {
+		o := small()
+		o.Messages, o.PerSession, o.Domains, o.Zipf = 14, 4, 3, 0
+		o.Sizes, o.Signatures, o.Outcomes = Mix{{"2KB", 1}}, Mix{{"none", 1}}, Mix{{outcome, 1}}
+		c := newCorpus(t, o)
+		var counts []int
+		authors := map[string]bool{}
+		n := 0
+		for _, s := range c.Sessions {
+			counts = append(counts, len(s.Messages))
+			a, err := c.Zone.Lookup(t.Context(), dns.ReverseName(s.Client), dns.TypePTR)
+			if !regexp.MustCompile("^"+sender+"$").MatchString(s.Name) || err != nil || len(a.Records) != 1 || string(a.Records[0].Host) != s.Name {
+				t.Errorf("%s: sent by %s %s, %v, %v", outcome, s.Client, s.Name, a, err)
+			}
+			for _, m := range s.Messages {
+				from := name.FindString(m.Header[1].Value)
+				authors[from] = true
+				if outcome == "pass" && s.Name != "mail."+from || m.Envelope.QueueID != fmt.Sprintf("4L%08X", n) || strings.Contains(m.Envelope.From, from) != (outcome != "spoof") {
+					t.Errorf("%s: %s sends %+v of %s", outcome, s.Name, m.Envelope, from)
+				}
+				n++
+			}
+		}
+		if !slices.Equal(counts, []int{4, 4, 4, 2}) || len(authors) != 3 {
+			t.Errorf("%s: sessions of %v, authors %v", outcome, counts, authors)
+		}
+	}
+}
+
+// TestCorpusFails checks that an error of a key or of its record is not lost.
+func TestCorpusFails(t *testing.T) {
+	for want, k := range map[string]key{
+		"traffic: sign for d00000.example: no": {"r0", refusing{}, "v=DKIM1; p=x"},
+		"traffic: zone of the corpus: ":        {"r0", refusing{}, "a\"\nno record"},
+	} {
+		o := small()
+		o.Domains, o.Signatures, o.Outcomes = 1, Mix{{"rsa", 1}}, Mix{{"pass", 1}}
+		if _, err := (Keys{k}).Corpus(o); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+type refusing struct{ crypto.Signer }
+
+func (refusing) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("no")
+}
+
+func TestDefault(t *testing.T) {
+	o := Default()
+	if err := o.Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, m := range []Mix{o.Sizes, o.Signatures, o.SPF, o.Policies, o.Outcomes} {
+		total := 0
+		for _, s := range m {
+			total += s.Weight
+		}
+		if total != 100 {
+			t.Errorf("%v adds up to %d %%", m, total)
 		}
 	}
 }

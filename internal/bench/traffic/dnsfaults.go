@@ -99,7 +99,7 @@ func spoilTCP(kind string, framed []byte) []byte {
 	case FaultTruncate: // the length in front is that of the whole answer, but only half of the octets are sent
 		return framed[:2+(len(framed)-2)/2]
 	case FaultServFail, FaultRefused, FaultWrongID, FaultWrongQuestion:
-		out := []byte{0, 0}
+		out := make([]byte, 2)
 		for _, m := range spoil(kind, framed[2:]) {
 			out = append(out, m...)
 		}
