@@ -251,10 +251,10 @@ func TestHeaderIsBounded(t *testing.T) {
 }
 
 // many is an MTA that holds many messages.
-type many struct{ labels int }
+type many struct{ beyond, labels int }
 
 func (m *many) held(_ context.Context, add func(Message)) error {
-	for i := range maxLabels + 5 {
+	for i := range maxLabels + m.beyond {
 		add(Message{QueueID: fmt.Sprintf("A%08d", i)})
 	}
 	return nil
@@ -269,10 +269,12 @@ func (*many) drop(context.Context, string) error    { return nil }
 
 // TestLabelsAreBounded checks that at most maxLabels labels are read, and that the list says so.
 func TestLabelsAreBounded(t *testing.T) {
-	m := &many{}
-	l, err := (&Queue{mta: m}).List(t.Context())
-	if err != nil || m.labels != maxLabels || len(l.Unseen) != 1 || !strings.Contains(l.Unseen[0], "the labels of 5 messages") {
-		t.Errorf("%v, %d labels, %q", err, m.labels, l.Unseen)
+	for beyond, want := range map[int]string{0: "[]", 1: "[the labels of 1 messages: at most 1000 are read]", 5: "[the labels of 5 messages: at most 1000 are read]"} {
+		m := &many{beyond: beyond}
+		l, err := (&Queue{mta: m}).List(t.Context())
+		if err != nil || m.labels != maxLabels || fmt.Sprint(l.Unseen) != want {
+			t.Errorf("%v, %d labels, %q", err, m.labels, l.Unseen)
+		}
 	}
 }
 
@@ -466,6 +468,7 @@ func readMailq(text string) (messages []Message, dirs map[string]string) {
 		q.line(strings.TrimSuffix(line, "\n"))
 	}
 	q.end()
+	q.end() // there is no message any more
 	return messages, dirs
 }
 
@@ -702,6 +705,54 @@ func TestPostfixCommands(t *testing.T) {
 	}
 }
 
+// TestRoot checks what is said if another user wants to see or to change the queue.
+func TestRoot(t *testing.T) {
+	calls := fakes(t, map[string]string{"postsuper": "", "postqueue": listing, "postcat": labels, "sendmail": ""})
+	user = func() int { return 1000 }
+	t.Cleanup(func() { user = os.Geteuid })
+	p, s := &postfix{self: "mx.here.example"}, &sendmail{}
+	if ours, reason, err := p.label(t.Context(), &Message{QueueID: "4dNewer0000001"}); ours || reason != "" || !errors.Is(err, errRoot) {
+		t.Errorf("%v, %s, %v", ours, reason, err)
+	}
+	for want, act := range map[string]func(context.Context, string) error{"holdqueue: postsuper: only root may do this": p.drop, "holdqueue: sendmail: only root may do this": s.release} {
+		if err := act(t.Context(), "4dNewer0000001"); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if calls() != "" {
+		t.Errorf("these commands: %s", calls())
+	}
+}
+
+// TestRun checks how programs are found and run, and what is said if they cannot be.
+func TestRun(t *testing.T) {
+	fakes(t, map[string]string{"postqueue": "echo \"$1 in $LC_ALL\"; head -c 100000 /dev/zero | tr '\\0' x"})
+	var lines []string
+	if err := run(t.Context(), func(line []byte) error { lines = append(lines, string(line)); return nil }, "postqueue", "-j"); err != nil ||
+		len(lines) != 2 || lines[0] != "-j in C" || len(lines[1]) != 100_000 {
+		t.Errorf("%v, %.100q", err, lines)
+	}
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	if err := os.WriteFile(filepath.Join(dir, "postqueue"), []byte("\x00"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), ignore, "postqueue"); err == nil || !strings.HasPrefix(err.Error(), "holdqueue: postqueue: ") || !errors.Is(err, syscall.ENOEXEC) {
+		t.Errorf("a file that is no program: %v", err)
+	}
+	if err := run(t.Context(), ignore, "no-such-program"); err == nil || !strings.HasPrefix(err.Error(), "holdqueue: there is no program no-such-program") {
+		t.Errorf("%v", err)
+	}
+	for _, name := range []string{"chroot", "useradd"} { // of Debian, not in the PATH of a user
+		if _, err := os.Stat("/usr/sbin/" + name); err != nil {
+			continue
+		}
+		if path, err := program(name); path != "/usr/sbin/"+name || err != nil {
+			t.Errorf("%s, %v", path, err)
+		}
+	}
+}
+
 // TestEntry reads lines of postqueue -j.
 func TestEntry(t *testing.T) {
 	const hold = `{"queue_name":"hold","queue_id":"A00000001","arrival_time":1764400000,"message_size":7,`
@@ -762,11 +813,15 @@ sekimori_hold_queue_checked_timestamp_seconds 1764409999
 	if got := metrics(l, now); got != file {
 		t.Errorf("metrics:\n%s", got)
 	}
-	crowd := &List{Total: maxReasons + 1}
+	b.Reset()
+	if err := (&List{Total: 1}).Text(&b, now); err != nil || !strings.HasSuffix(b.String(), "\n... and 1 more\n") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	crowd := &List{Total: maxReasons + 2, Messages: []Message{{HeldBy: Us, Reason: "r27"}}}
 	for i := range maxReasons + 1 { // three groups are there already
 		crowd.Messages = append(crowd.Messages, Message{HeldBy: Us, Reason: policy.Reason(fmt.Sprintf("r%02d", i))})
 	}
-	for line, want := range map[string]bool{`reason="r27"} 1`: true, `reason="r28"} 1`: false, `reason="other"} 3`: true} {
+	for line, want := range map[string]bool{`reason="r27"} 2`: true, `reason="r28"} 1`: false, `reason="other"} 3`: true} {
 		if strings.Contains(metrics(crowd, now), line) != want {
 			t.Errorf("%s: %v", line, !want)
 		}
@@ -795,6 +850,18 @@ func TestSendmailCommands(t *testing.T) {
 	}
 	if got := calls(); got != "sendmail -bp -qQ\nsendmail -bp -qQ\nsendmail -qQ -qI5ATFVWxk012345 -Q\n" {
 		t.Errorf("these commands:\n%s", got)
+	}
+	dir := t.TempDir()
+	fakes(t, map[string]string{"sendmail": "cat <<'END'\n" + strings.ReplaceAll(quarantineListing, "/var/spool/mqueue", dir) + "END\n"})
+	control := filepath.Join(dir, "hf5ATFVWxk012345")
+	if err := os.WriteFile(control, []byte("V8\nqx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Drop(t.Context(), []string{"5ATFVWxk012345"}, false); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(control); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the message is still there: %v", err)
 	}
 	fakes(t, map[string]string{"sendmail": "cat <<'END'\n" + quarantineListing + "END\necho broken >&2; exit 1"})
 	if l, err := q.List(t.Context()); l != nil || err == nil || err.Error() != "holdqueue: sendmail: exit status 1: broken" {
@@ -856,6 +923,7 @@ func TestDropPlaces(t *testing.T) {
 		{"both places: the first", []string{"qf/hf" + id, "hf" + id}, "hf" + id + " qf", ""},
 		{"no body", []string{"hf" + id}, "", ""},
 		{"no control file", []string{"df" + id}, "df" + id, "holdqueue: there is no file hf" + id + " in DIR"},
+		{"a quarantine that is not near the beginning", []string{"hf" + id + "+"}, "hf" + id, "holdqueue: DIR/hf" + id + " is not the control file of a quarantined message"},
 		{"an empty control file", []string{"hf" + id + "="}, "hf" + id, "holdqueue: EOF"},
 		{"a body that is a directory", []string{"hf" + id, "df" + id + "/x"}, "df" + id, "holdqueue: remove DIR/df" + id + ": directory not empty"},
 	} {
@@ -865,6 +933,9 @@ func TestDropPlaces(t *testing.T) {
 			text := "V8\nqx\n"
 			if empty {
 				text = ""
+			}
+			if long, ok := strings.CutSuffix(name, "+"); ok {
+				name, text = long, strings.Repeat("x", 64<<10)+"\nqx\n"
 			}
 			if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)); err != nil {
 				t.Fatal(err)

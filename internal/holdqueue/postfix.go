@@ -45,7 +45,7 @@ type entry struct {
 func (p *postfix) held(ctx context.Context, add func(Message)) error {
 	return run(ctx, func(line []byte) error {
 		m, held, err := parseEntry(line)
-		if err == nil && held {
+		if held {
 			add(m)
 		}
 		return err
@@ -78,8 +78,11 @@ func parseEntry(line []byte) (m Message, held bool, err error) {
 // errRoot means that the command must be run by root.
 var errRoot = errors.New("only root may do this")
 
+// user returns the effective user id. Tests replace it.
+var user = os.Geteuid
+
 func (p *postfix) label(ctx context.Context, m *Message) (bool, policy.Reason, error) {
-	if os.Geteuid() != 0 {
+	if user() != 0 {
 		return false, "", errRoot
 	}
 	if err := p.findName(ctx); err != nil {
@@ -151,7 +154,7 @@ func (p *postfix) drop(ctx context.Context, id string) error { return p.super(ct
 // super runs postsuper for a message in the queue "hold". If the message left that queue meanwhile,
 // nothing happens to it.
 func (p *postfix) super(ctx context.Context, option, id string) error {
-	if os.Geteuid() != 0 {
+	if user() != 0 {
 		return fmt.Errorf("holdqueue: postsuper: %w", errRoot)
 	}
 	return run(ctx, ignore, "postsuper", p.args(option, id, "hold")...)

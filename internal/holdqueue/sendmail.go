@@ -66,7 +66,7 @@ func (q *mailq) line(line string) {
 	}
 	text := strings.TrimSpace(line)
 	switch reason, quarantine := strings.CutPrefix(text, "QUARANTINE: "); {
-	case q.m == nil || text == "":
+	case q.m == nil:
 	case quarantine:
 		q.m.MTAReason = reason
 	case strings.HasPrefix(line, "\t\t\t") && strings.HasPrefix(text, "<"):
@@ -118,7 +118,7 @@ func (s *sendmail) label(_ context.Context, m *Message) (bool, policy.Reason, er
 // selects every queue id that contains its argument. It gets the whole id, which no other id
 // contains.
 func (s *sendmail) release(ctx context.Context, id string) error {
-	if os.Geteuid() != 0 {
+	if user() != 0 {
 		return fmt.Errorf("holdqueue: sendmail: %w", errRoot)
 	}
 	return run(ctx, ignore, "sendmail", "-qQ", "-qI"+id, "-Q")
