@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sekimori/internal/report"
+	"sekimori/internal/report/destination"
 	"sekimori/internal/store/sqlite"
 	"sekimori/internal/submit"
 )
@@ -44,6 +45,9 @@ func TestSendNow(t *testing.T) {
 				time.Sleep(25 * time.Hour)
 				refuse := true
 				w.mta.answer = func(_ context.Context, to string) (submit.Result, error) {
+					if left := time.Until(w.job(report.Filter{}).LeaseUntil); left > leaseTime || left < leaseTime-time.Minute {
+						t.Errorf("the lease lasts %v", left)
+					}
 					if refuse && to == "b@in.shop.example" {
 						return submit.Result{Kind: submit.Refused, Code: 554, Reply: "554 5.7.1 no"}, nil
 					}
@@ -142,6 +146,71 @@ func TestSendNowBusy(t *testing.T) {
 		}
 		if _, err := d.Send(t.Context(), id); !errors.Is(err, ErrTrouble) {
 			t.Errorf("an MTA that is down: %v", err)
+		}
+	})
+}
+
+// TestBegin checks which deliveries the wish of an operator makes ready.
+func TestBegin(t *testing.T) {
+	old, now := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, word := range []report.Word{report.Waiting, report.Sent, report.Refused, report.Failed, report.WithheldSpam} {
+		for _, tt := range []struct{ asked, resend bool }{{false, false}, {true, false}, {true, true}} {
+			before := report.Delivery{Address: "a@b.example", Word: word, Detail: "d", Tries: 3, NextTry: old, Reply: "r", At: old, Bounced: true}
+			for _, fails := range []bool{false, true} {
+				w := newWorld(t, "")
+				o := w.options("a")
+				o.Now = func() time.Time { return now }
+				store := &failing{Store: w.store, after: 1, err: errBroken}
+				o.Store = store
+				d, err := New(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := w.lone(d, destination.Decision{}, before)
+				r.asked, r.resend = tt.asked, tt.resend
+				before.ID, before.Job = 1, r.job.ID
+				if store.calls = 1; fails {
+					store.method = "SetDelivery"
+				}
+				want, stored, failed := before, before, false
+				if tt.asked {
+					want.NextTry = time.Time{}
+				}
+				if tt.resend && final(word) {
+					if failed = fails; !fails {
+						want = report.Delivery{ID: 1, Job: r.job.ID, Address: "a@b.example", Word: report.Waiting, Detail: "d", At: now}
+						stored = want
+					}
+				}
+				if err := r.begin(); errors.Is(err, errBroken) != failed {
+					t.Errorf("%s %+v: %v", word, tt, err)
+				}
+				if got := r.have["a@b.example"]; got != want {
+					t.Errorf("%s %+v: %+v, want %+v", word, tt, got, want)
+				}
+				got := w.deliveries(r.job)["a@b.example"]
+				if got.Window = stored.Window; got != stored { // the store fills it in
+					t.Errorf("%s %+v: stored %+v, want %+v", word, tt, got, stored)
+				}
+			}
+		}
+	}
+}
+
+// TestSendNowProbe checks that a report that cannot be claimed does not use up the one that may be tried while the MTA
+// is in trouble.
+func TestSendNowProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, "")
+		d := w.dispatcher("operator")
+		for range troubleAfter {
+			d.trouble.report(true, d.now())
+		}
+		time.Sleep(troubleFirst)
+		for range 2 {
+			if o, err := d.Send(t.Context(), 7); !errors.Is(err, report.ErrUnknown) || err.Error() != "dispatch: report: not found" || o != (report.Outcome{}) {
+				t.Errorf("%+v, %v", o, err)
+			}
 		}
 	})
 }
