@@ -64,6 +64,9 @@ func TestDecodeDamage(t *testing.T) {
 	if b, err := Decode(sealed(append(slices.Clone(data), 0))); err == nil {
 		t.Errorf("with an octet too many: %+v", b)
 	}
+	if b, err := Decode(sealed(append([]byte(magic), bytes.Repeat([]byte{0xff}, 20)...))); err == nil {
+		t.Errorf("with a number that is too large: %+v", b)
+	}
 	for i := range magic {
 		other := slices.Clone(data)
 		other[i]++

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,11 +9,13 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"sekimori/internal/collect"
 	"sekimori/internal/history"
 	"sekimori/internal/judge"
 	"sekimori/internal/msgauth"
@@ -395,6 +398,146 @@ func TestBlockSize(t *testing.T) {
 			t.Errorf("%d octets short: %d blocks", short, len(p.batch.Blocks))
 		}
 	}
+}
+
+// TestEnd: a list that is cut goes on at its last entry, and so does one of which there is more but no place is known.
+func TestEnd(t *testing.T) {
+	at := func(second int) time.Time { return time.Unix(int64(1000-second), 0) }
+	for _, tt := range []struct {
+		entries, limit int
+		more           bool
+		next           time.Time
+		want           int
+		wantMore       bool
+		wantNext       time.Time
+	}{
+		{3, 2, false, time.Time{}, 2, true, at(1)}, {3, 1, true, at(7), 1, true, at(0)}, {2, 2, false, time.Time{}, 2, false, time.Time{}}, {1, 2, false, at(7), 1, false, at(7)},
+		{2, 2, true, time.Time{}, 2, true, at(1)}, {2, 2, true, at(7), 2, true, at(7)}, {0, 2, true, time.Time{}, 0, true, time.Time{}},
+	} {
+		f := Found{More: tt.more, Next: tt.next}
+		for n := range tt.entries {
+			f.Entries = append(f.Entries, &recent.Entry{Time: at(n)})
+		}
+		if f = (Finder{}).end(f, tt.limit); len(f.Entries) != tt.want || f.More != tt.wantMore || !f.Next.Equal(tt.wantNext) {
+			t.Errorf("%+v: %d entries, more %t from %v on", tt, len(f.Entries), f.More, f.Next)
+		}
+	}
+}
+
+// TestFoundSize: a search ends with the record by which its size is over the bound, within the records that are read
+// together and after them.
+func TestFoundSize(t *testing.T) {
+	at := time.Unix(1e9, 0)
+	line, err := json.Marshal(&recent.Entry{ID: "I", Time: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packer, err := history.NewPacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := len(line)
+	for _, tt := range []struct {
+		blocks bool // each record has a block of its own
+		found  int
+		want   int
+	}{{false, 2 * one, 3}, {false, 2*one - 1, 2}, {true, 2 * one, 3}, {true, maxBlocks * one, maxBlocks + 1}, {true, maxBlocks*one - 1, maxBlocks}} {
+		s := &shelf{data: packer.Pack(append(bytes.Clone(line), '\n'))}
+		for i := range 2 * maxBlocks {
+			h := history.Hit{Time: at.Add(-time.Duration(i) * time.Second)}
+			if tt.blocks {
+				h.Block.ID = int64(i)
+			}
+			s.hits = append(s.hits, h)
+		}
+		r, err := NewReader(func() history.Store { return s })
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.found = tt.found
+		f, err := r.Find(t.Context(), history.Query{Limit: 99}, func(*recent.Head) bool { return true })
+		if err != nil || len(f.Entries) != tt.want || !f.More {
+			t.Errorf("%+v: %d entries, more %t, %v", tt, len(f.Entries), f.More, err)
+		}
+	}
+}
+
+// TestTurns: the first decisions are written after a turn and a half, and then after each turn.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		k := start(t, m, nil, all)
+		begin := time.Now()
+		for n, due := range []time.Duration{15 * time.Second, 25 * time.Second, 35 * time.Second} {
+			k.Decided(decision(n, policy.Reject), 0)
+			time.Sleep(begin.Add(due).Sub(time.Now()) - 1)
+			synctest.Wait()
+			if m.records() != n {
+				t.Errorf("%d are written before %v, want %d", m.records(), due, n)
+			}
+			time.Sleep(1)
+			synctest.Wait()
+			if m.records() != n+1 {
+				t.Errorf("%d are written after %v, want %d", m.records(), due, n+1)
+			}
+		}
+		stop(k, time.Minute)
+	})
+}
+
+// slow is a store that takes a while for each batch.
+type slow struct{ memory }
+
+func (s *slow) AddHistory(ctx context.Context, now time.Time, b history.Batch) error {
+	time.Sleep(5 * time.Second)
+	return s.memory.AddHistory(ctx, now, b)
+}
+
+// TestFullTurn: so many decisions are written before their turn, and no batch has more. While one is written, the queue
+// still takes decisions.
+func TestFullTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &slow{}
+		k, err := New(Options{Store: func() history.Store { return m }, Every: time.Hour, Now: time.Now, Log: slog.New(slog.DiscardHandler)}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, n := decision(1, policy.Reject), 0
+		send := func(decisions int) {
+			for range decisions {
+				if k.Decided(d, 0); n%1000 == 0 {
+					time.Sleep(2 * collect.GatherTime)
+				}
+				n++
+			}
+			time.Sleep(2 * collect.GatherTime)
+			synctest.Wait()
+		}
+		written := func(want ...int) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			var got []int
+			for i := range m.batches {
+				got = append(got, m.batches[i].Len())
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("of %d decisions %v are written, want %v", n, got, want)
+			}
+		}
+		send(flushRecords - 1)
+		written()
+		send(1)
+		send(flushRecords + 1)
+		if got := len(k.queue); got != 0 {
+			t.Errorf("%d decisions wait in the queue while a batch is written", got)
+		}
+		written(flushRecords, flushRecords)
+		stop(k, time.Minute)
+		written(flushRecords, flushRecords, 1)
+	})
 }
 
 // TestFinderEnd: what comes after the end of either list is on a later page, and that page begins at the earliest place
