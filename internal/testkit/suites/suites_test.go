@@ -39,6 +39,57 @@ func TestPath(t *testing.T) {
 	}
 }
 
+// shared makes a repository with data beside it, and changes into it.
+func shared(t *testing.T, files map[string]string) {
+	t.Helper()
+	top := t.TempDir()
+	write(t, filepath.Join(top, "repo/go.mod"), "")
+	for name, text := range files {
+		write(t, filepath.Join(top, "shared/conformance", name), text)
+	}
+	t.Chdir(filepath.Join(top, "repo"))
+}
+
+// TestReads checks what each kind of suite takes from its file.
+func TestReads(t *testing.T) {
+	shared(t, map[string]string{
+		"bimi/svg/a.svg": "A", "bimi/svg/b.svg": "B", "dkim/m/1.eml": "one", "espoofer/2.eml": "two",
+		"dkim/opendkim-milter.json": `{"cases":[{"id":"a","eml":"m/1.eml"}],"milter_cases":[{"id":"b","eml":"m/1.eml"},{"id":"c","eml":"m/1.eml","zone":{"z":[]}}]}`,
+		"espoofer/cases.json":       `{"zone":{"a":[1]},"zone_client":{"b":[2]},"cases":[{"id":"d","eml":"2.eml"}]}`,
+		"arc/arc-validation.json":   `{"cases":[{"id":"e","eml":"lost.eml"}]}`,
+		"dmarc/dmarcbis.json":       `{"cases":3}`,
+	})
+	if got := BIMI(t, "svg"); len(got) != 2 || string(got["a.svg"]) != "A" || string(got["b.svg"]) != "B" {
+		t.Errorf("BIMI: %q", got)
+	}
+	var got []string
+	for _, c := range DKIM(t, "opendkim-milter") {
+		got = append(got, c.ID+" "+string(c.Raw)+" "+string(c.Zone))
+	}
+	for _, c := range Espoofer(t) {
+		got = append(got, c.ID+" "+string(c.Raw)+" "+string(c.Zone))
+	}
+	if want := []string{"a one ", "b one {}", `c one {"z":[]}`, `d two {"a":[1],"b":[2]}`}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for name, read := range map[string]func(testing.TB){
+		"a message is missing": func(tb testing.TB) { ARC(tb) }, "not a list": func(tb testing.TB) { DMARC(tb) },
+		"a folder is a file": func(tb testing.TB) { BIMI(tb, "svg/a.svg") },
+	} {
+		if said := recorder.Run(t, read); !strings.HasPrefix(said, "fatal: ") || strings.Contains(said, "\n") {
+			t.Errorf("%s: %q", name, said)
+		}
+	}
+}
+
+func TestNeedsOpenDKIM(t *testing.T) {
+	for id, want := range map[string]bool{"t-lua-x": true, "t-conf-x": true, "t-peer": true, "t-peers": false, "t-sign": false} {
+		if got := (DKIMCase{Message: Message{ID: id}}).NeedsOpenDKIM(); got != want {
+			t.Errorf("%s: %v", id, got)
+		}
+	}
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sekimori/internal/dns"
@@ -54,6 +55,43 @@ func TestZone(t *testing.T) {
 		if _, err := Zone(json.RawMessage(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
 		}
+	}
+}
+
+// TestHideOctets has each bound of the escapes, and what stands before and after one.
+func TestHideOctets(t *testing.T) {
+	for in, want := range map[string]string{
+		`\udc80\udc80x`: `\uf780\uf780x`, `\udcff`: `\uf7ff`, `\uDC80`: `\uf780`, `\udc7f`: `\udc7f`, `\udd00`: `\udd00`,
+		`\ud83d\ude00\udc80`: `\ud83d\ude00\uf780`, `\ud800\udc00\udc80`: `\ud800\udc00\uf780`, `\udbff\udfff\udc80`: `\udbff\udfff\uf780`,
+		`\ud83d\udc80`: `\ud83d\udc80`, `\udbff\udc80`: `\udbff\udc80`, `\ud7ff\udc80`: `\ud7ff\uf780`, `\udc00\udc80`: `\udc00\uf780`,
+		`\ud83d\ud83d\udc80`: `\ud83d\ud83d\udc80`, `\ud800\ue000\udc80`: `\ud800\ue000\uf780`, `\ud83dxxxxxx\udc80`: `\ud83dxxxxxx\uf780`,
+		`\ud83d\udbff\udc80`: `\ud83d\udbff\udc80`, `\ud83d`: `\ud83d`,
+		`\\udc80`: `\\udc80`, `\n\udc80`: `\n\uf780`, `\u0041\udc80`: `\u0041\uf780`, `\udc8`: `\udc8`, `\uzzzz`: `\uzzzz`, `\xdc80`: `\xdc80`, `\`: `\`,
+		`\uf77f\uf800`: `\uf77f\uf800`, "\uf77f\uf800": "\uf77f\uf800",
+		`\uf780`: "", `\uf7ff`: "", "\uf780": "", "\uf7ff": "",
+	} {
+		got, err := hideOctets([]byte(in))
+		if string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %s, %v", in, got, err)
+		}
+	}
+	if got := showOctets("a\uf77f\uf780\uf7ff\uf800"); got != "a\uf77f\x80\xff\uf800" {
+		t.Errorf("shown: %q", got)
+	}
+}
+
+func TestMasterName(t *testing.T) {
+	for in, want := range map[string]string{
+		"": ".", ".": ".", "A.example": "a.example.", "a.example.": "a.example.", "a..example": "", strings.Repeat("a", 64): "",
+		"\uf780B.example": `\128B.example.`, "\uf7ff.example.": `\255.example.`, "\uf780..example": "", "\uf780" + strings.Repeat("a", 63): "",
+		"az`{09/:-_*+": "az\\096\\12309\\047\\058-_*\\043.",
+	} {
+		if got, err := masterName(in); (err == nil) != (want != "") || err == nil && got != want {
+			t.Errorf("%q: %s, %v, want %s", in, got, err, want)
+		}
+	}
+	if got := escaped("AZ@[ \"", " "); got != `AZ\064\091 \034` {
+		t.Errorf("escaped: %s", got)
 	}
 }
 
