@@ -58,6 +58,8 @@ func TestReads(t *testing.T) {
 		"espoofer/cases.json":       `{"zone":{"a":[1]},"zone_client":{"b":[2]},"cases":[{"id":"d","eml":"2.eml"}]}`,
 		"arc/arc-validation.json":   `{"cases":[{"id":"e","eml":"lost.eml"}]}`,
 		"dmarc/dmarcbis.json":       `{"cases":3}`,
+		"spf/rfc7208.json":          `{"scenarios":3}`,
+		"a.go":                      "no Go",
 	})
 	if got := BIMI(t, "svg"); len(got) != 2 || string(got["a.svg"]) != "A" || string(got["b.svg"]) != "B" {
 		t.Errorf("BIMI: %q", got)
@@ -74,9 +76,11 @@ func TestReads(t *testing.T) {
 	}
 	for name, read := range map[string]func(testing.TB){
 		"a message is missing": func(tb testing.TB) { ARC(tb) }, "not a list": func(tb testing.TB) { DMARC(tb) },
+		"not scenarios": func(tb testing.TB) { SPFShared[0].Scenarios(tb) }, "not YAML": func(tb testing.TB) { spfYAML(tb, []byte("a: [")) },
+		"not Go":             func(tb testing.TB) { readConstants(tb, Path(tb, "a.go"), nil) },
 		"a folder is a file": func(tb testing.TB) { BIMI(tb, "svg/a.svg") },
 	} {
-		if said := recorder.Run(t, read); !strings.HasPrefix(said, "fatal: ") || strings.Contains(said, "\n") {
+		if said := recorder.Run(t, read); !strings.HasPrefix(said, "fatal: ") || strings.Count(said, "fatal: ") != 1 {
 			t.Errorf("%s: %q", name, said)
 		}
 	}
@@ -143,6 +147,9 @@ zonedata:
   d.example:
     - TIMEOUT: true
     - CNAMELOOP: true
+  e.example:
+    - TXT: plain
+    - SERVFAIL: true
 ---
 tests:
   b: {host: "2001:db8::1", result: none}
@@ -171,6 +178,7 @@ zonedata:
 		"a.example": `[{"data":["v=spf1 -all"],"type":"TXT"},{"data":[10,"b.example"],"type":"MX"}]`,
 		"b.example": `[{"data":["v=spf1"," -all"],"type":"TXT"}]`,
 		"c.example": `[]`,
+		"e.example": `[{"data":["plain"],"type":"TXT"},{"rcode":"SERVFAIL","type":"*"}]`,
 		"d.example": `[{"rcode":"TIMEOUT","type":"*"},{"data":"d.example","type":"CNAME"}]`,
 	} {
 		if got := string(zone[name]); got != want {
@@ -216,6 +224,8 @@ func TestJudge(t *testing.T) {
 		{"pass permerror", "pass", true},
 		{"temperror", "temperror", true},
 		{"temperror", "fail", false},
+		{"fail temperror", "pass", false},
+		{"fail temperror", "fail", true},
 	} {
 		if err := (DKIMCase{Expect: strings.Fields(tt.want)}).Judge(strings.Fields(tt.got)); (err == nil) != tt.ok {
 			t.Errorf("%s for %s: %v", tt.got, tt.want, err)
@@ -225,7 +235,7 @@ func TestJudge(t *testing.T) {
 
 func TestConstants(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.go")
-	write(t, file, "package a\nconst one = \"1\" + `2` +\n\t\"\\n\"\nvar two, three = \"2\", \"3\"\nvar four = f(\"4\")\n")
+	write(t, file, "package a\nconst one = \"1\" + `2` +\n\t\"\\n\"\nvar two, three = \"2\", \"3\"\nvar four = f(\"4\")\nvar five = f(\"5\") + \"6\"\nvar six = \"5\" + f(\"6\")\n")
 	texts := map[string]string{}
 	readConstants(t, file, texts)
 	if want := map[string]string{"one": "12\n"}; !reflect.DeepEqual(texts, want) {

@@ -126,9 +126,6 @@ func zoneStrings(data json.RawMessage) (string, error) {
 
 // masterName returns a name as zone text. It returns an error for a name that cannot be asked for.
 func masterName(s string) (string, error) {
-	if s == "" || s == "." {
-		return ".", nil
-	}
 	octets := showOctets(s)
 	if octets == s {
 		name, err := dns.ParseName(s)

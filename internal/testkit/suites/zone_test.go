@@ -2,6 +2,7 @@ package suites
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,11 +50,18 @@ func TestZone(t *testing.T) {
 	for _, bad := range []string{
 		`[]`, `{"a":[{"type":"LOC","data":""}]}`, `{"a":[{"type":"A","data":"x"}]}`, `{"a":[{"type":"A","data":"2001:db8::1"}]}`,
 		`{"a":[{"type":"A","data":["192.0.2.1"]}]}`,
-		`{"a":[{"type":"MX","data":"x"}]}`, `{"a":[{"type":"TXT","data":7}]}`, `{"a":[{"type":"A","rcode":"NOTIMP"}]}`,
-		`{"a":[{"type":"TXT","data":"\uf780"}]}`, `{"a":[{"type":"TXT","data":"` + "\uf7ff" + `"}]}`,
+		`{"a":[{"type":"MX","data":"x"}]}`, `{"a":[{"type":"TXT","data":7}]}`, `{"a":[{"type":"PTR","data":7}]}`, `{"a":[{"type":"MX","data":[1,"a..b"]}]}`, `{"a":[{"type":"A","rcode":"NOTIMP"}]}`,
 	} {
 		if _, err := Zone(json.RawMessage(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
+		}
+	}
+}
+
+func TestPrivateUse(t *testing.T) {
+	for _, bad := range []string{`{"a":[{"type":"TXT","data":"\uf780"}]}`, `{"a":[{"type":"TXT","data":"` + "\uf7ff" + `"}]}`} {
+		if _, err := Zone(json.RawMessage(bad)); !errors.Is(err, errPrivateUse) {
+			t.Errorf("%s: %v", bad, err)
 		}
 	}
 }
@@ -66,7 +74,7 @@ func TestHideOctets(t *testing.T) {
 		`\ud83d\udc80`: `\ud83d\udc80`, `\udbff\udc80`: `\udbff\udc80`, `\ud7ff\udc80`: `\ud7ff\uf780`, `\udc00\udc80`: `\udc00\uf780`,
 		`\ud83d\ud83d\udc80`: `\ud83d\ud83d\udc80`, `\ud800\ue000\udc80`: `\ud800\ue000\uf780`, `\ud83dxxxxxx\udc80`: `\ud83dxxxxxx\uf780`,
 		`\ud83d\udbff\udc80`: `\ud83d\udbff\udc80`, `\ud83d`: `\ud83d`,
-		`\\udc80`: `\\udc80`, `\n\udc80`: `\n\uf780`, `\u0041\udc80`: `\u0041\uf780`, `\udc8`: `\udc8`, `\uzzzz`: `\uzzzz`, `\xdc80`: `\xdc80`, `\`: `\`,
+		`x\udc80`: `x\uf780`, `\\udc80`: `\\udc80`, `\n\udc80`: `\n\uf780`, `\u0041\udc80`: `\u0041\uf780`, `\udc8`: `\udc8`, `\uzzzz`: `\uzzzz`, `\xdc80`: `\xdc80`, `\`: `\`,
 		`\uf77f\uf800`: `\uf77f\uf800`, "\uf77f\uf800": "\uf77f\uf800",
 		`\uf780`: "", `\uf7ff`: "", "\uf780": "", "\uf7ff": "",
 	} {
