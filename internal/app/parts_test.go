@@ -278,3 +278,40 @@ func TestLostFile(t *testing.T) {
 		t.Errorf("an error that does not show that the file is gone: %v", err)
 	}
 }
+
+// TestBuildReads: which files a generation reads, in which order, and that none of them may be missing.
+func TestBuildReads(t *testing.T) {
+	base, _ := storeConfig(t)
+	a, _ := opened(t, base)
+	none := filepath.Join(t.TempDir(), "none")
+	words := []string{"/etc/resolv.conf", "the files of policy.overrides", "shadow ", "the files of bimi", "geo.country ", "dmarc.psl_file ", "policy.recipients.file ", "the files of report.mail", "admin.web_config "}
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		read   int // how many of the words
+	}{
+		{"", func(*config.Config) {}, len(words)},
+		{"log format", func(c *config.Config) { c.Log.Format = "xml" }, 0},
+		{"a pipe", func(c *config.Config) { c.Store.PasswordFile = os.TempDir() }, 0},
+		{"resolv.conf", func(c *config.Config) { c.DNS.Servers = []config.Server{{}} }, 1},
+		{"rules", func(c *config.Config) { c.Policy.Overrides = []config.Override{{File: none}} }, 2},
+		{"shadow", func(c *config.Config) { c.Shadow = none }, 3},
+		{"bimi", func(c *config.Config) { c.BIMI.Enabled, c.BIMI.Roots = true, []string{none} }, 4},
+		{"geo", func(c *config.Config) { c.Geo.Country = none }, 5},
+		{"psl", func(c *config.Config) { c.DMARC.OrganizationalDomain, c.DMARC.PSLFile = "psl", none }, 6},
+		{"recipients", func(c *config.Config) { c.Policy.Recipients.File = none }, 7},
+		{"report key", func(c *config.Config) { c.Report.Aggregate.Send, c.Report.Mail.DKIM.KeyFile = true, none }, 8},
+		{"web config", func(c *config.Config) { c.Admin.WebConfig = none }, 9},
+	} {
+		cfg := *base
+		tt.change(&cfg)
+		var read []string
+		g, err := a.build(&cfg, a.current, func(what string) { read = append(read, strings.ReplaceAll(what, none, "")) })
+		if (err != nil) != (tt.name != "") || (g == nil) != (err != nil) || fmt.Sprint(read) != fmt.Sprint(words[:tt.read]) {
+			t.Errorf("%s: %v, read %q", tt.name, err, read)
+		}
+		if g != nil {
+			a.discard(&change{generation: g})
+		}
+	}
+}
