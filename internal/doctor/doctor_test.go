@@ -175,6 +175,31 @@ func TestMode(t *testing.T) {
 		if len(r.Findings) != tt.want {
 			t.Errorf("%+v: %+v", tt, r.Findings)
 		}
+		r = &Report{}
+		if checkMode(o, nil, r); len(r.Findings) != tt.want && tt.seen == nil {
+			t.Errorf("%+v, and the daemon does not run: %+v", tt, r.Findings)
+		}
+		o.ConfigFile = ""
+		r = &Report{}
+		if checkMode(o, nil, r); len(r.Findings) > 0 {
+			t.Errorf("%+v, and no file: %+v", tt, r.Findings)
+		}
+	}
+}
+
+// TestAnswered: what counts as an answer, and as one with records.
+func TestAnswered(t *testing.T) {
+	failed := errors.New("x")
+	for _, tt := range []struct {
+		a              Asked
+		answered, good bool
+	}{
+		{Asked{}, false, false}, {Asked{Err: failed, Rcode: "NOERROR", Records: 1}, false, false}, {Asked{Rcode: "REFUSED", Records: 1}, true, false},
+		{Asked{Rcode: "NOERROR"}, true, false}, {Asked{Rcode: "NOERROR", Records: 1}, true, true},
+	} {
+		if tt.a.answered() != tt.answered || tt.a.good() != tt.good {
+			t.Errorf("%+v: answered %v, good %v", tt.a, tt.a.answered(), tt.a.good())
+		}
 	}
 }
 
