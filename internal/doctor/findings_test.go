@@ -266,6 +266,7 @@ var sendmailFindings = []struct {
 	{name: "no filter, and TCP first", cf: "Djmail.elsewhere.example\n", edit: func(o *Ours) { o.Listen = []Address{{"inet", "[::1]:8891"}, {"unix", "/x"}} }},
 	{name: "no filter, and no address", cf: "", edit: func(o *Ours) { o.Listen = nil }},
 	{name: "no filter, and an odd address", cf: "Dj$w.elsewhere.example\n", edit: func(o *Ours) { o.Listen = []Address{{"inet", "8891"}} }},
+	{name: "no filter, and a path with a colon", cf: "", edit: func(o *Ours) { o.Listen = []Address{{"unix", "/run/a:b"}} }},
 	{name: "no filter, and unknown sockets", cf: "", edit: func(o *Ours) { o.Unknown = true }},
 	{name: "another filter, and unknown sockets", cf: "Xa, S=unix:/a\n", edit: func(o *Ours) { o.Unknown = true }},
 	{name: "the second filter", cf: "Xa, S=unix:/a\n" + healthyCF + "O InputMailFilters=a, sekimori\n", edit: func(o *Ours) { o.Unknown = true }},
