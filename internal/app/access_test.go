@@ -1,7 +1,9 @@
 package app
 
 import (
+	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -77,6 +79,24 @@ func TestAccess(t *testing.T) {
 	}
 	if a, err := lookUp("root"); err != nil || a.uid != 0 || len(a.groups) == 0 {
 		t.Errorf("root: %+v, %v", a, err)
+	}
+}
+
+// TestLookUp: a user has its own numbers, also if they have several digits.
+func TestLookUp(t *testing.T) {
+	for _, name := range []string{"root", "nobody", "daemon"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue // not every system has all of them
+		}
+		ids, err := u.GroupIds()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := lookUp(name)
+		if err != nil || a.name != name || fmt.Sprint(a.uid) != u.Uid || strings.Trim(fmt.Sprint(a.groups), "[]") != strings.Join(ids, " ") {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
 	}
 }
 
