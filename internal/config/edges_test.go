@@ -133,6 +133,8 @@ func TestFullNameTakesTheFirst(t *testing.T) {
 		"192.0.2.1 mx1.a.example mx1.b.example mx1\n": "mx1.a.example",
 		"192.0.2.1 mx1 mx1.a.example mx1.b.example\n": "mx1.a.example",
 		"192.0.2.1 mx1.a.example\n":                   "mx1",
+		"192.0.2.1 mx1 b\n":                           "mx1",
+		"192.0.2.1 mx1 b\n192.0.2.1 x.example mx1\n":  "x.example",
 		"192.0.2.1 mx1 b.example MX1.c.example\n":     "MX1.c.example",
 		"192.0.2.1 mx1 mx1 mx1.d.example.\n":          "mx1.d.example",
 		"192.0.2.1 mx1. mx1.d.example.\n":             "mx1.d.example",
