@@ -203,9 +203,7 @@ func (p *prober) play(ctx context.Context, m Mail) error {
 		return err
 	}
 	one := Play{Mail: m, Came: came, Meant: meant, Why: why(d)}
-	if p.known != nil {
-		one.checkResult(p.known[m.Name], d)
-	}
+	one.checkResult(p.known[m.Name], d)
 	p.add(one, d)
 	return nil
 }

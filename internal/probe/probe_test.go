@@ -527,6 +527,7 @@ inc.jp       TXT "v=spf1 include:ip4.jp -all"
 red.jp       TXT "v=spf1 redirect=ip4.jp"
 loop.jp      TXT "v=spf1 include:loop.jp ip4:192.0.2.9 -all"
 minus.jp     TXT "v=spf1 -ip4:192.0.2.1 ip4:192.0.2.1 ip4:192.0.2.2 -all"
+bad.jp       TXT "v=spf1 redirect=a..b"
 macro.jp     TXT "v=spf1 exists:%{i}.jp include:%{d}.x.jp ip4:192.0.2.8 -all"
 private.jp   TXT "v=spf1 ip4:10.0.0.1 ip4:192.0.2.7 -all"
 trusted.jp   TXT "v=spf1 ip4:198.51.100.7 -all"
@@ -547,7 +548,8 @@ soft.jp      TXT "v=spf1 ~ip4:192.0.2.1 ?ip4:192.0.2.2 ip4:192.0.2.6 -all"
 `
 	cfg := config.Default()
 	trust(cfg, "198.51.100.0/24")
-	p := &prober{o: Options{Config: cfg, Resolver: nameserver.Zone(t, zone)}}
+	z := nameserver.Zone(t, zone)
+	p := &prober{o: Options{Config: cfg, Resolver: z}}
 	for d, want := range map[dns.Name]string{
 		"ip4.jp": "192.0.2.1", "net.jp": "192.0.2.0", "ip6.jp": "2001:db8::1", "a.jp": "192.0.2.3", "mx.jp": "192.0.2.3",
 		"inc.jp": "192.0.2.1", "red.jp": "192.0.2.1", "loop.jp": "", "minus.jp": "192.0.2.2", "macro.jp": "",
@@ -557,6 +559,12 @@ soft.jp      TXT "v=spf1 ~ip4:192.0.2.1 ?ip4:192.0.2.2 ip4:192.0.2.6 -all"
 		got := p.origin(t.Context(), d)
 		if got.IsValid() != (want != "") || want != "" && got.String() != want {
 			t.Errorf("%s: %v, want %q", d, got, want)
+		}
+	}
+	p.senders(t.Context(), "bad.jp", 0)
+	for _, q := range z.Queries() { // CheckMailFrom asks for what a macro becomes
+		if strings.Contains(q, "%") || strings.HasPrefix(q, " ") || strings.HasPrefix(q, ". ") {
+			t.Errorf("asked for %q", q)
 		}
 	}
 }
