@@ -424,6 +424,32 @@ func TestEnd(t *testing.T) {
 	}
 }
 
+// TestNextPlace: of two copies of the last decision, the earlier says where the next page begins.
+func TestNextPlace(t *testing.T) {
+	at := time.Unix(1000, 0)
+	for _, tt := range []struct {
+		name       string
+		remembered time.Duration // after the store's copy, which is at 0; far: another decision
+		entries    int
+		want       time.Duration
+	}{
+		{"nothing was found", 0, 0, time.Minute}, {"the copy of the daemon is earlier", -time.Millisecond, 1, -time.Millisecond}, {"it is as late as the place", time.Minute, 1, time.Minute},
+		{"it is later than the store's", time.Millisecond, 1, 0}, {"another decision", -time.Hour, 1, 0},
+	} {
+		old := Found{Next: at}
+		for range tt.entries {
+			old.Entries = append(old.Entries, &recent.Entry{ID: "other", Time: at.Add(time.Hour)}, &recent.Entry{ID: "I", Time: at})
+		}
+		if tt.want == time.Minute {
+			old.Next = at.Add(time.Minute)
+		}
+		remembered := []*recent.Entry{{ID: "J", Time: at.Add(-time.Minute)}, {ID: "I", Time: at.Add(tt.remembered)}}
+		if got := (Finder{}).next(remembered, old); got.Sub(at) != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got.Sub(at), tt.want)
+		}
+	}
+}
+
 // TestFoundSize: a search ends with the record by which its size is over the bound, within the records that are read
 // together and after them.
 func TestFoundSize(t *testing.T) {
