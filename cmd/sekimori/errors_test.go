@@ -2,11 +2,22 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"sekimori/internal/config"
+	"sekimori/internal/dns"
 )
 
 // TestNoConfiguration calls every command with a configuration that does not exist. The command must name the file.
@@ -66,5 +77,81 @@ func TestFullDisk(t *testing.T) {
 		if code := run(t.Context(), args, full{}, &complaints); code != exitFailed || !strings.Contains(complaints.String(), "no space left on device") {
 			t.Errorf("%s: exit code %d: %s", line, code, complaints.String())
 		}
+	}
+}
+
+// TestInterrupted ends a replay early. What is in the snapshot need not be asked again.
+func TestInterrupted(t *testing.T) {
+	mail := file(t, "m.eml", "From: A <a@bank.example>\n\nx\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	const goesOn = "the same command goes on from the snapshot"
+	for _, snapshot := range []bool{false, true} {
+		args := []string{"replay", mail, "--ip", "192.0.2.1"}
+		if snapshot {
+			args = append(args, "--dns-snapshot", filepath.Join(t.TempDir(), "dns.jsonl"))
+		}
+		var out, complaints bytes.Buffer
+		if code := run(ctx, args, &out, &complaints); code != exitFailed || strings.Contains(complaints.String(), goesOn) != snapshot {
+			t.Errorf("snapshot %v: exit code %d: %s", snapshot, code, complaints.String())
+		}
+	}
+}
+
+// TestCheckOptions looks at what "report check" takes from the configuration and the flags.
+func TestCheckOptions(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile := file(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	cfg := config.Default()
+	cfg.Report.Domain, cfg.Report.Mail.Server, cfg.Report.Mail.TLS, cfg.Report.Mail.Bounce = "dmarc.isp.example", "mx:25", "required", "b@isp.example"
+	o, err := checkOptions(cfg, "s9", []string{"192.0.2.1", "::ffff:192.0.2.2"})
+	if err != nil || o.Server != "mx:25" || o.TLS != "required" || o.Login || o.Identity.Domain != "dmarc.isp.example" || o.Identity.Bounce != "b@isp.example" ||
+		fmt.Sprint(o.Identity.Addresses) != "[192.0.2.1 192.0.2.2]" || o.Identity.Selector != "s9" || o.Identity.Signs || o.Identity.Public != nil {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for selector, want := range map[string]dns.Name{"S1.mail": "s1.mail", "a_b-1": "a_b-1", "a b": "", "a..b": "", ".": "", "é": "xn--9ca", "a.": ""} {
+		if o, err := checkOptions(cfg, selector, nil); o.Identity.Selector != want || (err == nil) != (want != "") {
+			t.Errorf("--selector %q: %q, %v", selector, o.Identity.Selector, err)
+		}
+	}
+	if _, err := checkOptions(cfg, "", []string{"here"}); err == nil || err.Error() != `--ip: "here" is not an IP address` {
+		t.Errorf("--ip here: %v", err)
+	}
+	if o, err = checkOptions(cfg, "", nil); err != nil || o.Identity.Selector != "" || o.Identity.Addresses != nil {
+		t.Errorf("%+v, %v", o, err)
+	}
+	cfg.Report.Mail.User, cfg.Report.Mail.DKIM.Selector, cfg.Report.Mail.DKIM.KeyFile = "me", "s1", "/none/key"
+	if o, err = checkOptions(cfg, "", nil); err != nil || !o.Login || o.Identity.Selector != "s1" || !o.Identity.Signs || o.Identity.Public != nil {
+		t.Errorf("without the key: %+v, %v", o, err)
+	}
+	cfg.Report.Mail.DKIM.KeyFile = keyFile
+	if o, err = checkOptions(cfg, "", nil); err != nil || !key.PublicKey.Equal(o.Identity.Public) {
+		t.Errorf("with the key: %+v, %v", o, err)
+	}
+	cfg.DMARC.OrganizationalDomain, cfg.DMARC.PSLFile = "psl", "/none/list"
+	if _, err := checkOptions(cfg, "", nil); err == nil || !strings.Contains(err.Error(), "/none/list") {
+		t.Errorf("without the list: %v", err)
+	}
+}
+
+// TestCheckWithoutStore checks a domain although the store, which only knows more of its keys, cannot be read.
+func TestCheckWithoutStore(t *testing.T) {
+	conf, _, _ := reportWorld(t)
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, with, _ := command(t, "check", "shop.example", "--config", conf)
+	conf = file(t, "c.yaml", strings.ReplaceAll(string(text), "sekimori.db", "none.db"))
+	_, without, stderr := command(t, "check", "shop.example", "--config", conf)
+	if with == "" || without != with || !strings.Contains(stderr, "The store cannot be read, so only the selectors given are looked at: ") || !strings.Contains(stderr, "there is no file") {
+		t.Errorf("%s\nwith the store:\n%s\nwithout:\n%s", stderr, with, without)
 	}
 }

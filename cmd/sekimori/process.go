@@ -32,7 +32,7 @@ func becomeOwner(path string) error {
 		return nil
 	}
 	owner, err := ownerOf(path)
-	if err != nil || owner == nil {
+	if owner == nil {
 		return err
 	}
 	// The group comes first, because only root may change it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,9 +99,13 @@ func checkOptions(cfg *config.Config, selector string, ips []string) (o reportin
 		return o, nil
 	}
 	if selector != "" {
-		if o.Identity.Selector, err = dns.ParseHostname(selector); err != nil {
+		// ParseHostname wants two labels, and most selectors have one.
+		below := "._domainkey." + strings.ToLower(string(c.Domain))
+		name, err := dns.ParseHostname(selector + below)
+		if err != nil {
 			return o, fmt.Errorf("--selector: %q is not a selector", selector)
 		}
+		o.Identity.Selector = dns.Name(strings.TrimSuffix(string(name), below))
 	}
 	return o, nil
 }
