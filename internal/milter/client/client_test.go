@@ -180,6 +180,7 @@ func TestParseModification(t *testing.T) {
 		{"no value", 'h', "A\x00", Modification{}, true},
 		{"open value", 'h', "A\x00b", Modification{}, true},
 		{"open reason", 'q', "why", Modification{}, true},
+		{"two reasons", 'q', "why\x00x\x00", Modification{}, true},
 		{"body", 'b', "x", Modification{}, true},
 	} {
 		m, ok, err := parseModification(tc.cmd, []byte(tc.data))
