@@ -10,7 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/bimi"
 	"sekimori/internal/config"
@@ -316,6 +319,67 @@ func TestBuildReads(t *testing.T) {
 		}
 		if g != nil {
 			a.discard(&change{generation: g})
+		}
+	}
+}
+
+// TestTooManyHungReloads: each reload that was given up holds goroutines, so there are only so many.
+func TestTooManyHungReloads(t *testing.T) {
+	cfg := testConfig(t)
+	a, _ := opened(t, cfg)
+	a.hung.Add(maxHung)
+	if err := a.Reload(with(cfg)); err == nil || err.Error() != "app: 16 earlier reloads still wait for files that cannot be read; see to their file system" {
+		t.Errorf("%v", err)
+	}
+	a.hung.Add(-1)
+	if err := a.Reload(with(cfg)); err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestBackground: stop waits for what runs in the background, and needs neither a start nor a background.
+func TestBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs, began := 0, time.Now()
+		b := newBackground(func(ctx context.Context) {
+			runs++
+			<-ctx.Done()
+			time.Sleep(time.Hour)
+		})
+		b.start()
+		b.start()
+		b.end()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("end waits %v", took)
+		}
+		if b.stop(); runs != 1 || time.Since(began) != time.Hour {
+			t.Errorf("%d runs, stop waits %v", runs, time.Since(began))
+		}
+	})
+	newBackground(func(context.Context) { t.Error("it was not started") }).stop()
+	var none *background
+	none.start()
+	none.end()
+	none.stop()
+}
+
+// TestNewResolver: a resolver registers its metrics if there is a registry.
+func TestNewResolver(t *testing.T) {
+	for _, reg := range []*prometheus.Registry{nil, prometheus.NewRegistry()} {
+		var to prometheus.Registerer
+		if reg != nil {
+			to = reg
+		}
+		r, err := NewResolver(testConfig(t), to, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		if reg == nil {
+			continue
+		}
+		if families, err := reg.Gather(); err != nil || len(families) == 0 {
+			t.Errorf("%v, %v", families, err)
 		}
 	}
 }
