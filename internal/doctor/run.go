@@ -193,12 +193,9 @@ func checkPostfix(p *mtaconf.Postfix, ours *Ours, r *Report) {
 // checkMode looks at the age of the configuration file, unless the daemon itself says that it has
 // been in monitor mode for a long time.
 func checkMode(o Options, running *status.Status, r *Report) {
-	if o.ConfigFile == "" {
-		return
-	}
 	info, err := os.Stat(o.ConfigFile)
 	if err != nil {
-		return // unlikely: the file was read a moment ago
+		return // there is no file ("")
 	}
 	for _, f := range judgeMode(o.Config.Mode == policy.Monitor, info.ModTime(), o.Now) {
 		if running == nil || !slices.Contains(running.Topology, f.Kind) {
