@@ -48,6 +48,9 @@ func TestDaemon(t *testing.T) {
 	}
 	d.Stop()
 	d.Stop()
+	if n := len(d.Log.Records(t, "stopped")); n != 1 {
+		t.Errorf("stopped %d times:\n%s", n, d.Log.String())
+	}
 	if n := len(d.Log.Records(t, "evaluated")); n != 2 {
 		t.Errorf("%d records:\n%s", n, d.Log.String())
 	}

@@ -235,7 +235,7 @@ func TestJudge(t *testing.T) {
 
 func TestConstants(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.go")
-	write(t, file, "package a\nconst one = \"1\" + `2` +\n\t\"\\n\"\nvar two, three = \"2\", \"3\"\nvar four = f(\"4\")\nvar five = f(\"5\") + \"6\"\nvar six = \"5\" + f(\"6\")\n")
+	write(t, file, "package a\nconst one = \"1\" + `2` +\n\t\"\\n\"\nvar two, three = \"2\", \"3\"\nvar four = f(\"4\")\nvar five = f(\"5\") + \"6\"\nvar six = \"5\" + f(\"6\")\nvar seven, eight = \"7\"\n")
 	texts := map[string]string{}
 	readConstants(t, file, texts)
 	if want := map[string]string{"one": "12\n"}; !reflect.DeepEqual(texts, want) {

@@ -76,7 +76,7 @@ func TestHideOctets(t *testing.T) {
 		`\ud83d\udbff\udc80`: `\ud83d\udbff\udc80`, `\ud83d`: `\ud83d`,
 		`x\udc80`: `x\uf780`, `\\udc80`: `\\udc80`, `\n\udc80`: `\n\uf780`, `\u0041\udc80`: `\u0041\uf780`, `\udc8`: `\udc8`, `\uzzzz`: `\uzzzz`, `\xdc80`: `\xdc80`, `\`: `\`,
 		`\uf77f\uf800`: `\uf77f\uf800`, "\uf77f\uf800": "\uf77f\uf800",
-		`\uf780`: "", `\uf7ff`: "", "\uf780": "", "\uf7ff": "",
+		`\uf780`: "", `\uf7ff`: "", `\ud83d\uf780`: "", "\uf780": "", "\uf7ff": "",
 	} {
 		got, err := hideOctets([]byte(in))
 		if string(got) != want || (err == nil) != (want != "") {
