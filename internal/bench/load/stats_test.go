@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,6 +149,37 @@ func TestSafe(t *testing.T) {
 	}
 }
 
+// TestMeets has a row for each term of meets and safe. An outcome is "DKIM SPF DMARC action".
+func TestMeets(t *testing.T) {
+	parse := func(text string) traffic.Outcome {
+		f := strings.Split(strings.ReplaceAll(text, "-", ""), " ")
+		return traffic.Outcome{DKIM: f[0], SPF: f[1], DMARC: f[2], Action: traffic.Action(f[3])}
+	}
+	const good, spoof = "pass pass pass deliver", "none fail fail reject"
+	for _, tt := range []struct {
+		check     Check
+		want, got string
+		meets     bool
+	}{
+		{CheckAll, good, good, true}, {CheckAll, spoof, "- - - reject", true}, {CheckAll, good, "pass pass pass reject", false},
+		{CheckAll, good, "fail pass pass deliver", false}, {CheckAll, good, "pass fail pass deliver", false}, {CheckAll, good, "pass pass fail deliver", false},
+		{CheckResults, good, "- pass pass deliver", false}, {CheckResults, good, "pass - pass deliver", false}, {CheckResults, good, "pass pass - deliver", false},
+		{CheckResults, good, "- pass pass reject", true}, {CheckResults, good, "pass - pass reject", true}, {CheckResults, good, "pass pass - reject", true},
+		{CheckResults, spoof, "pass - - reject", false},
+		{CheckSafe, spoof, "none fail pass deliver", false}, {CheckSafe, "pass fail none deliver", "pass none pass deliver", true},
+		{CheckSafe, spoof, "pass fail fail reject", false}, {CheckSafe, spoof, "none pass fail reject", false}, {CheckSafe, spoof, "none fail fail deliver", true},
+		{CheckSafe, good, "none none none tempfail", true}, {CheckSafe, good, "none none none quarantine", false}, {CheckSafe, good, good, true},
+		{CheckReplies, "- - - reject", "- - - reject", true}, {CheckReplies, "- - - reject", "- - - deliver", false},
+		{CheckReplies, "- - - quarantine", "- - - deliver", true}, {CheckReplies, "- - - quarantine", "- - - reject", false},
+		{CheckReplies, "- - - quarantine", "- - - quarantine", true}, {CheckReplies, "- - - deliver", "- - - quarantine", false},
+		{CheckNone, good, spoof, true},
+	} {
+		if got := meets(parse(tt.got), parse(tt.want), tt.check); got != tt.meets {
+			t.Errorf("%s: %s for %s: %v", tt.check, tt.got, tt.want, got)
+		}
+	}
+}
+
 func TestOutcome(t *testing.T) {
 	field := func(v string) client.Modification {
 		return client.Modification{Kind: client.InsertHeader, Name: "authentication-results", Value: v}
@@ -167,6 +199,13 @@ func TestOutcome(t *testing.T) {
 		{"held", goOn, []client.Modification{hold}, traffic.Outcome{Action: traffic.Quarantine}},
 		{"refused after all", client.Action{Kind: client.Custom, Code: 550}, []client.Modification{hold}, traffic.Outcome{Action: traffic.Reject}},
 		{"deferred", client.Action{Kind: client.Custom, Code: 451}, nil, traffic.Outcome{Action: traffic.Tempfail}},
+		{"put off", client.Action{Kind: client.Tempfail}, []client.Modification{hold}, traffic.Outcome{Action: traffic.Tempfail}},
+		{"refused", client.Action{Kind: client.Reject}, nil, traffic.Outcome{Action: traffic.Reject}},
+		{"thrown away", client.Action{Kind: client.Discard}, []client.Modification{hold}, traffic.Outcome{Action: traffic.Discard}},
+		{"added below", goOn, []client.Modification{{Kind: client.AddHeader, Name: "Authentication-Results", Value: "mx; spf=fail"}},
+			traffic.Outcome{SPF: "fail", Action: traffic.Deliver}},
+		{"changed", goOn, []client.Modification{{Kind: client.ChangeHeader, Name: "Authentication-Results", Value: "mx; spf=fail"}},
+			traffic.Outcome{Action: traffic.Deliver}},
 		{"not to be read", goOn, []client.Modification{field("mx; =")}, traffic.Outcome{DKIM: "unreadable", Action: traffic.Deliver}},
 		{"another field", goOn, []client.Modification{{Kind: client.AddHeader, Name: "X-Spam", Value: "dmarc=pass"}}, traffic.Outcome{Action: traffic.Deliver}},
 	} {
