@@ -124,6 +124,24 @@ func f(tb testing.TB, mu *sync.Mutex, a []int, x, y int) (kind, error) {
 	}
 	return red, nil
 }
+
+func g(c chan int, err error, words map[string]int) (bool, error) {
+	defer close(c)
+	defer println()
+	switch {
+	case !(len(c) > 100):
+		c <- 2
+	default:
+		words["x"] = int(blue)
+		return true, err
+	}
+	_ = words
+	if err != nil {
+		panic("x")
+	}
+	words["y"] -= len(words) * 70
+	return false, nil
+}
 `})
 	wanted, _, exports, err := list(dir, []string{"."})
 	if err != nil {
@@ -141,6 +159,12 @@ func f(tb testing.TB, mu *sync.Mutex, a []int, x, y int) (kind, error) {
 		"removed: z++", "condition never true: x < y && a != nil", "condition always true: x < y && a != nil", "&& to ||: x < y && a != nil",
 		"term dropped from &&: x < y; in: x < y && a != nil", "term dropped from &&: a != nil; in: x < y && a != nil", "< to <=: x < y",
 		"negated: a != nil", "removed: tb.Log(z); under: if x < y && a != nil", "removed: continue; under: range a", "red to ; in: return red, nil",
+		"removed: defer close(c)", "removed: defer println()", "case never true: !(len(c) > 100)", "case always true: !(len(c) > 100)",
+		"! removed: !(len(c) > 100)", "> to >=: len(c) > 100", "100 doubled; in: len(c) > 100", "removed: c <- 2; under: case !(len(c) > 100)",
+		"2 plus one; in: c <- 2", `removed: words["x"] = int(blue); under: default`, `int(blue) plus one; in: words["x"] = int(blue)`,
+		"removed: return true, err; under: default", "opposite of true: return true, err; under: default", "error to nil: return true, err; under: default",
+		"condition never true: err != nil", "condition always true: err != nil", "negated: err != nil",
+		`removed: words["y"] -= len(words) * 70`, "* to /: len(words) * 70", "70 doubled; in: len(words) * 70", "opposite of false: return false, nil",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
