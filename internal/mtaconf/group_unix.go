@@ -11,7 +11,8 @@ import (
 func inGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 100 * time.Millisecond // a child that left the group may still hold the pipes
+	// A child that left the group may still hold the pipes. On a busy host it takes time to read what was printed.
+	cmd.WaitDelay = time.Second
 }
 
 // alive reports whether there is a process with this id.
