@@ -383,3 +383,27 @@ func TestNewResolver(t *testing.T) {
 		}
 	}
 }
+
+// TestNoBounces: no address is bound for bounces if there is no store, if nothing is sent, or if there is none.
+func TestNoBounces(t *testing.T) {
+	stored, _ := storeConfig(t)
+	with, _ := opened(t, stored)
+	without, _ := opened(t, testConfig(t))
+	for _, tt := range []struct {
+		name    string
+		a       *App
+		send    bool
+		address string
+		want    bool
+	}{
+		{"no store", without, true, "inet:127.0.0.1:0", false}, {"nothing is sent", with, false, "inet:127.0.0.1:0", false},
+		{"no address", with, true, "", false}, {"all", with, true, "inet:127.0.0.1:0", true},
+	} {
+		cfg, c := *stored, &change{}
+		cfg.Report.Aggregate.Send, cfg.Report.Mail.Bounces.Address = tt.send, tt.address
+		if err := tt.a.openBounces(c, &cfg); err != nil || (c.bounces != nil) != tt.want || len(c.steps) > 0 != tt.want {
+			t.Errorf("%s: %v, %+v", tt.name, err, c)
+		}
+		tt.a.unwind(&c.steps)
+	}
+}
