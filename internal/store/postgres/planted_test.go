@@ -186,7 +186,8 @@ func faulty(t *testing.T, rawURL string) (*Store, *faults) {
 
 func TestFaults(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{})
-	s, f := faulty(t, c.Socket(cluster.Name(c.Database(t))))
+	rawURL := c.Socket(cluster.Name(c.Database(t)))
+	s, f := faulty(t, rawURL)
 	for n, met := 1, true; met; {
 		f.Plant(n)
 		err := s.Ready(t.Context())
@@ -198,6 +199,8 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	f.Plant(0)
+	again, of := faulty(t, rawURL)
+	storetest.Fail(t, of, "ready with a schema", func() error { return again.Ready(t.Context()) }, nil)
 	f.begun = true
 	storetest.RunFaults(t, s, f)
 }
