@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"sekimori/internal/dns"
-	"sekimori/internal/ledger"
 	"sekimori/internal/report"
 	"sekimori/internal/store/storetest"
 )
@@ -17,20 +15,20 @@ func TestExpireMany(t *testing.T) {
 	d, ctx := open(t), t.Context()
 	var tallies []report.Tally
 	for n := range expireMost + 1 {
-		rows := storetest.Rows(0, 1)
-		if n%100 == 0 {
-			rows = storetest.Rows(0, 2*expireRows/3)
-		}
-		tallies = append(tallies, storetest.Tally(storetest.Policy(fmt.Sprintf("d%d.example", n)), storetest.Day(0), rows))
+		tallies = append(tallies, storetest.Tally(storetest.Policy(fmt.Sprintf("d%d.example", n)), storetest.Day(0), storetest.Rows(0, 1)))
 	}
-	b := storetest.Batch("a", tallies...)
-	today := report.DayOf(storetest.Noon())
-	for n := range expireRows + 1 {
-		b.Seen = append(b.Seen, report.Sighting{Domain: dns.Name(fmt.Sprintf("d%05d.example", n)), Day: today, Kind: report.SeenPass})
-		b.Ledger.Totals = append(b.Ledger.Totals, ledger.Total{Day: ledger.DayOf(storetest.Noon()), Group: fmt.Sprintf("g%05d", n), Messages: 1})
-	}
-	if err := d.Add(ctx, storetest.Noon(), b); err != nil {
+	if err := d.Add(ctx, storetest.Noon(), storetest.Batch("a", tallies...)); err != nil {
 		t.Fatal(err)
+	}
+	const numbers = "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1) "
+	today := report.DayOf(storetest.Noon())
+	for _, statement := range []string{
+		"INSERT INTO detail SELECT 1 + n % 2, CAST(n AS BLOB), x'' FROM number", "INSERT INTO tally SELECT 1 + n % 2, CAST(n AS BLOB), 1 FROM number",
+		"INSERT INTO seen SELECT n, ?2, 'pass' FROM number", "INSERT INTO total SELECT ?2, n, '', '', '', '', '', '', 1 FROM number",
+	} {
+		if _, err := d.w.ExecContext(ctx, numbers+statement, 2*expireRows+1, today); err != nil {
+			t.Fatal(err)
+		}
 	}
 	done := storetest.Noon().AddDate(0, 0, 2)
 	for range tallies {
@@ -54,13 +52,13 @@ func TestExpireMany(t *testing.T) {
 		}
 		return strings.Join(counts, ", ")
 	}
-	if got, want := left(), "tally 10197, detail 10197, job 201, policy 201, seen 5001, total 5001"; got != want {
+	if got, want := left(), "tally 10202, detail 10202, job 201, policy 201, seen 10001, total 10001"; got != want {
 		t.Fatalf("before: %s, want %s", got, want)
 	}
 	if err := d.Expire(ctx, done.Add(48*time.Hour), 24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := left(), "tally 0, detail 0, job 201, policy 201, seen 5001, total 5001"; got != want {
+	if got, want := left(), "tally 0, detail 0, job 201, policy 201, seen 10001, total 10001"; got != want {
 		t.Errorf("after the time of rows: %s, want %s", got, want)
 	}
 	later := done.AddDate(2, 0, 0)
