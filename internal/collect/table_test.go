@@ -257,7 +257,7 @@ func TestMemories(t *testing.T) {
 	table := newTable()
 	for i := range 2*maxIDs + 1 {
 		p := report.Policy{Domain: "shop.example", FO: fmt.Sprint(i)}
-		if table.id(p) != p.ID() || table.id(p) != p.ID() {
+		if first, again := table.id(p), table.id(p); first != p.ID() || again != first {
 			t.Fatal("another identity")
 		}
 		if want := i%maxIDs + 1; len(table.ids) != want {

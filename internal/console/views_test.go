@@ -82,7 +82,7 @@ func TestHeaders(t *testing.T) {
 		if got := w.Header().Get("Content-Type"); got != want || w.Body.Len() < 100 {
 			t.Errorf("%s: %s, %d octets", path, got, w.Body.Len())
 		}
-		if has := strings.HasSuffix(w.Body.String(), string(stats.ChartCSS())); has != (path == "/console.css") {
+		if has := strings.HasSuffix(w.Body.String(), stats.ChartCSS()); has != (path == "/console.css") {
 			t.Errorf("%s has the style of the charts: %v", path, has)
 		}
 	}

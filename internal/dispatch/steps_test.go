@@ -172,7 +172,7 @@ func TestStoreFailsInTheMiddle(t *testing.T) {
 		{"Suppression", 0, 0, "destination: disk full"}, {"Suppression", 2, 1, "disk full"}, {"Delivery", 0, 1, ""},
 	} {
 		for _, broken := range []error{errBroken, report.ErrLost} {
-			t.Run(fmt.Sprint(tt.method, tt.after, broken == report.ErrLost), func(t *testing.T) {
+			t.Run(fmt.Sprint(tt.method, tt.after, errors.Is(broken, report.ErrLost)), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var b bytes.Buffer
 					w := newWorld(t, domainZone("shop.example", "mailto:rua@shop.example"))
@@ -196,7 +196,7 @@ func TestStoreFailsInTheMiddle(t *testing.T) {
 					case tt.tried == "":
 						want = report.Outcome{Word: report.Sent, Reason: "sent to 1 of 1 destinations"}
 						text = "level=INFO msg=\"a report is done\" domain=shop.example report_id=%id outcome=sent reason=\"sent to 1 of 1 destinations\"\n"
-					case broken == report.ErrLost:
+					case errors.Is(broken, report.ErrLost):
 						wantErr = errLeaseLost
 						text = "level=WARN msg=\"the lease of a report was lost; another sender goes on with it\" domain=shop.example job=1\n"
 					default:
@@ -362,8 +362,8 @@ func TestNext(t *testing.T) {
 			t.Errorf("the deadline is %v, want %v", got, end)
 		}
 		for tries, want := range []time.Duration{15 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour, 12 * time.Hour, 12 * time.Hour} {
-			if at, again := r.next(tries); at.Sub(time.Now()) != want || !again {
-				t.Errorf("%d tries: in %v, again %t", tries, at.Sub(time.Now()), again)
+			if at, again := r.next(tries); time.Until(at) != want || !again {
+				t.Errorf("%d tries: in %v, again %t", tries, time.Until(at), again)
 			}
 		}
 		for _, before := range []time.Duration{1, 0, -1} { // at a third try in an hour
@@ -598,7 +598,7 @@ func TestClaim(t *testing.T) {
 		w.add(yesterday(), "shop.example")
 		time.Sleep(time.Hour)
 		store.method, asked = "", nil
-		if job, wait, ok := d.claim(t.Context()); !ok || wait != 0 || job.ID != 1 || !slices.Equal(asked, []error{nil}) || job.LeaseUntil.Sub(time.Now()) != leaseTime {
+		if job, wait, ok := d.claim(t.Context()); !ok || wait != 0 || job.ID != 1 || !slices.Equal(asked, []error{nil}) || time.Until(job.LeaseUntil) != leaseTime {
 			t.Errorf("%+v, %v, %t, %v", job, wait, ok, asked)
 		}
 	})

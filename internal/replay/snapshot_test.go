@@ -233,7 +233,6 @@ func TestSnapshotLine(t *testing.T) {
 // ends is a resolver that answers when its context has ended.
 type ends struct {
 	dns.LookupOnly
-	answer dns.Answer
 	kind   dns.ErrorKind // 0: it has an answer
 	queued bool
 }

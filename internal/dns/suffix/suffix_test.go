@@ -62,13 +62,13 @@ func TestMemory(t *testing.T) {
 	m := NewMemory()
 	for i := range 3 * MaxRemembered {
 		name := dns.Name(fmt.Sprintf("host.%s.co.jp", strings.Repeat("x", i%60+1)+strconv.Itoa(i)))
-		if want := Owner(name); m.Owner(name) != want || m.Owner(name) != want {
-			t.Fatalf("Owner(%q) = %q, then %q, want %q", name, m.Owner(name), m.Owner(name), want)
+		if first, again, want := m.Owner(name), m.Owner(name), Owner(name); first != want || again != want {
+			t.Fatalf("Owner(%q) = %q, then %q, want %q", name, first, again, want)
 		}
 	}
 	for _, name := range []dns.Name{"", "com", "github.io", "me.github.io"} {
-		if want := Owner(name); m.Owner(name) != want || m.Owner(name) != want {
-			t.Errorf("Owner(%q) = %q, want %q", name, m.Owner(name), want)
+		if first, again, want := m.Owner(name), m.Owner(name), Owner(name); first != want || again != want {
+			t.Errorf("Owner(%q) = %q, then %q, want %q", name, first, again, want)
 		}
 	}
 }

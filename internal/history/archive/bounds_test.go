@@ -496,12 +496,12 @@ func TestTurns(t *testing.T) {
 		begin := time.Now()
 		for n, due := range []time.Duration{15 * time.Second, 25 * time.Second, 35 * time.Second} {
 			k.Decided(decision(n, policy.Reject), 0)
-			time.Sleep(begin.Add(due).Sub(time.Now()) - 1)
+			time.Sleep(time.Until(begin.Add(due)) - 1)
 			synctest.Wait()
 			if m.records() != n {
 				t.Errorf("%d are written before %v, want %d", m.records(), due, n)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if m.records() != n+1 {
 				t.Errorf("%d are written after %v, want %d", m.records(), due, n+1)

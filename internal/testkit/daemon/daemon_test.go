@@ -98,7 +98,7 @@ func TestPair(t *testing.T) {
 		for d, want := range map[*Daemon]client.Kind{p.Monitor: monitor, p.Enforce: enforce} {
 			res, err := d.Send(mta.Peer{Addr: netip.MustParseAddrPort("192.0.2.9:2525"), HELO: "x.example"},
 				client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
-			if err != nil || res.Action.Kind != want && !(want == client.Reject && res.Action.Kind == client.Custom) {
+			if err != nil || res.Action.Kind != want && (want != client.Reject || res.Action.Kind != client.Custom) {
 				t.Errorf("%+v, %v, want %s", res, err, want)
 			}
 			if res.Action.Delivers() && !strings.Contains(res.Modifications[0].Value, label) {
