@@ -41,6 +41,9 @@ var wordOf = map[spf.Reason]Word{
 	spf.ReasonDNSLoop: SPFUnusableDNS, spf.ReasonDNSTooLarge: SPFUnusableDNS,
 }
 
+// ofSPF begins what is said if the SPF record could not be looked up.
+const ofSPF = "SPF of "
+
 // spf evaluates the SPF record for a client that it does not name.
 func (l *looker) spf() {
 	c := l.checkSPF(stranger4())
@@ -49,7 +52,7 @@ func (l *looker) spf() {
 	s.Published = c.Record != "" || c.Reason == spf.ReasonMultipleRecords || c.Reason == spf.ReasonRecordTooLong
 	switch c.Result {
 	case spf.TempError:
-		l.unknown("SPF of "+string(l.domain), errors.New(string(c.Reason)))
+		l.unknown(ofSPF+string(l.domain), errors.New(string(c.Reason)))
 	case spf.None:
 		if text, ok := looksLike(l.answered(l.domain, dns.TypeTXT), "v=spf1"); ok {
 			l.add(SPFNotARecord, "this text is meant to be an SPF record, and receivers do not take it for one: %s", shown(text))

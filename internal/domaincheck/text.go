@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"sekimori/internal/dmarc"
 	"sekimori/internal/printable"
 	"sekimori/internal/spf"
 )
@@ -62,7 +64,12 @@ func (r *Report) mailText(w *errWriter) {
 
 func (r *Report) spfText(w *errWriter) {
 	w.line("\nSPF")
-	if !r.SPF.Published {
+	switch {
+	case r.SPF.Published:
+	case slices.ContainsFunc(r.Unknown, func(what string) bool { return strings.HasPrefix(what, ofSPF) }):
+		w.line("  not known")
+		return
+	default:
 		w.line("  none")
 		return
 	}
@@ -84,7 +91,12 @@ func (r *Report) dmarcText(w *errWriter) {
 	for _, q := range d.Walk {
 		w.line("  asked %s: %s", printable.Value(string(q.Name)), strings.TrimSpace(q.Found+" "+psd(q.PSD)))
 	}
-	if d.Source == "" {
+	switch {
+	case d.Source != "":
+	case slices.ContainsFunc(d.Walk, func(q Question) bool { return q.Found == string(dmarc.FoundError) }):
+		w.line("  not known which record applies")
+		return
+	default:
 		w.line("  no record applies")
 		return
 	}
