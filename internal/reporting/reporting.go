@@ -185,7 +185,7 @@ func (l *List) Text(out io.Writer) error {
 		if x.Owner != "" {
 			of = "names below " + printable.Value(x.Owner)
 		}
-		fmt.Fprintf(t, "%s: %d messages are in no report, because there are reports on too many %s.\n", windowText(x.Begin, x.End), x.Messages, of)
+		fmt.Fprintf(t, "%s: no report has %s, because there are reports on too many %s.\n", windowText(x.Begin, x.End), printable.Counted(x.Messages, "message"), of)
 	}
 	return t.Flush()
 }

@@ -265,9 +265,9 @@ WINDOW (UTC)            DOMAIN        ROWS  MESSAGES  STATE  NOTE
 2026-11-28              bank.example  10    100       sent   to 1 destination; 4 messages missing
 2026-11-28              shop.example  4     5         due    2 attempts, the next at 2026-11-29 02:00 UTC
 2026-11-27              shop.example  0     0         loop   "\x1b[2J\u202eevil"
-2026-11-28: 7 messages are in no report, because there are reports on too many names below evil.example.
-2026-11-27: 3 messages are in no report, because there are reports on too many domains.
-2026-11-27 06:00-12:00: 2 messages are in no report, because there are reports on too many domains.
+2026-11-28: no report has 7 messages, because there are reports on too many names below evil.example.
+2026-11-27: no report has 3 messages, because there are reports on too many domains.
+2026-11-27 06:00-12:00: no report has 2 messages, because there are reports on too many domains.
 `)
 	bank := Report{Job: 1, Domain: "bank.example", Begin: midnight, End: midnight.Add(24*time.Hour - time.Second), State: "done", SendAt: time.Time{},
 		ReportID: "20261128.k7q2.bank.example@dmarc.isp.example", Rows: 10, Messages: 100, Causes: 90, Spam: 1, Late: 2, Lost: 4, Outcome: "sent", Reason: "to 1 destination"}

@@ -169,7 +169,7 @@ func (o *Office) sentNow(ctx context.Context, j report.Job, outcome report.Outco
 func (s *Sent) Text(out io.Writer) error {
 	w := &errWrite{out: out}
 	for _, r := range s.Reports {
-		w.printf("%s, %s UTC, %d messages: %s\n", printable.Value(r.Domain), windowText(r.Begin, r.End), r.Messages, printable.Value(r.Done))
+		w.printf("%s, %s UTC, %s: %s\n", printable.Value(r.Domain), windowText(r.Begin, r.End), printable.Counted(r.Messages, "message"), printable.Value(r.Done))
 		if r.Reply != "" {
 			w.printf("    %s\n", printable.Value(r.Reply))
 		}

@@ -233,7 +233,7 @@ func (s *Shown) Text(out io.Writer) error {
 }
 
 func (r *ShownReport) text(w *errWrite) {
-	w.printf("%s, %s UTC: %d rows of %d messages\n", printable.Value(r.Domain), windowText(r.Begin, r.End), r.Rows, r.Messages)
+	w.printf("%s, %s UTC: %s of %s\n", printable.Value(r.Domain), windowText(r.Begin, r.End), printable.Counted(r.Rows, "row"), printable.Counted(r.Messages, "message"))
 	line := func(label, value string) {
 		if value != "" {
 			w.printf("  %-10s %s\n", label, printable.Value(value))

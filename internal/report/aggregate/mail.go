@@ -61,7 +61,7 @@ func (m *Mail) text() string {
 	line("Messages", "%d", job.Messages)
 	line("Records", "%d", job.Rows)
 	if job.Late > 0 {
-		line("Of these", "%d messages came too late for the report of their own day", job.Late)
+		line("Of these", "%s came too late for the report of that day", printable.Counted(job.Late, "message"))
 	}
 	if text := r.errorText(); text != "" {
 		line("Note", "%s", text)

@@ -63,7 +63,7 @@ func TestWriteMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"Domain:      shop.example\r\n", "From:        2026-11-28 00:00:00 UTC\r\n", "To:          2026-11-28 23:59:59 UTC\r\n",
-		"Messages:    12\r\n", "Records:     1\r\n", "Note:        3 messages are missing in this report\r\n", "2 messages came too late",
+		"Messages:    12\r\n", "Records:     1\r\n", "Note:        this report lacks 3 messages\r\n", "2 messages came too late",
 		"Sent by:     Büro für Post (dmarc.isp.example)\r\n", "Contact:     postmaster@isp.example\r\n"} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("the text lacks %q:\n%s", want, body)
@@ -134,7 +134,7 @@ func TestMailText(t *testing.T) {
 		{"usual", func(*Report) {}, head + id + "More:        https://isp.example/dmarc\n" + tail},
 		{"no further contact", func(r *Report) { r.ContactInfo = "" }, head + id + tail},
 		{"one came late", func(r *Report) { r.Job.Late = 1 },
-			head + "Of these:    1 messages came too late for the report of their own day\n" + id + "More:        https://isp.example/dmarc\n" + tail},
+			head + "Of these:    1 message came too late for the report of that day\n" + id + "More:        https://isp.example/dmarc\n" + tail},
 		{"an error", func(r *Report) { r.Errors = []string{"the record has a fault"} }, head + "Note:        the record has a fault\n" + id + "More:        https://isp.example/dmarc\n" + tail},
 	} {
 		r := usual()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/printable"
 	"sekimori/internal/report"
 )
 
@@ -131,7 +132,7 @@ const maxError = 500
 func (r *Report) errorText() string {
 	var all []string
 	if r.Job.Lost > 0 {
-		all = append(all, fmt.Sprintf("%d messages are missing in this report", r.Job.Lost))
+		all = append(all, "this report lacks "+printable.Counted(r.Job.Lost, "message"))
 	}
 	if r.Job.Policy.Invalid != "" {
 		all = append(all, "the record has invalid tags: "+r.Job.Policy.Invalid)
