@@ -90,7 +90,10 @@ func (a account) advice(cfg *config.Config, file string) []string {
 // If a path is missing, its permissions do not matter, and may reports true. Access control lists are
 // not looked at.
 func (a account) may(path string, need fs.FileMode) bool {
-	path, _ = filepath.EvalSymlinks(path) // "" if it is missing, and Stat then fails
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return true
+	}
 	for {
 		info, err := os.Stat(path)
 		if err != nil {

@@ -47,12 +47,12 @@ func ThisHost() Host {
 // asks which program listens at the daemon's addresses.
 func (h Host) ReadDaemon(ctx context.Context, path string, ask bool) (Daemon, error) {
 	cfg, err := config.Load(path)
-	var text []byte
-	if err == nil {
-		text, err = os.ReadFile(path)
-	}
 	if err != nil {
 		return Daemon{}, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Daemon{}, fmt.Errorf("setup: %w", err)
 	}
 	d := Daemon{Path: path, Text: text, Config: cfg, DropIns: filepath.Join(h.UnitDirs[0], "sekimori.socket.d")}
 	if _, err := os.Stat(h.Booted); err == nil {

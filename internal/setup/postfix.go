@@ -31,7 +31,7 @@ func public(s *mtaconf.Service) bool {
 // local reports whether the service listens on a loopback address. The service that takes mail back
 // from a content filter does so.
 func local(s *mtaconf.Service) bool {
-	host := strings.Trim(strings.TrimSuffix(s.Name[:strings.LastIndexByte(s.Name, ':')+1], ":"), "[]")
+	host := strings.Trim(s.Name[:max(strings.LastIndexByte(s.Name, ':'), 0)], "[]")
 	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
 }
 

@@ -82,12 +82,12 @@ func (z *Zone) reply(ctx context.Context, query []byte, overTCP bool) []byte {
 
 func parseQuestion(query []byte, overTCP bool) (question, bool) {
 	var p dnsmessage.Parser
-	h, _ := p.Start(query) // after an error, Question fails too, and returns no class
-	if h.Response || h.OpCode != 0 {
+	h, err := p.Start(query)
+	if err != nil || h.Response || h.OpCode != 0 {
 		return question{}, false
 	}
-	asked, _ := p.Question()
-	if asked.Class != dnsmessage.ClassINET {
+	asked, err := p.Question()
+	if err != nil || asked.Class != dnsmessage.ClassINET {
 		return question{}, false
 	}
 	octets := asked.Name.String()
@@ -100,7 +100,10 @@ func parseQuestion(query []byte, overTCP bool) (question, bool) {
 	_ = p.SkipAllAnswers()
 	_ = p.SkipAllAuthorities()
 	for {
-		rh, _ := p.AdditionalHeader()      // after an error, there is nothing to skip
+		rh, err := p.AdditionalHeader()
+		if err != nil {
+			break
+		}
 		if rh.Type == dnsmessage.TypeOPT { // RFC 6891 §6.1.2: the class of an OPT record is the UDP payload size
 			q.edns, q.limit = true, max(minUDPSize, int(rh.Class))
 		}
