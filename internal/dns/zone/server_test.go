@@ -195,7 +195,14 @@ func TestServerIgnoresNonsense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, packet := range [][]byte{{0}, packed, packed[:14], other, other[:12], other[:14]} {
+	notify := new(codec.Msg)
+	notify.SetQuestion("a.example.", codec.TypeA)
+	notify.Opcode = codec.OpcodeNotify
+	news, err := notify.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, packet := range [][]byte{{0}, packed, packed[:14], other, other[:12], other[:14], news} {
 		for _, overTCP := range []bool{false, true} { // a connection is kept nevertheless
 			if out, keep := z.Respond(t.Context(), packet, overTCP); out != nil || !keep {
 				t.Errorf("% x was answered: % x, %v", packet, out, keep)
