@@ -21,12 +21,12 @@ const (
 	identityTime  = time.Minute // for all lookups
 )
 
-// watchIdentity looks up, until ctx ends, whether the mail with our reports passes DMARC. It says in the
+// watchIdentity asks check, until ctx ends, whether the mail with our reports passes DMARC. It says in the
 // log what is wrong, when that changes.
-func (a *App) watchIdentity(ctx context.Context, g *generation) {
+func (a *App) watchIdentity(ctx context.Context, check func(context.Context) (identity.Result, error)) {
 	said := ""
 	for {
-		result, err := a.checkIdentity(ctx, g)
+		result, err := check(ctx)
 		if err != nil {
 			a.log.Warn("whether report mail passes DMARC cannot be checked", "error", err)
 			return

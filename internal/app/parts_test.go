@@ -5,10 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +22,17 @@ import (
 
 	"sekimori/internal/bimi"
 	"sekimori/internal/config"
+	"sekimori/internal/dispatch/failures"
 	"sekimori/internal/dns"
 	"sekimori/internal/farm"
+	"sekimori/internal/filter"
+	"sekimori/internal/history"
+	"sekimori/internal/judge"
 	"sekimori/internal/report"
 	"sekimori/internal/senders"
 	"sekimori/internal/status"
+	"sekimori/internal/store"
+	"sekimori/internal/telemetry"
 	"sekimori/internal/testkit/logs"
 )
 
@@ -108,6 +119,9 @@ func TestBeat(t *testing.T) {
 	if h := a.hosts.Load(); h.Error != "no list" || len(h.Hosts) != 2 || !h.Read.Equal(read) {
 		t.Errorf("%+v", h)
 	}
+	a.hosts.Store(nil) // the first answer of the store may name twins at once
+	f.hostsFail = nil
+	beat(t.Context())
 	cfg := a.generation().cfg
 	if b := f.beats[0]; b.Instance != a.instance || b.Name != name || b.Version != "test" || b.Config != cfg.SharedHash() || b.Mode != string(cfg.Mode) || b.NotReady != "not taking messages" ||
 		b.Since.IsZero() || b.Uptime < 0 || b.Uptime > time.Minute || b.Loaded.IsZero() {
@@ -123,7 +137,7 @@ func TestBeat(t *testing.T) {
 	}
 	a.kept.farm = nil
 	a.Stop(t.Context()) // the log is written in the background until then
-	if said := log.Records(t, "another daemon with the name of this host uses the store; give each host a name of its own"); len(said) != 1 || said[0]["daemons"] != 2. {
+	if said := log.Records(t, "another daemon with the name of this host uses the store; give each host a name of its own"); len(said) != 2 || said[0]["daemons"] != 2. || said[1]["daemons"] != 2. {
 		t.Errorf("%v\n%s", said, log)
 	}
 }
@@ -297,7 +311,9 @@ func TestBuildReads(t *testing.T) {
 		change func(*config.Config)
 		read   int // how many of the words
 	}{
-		{"", func(*config.Config) {}, len(words)},
+		{"", func(c *config.Config) {
+			c.DNS.Servers = []config.Server{{AddrPort: netip.MustParseAddrPort("192.0.2.53:53")}}
+		}, len(words)},
 		{"log format", func(c *config.Config) { c.Log.Format = "xml" }, 0},
 		{"a pipe", func(c *config.Config) { c.Store.PasswordFile = os.TempDir() }, 0},
 		{"resolv.conf", func(c *config.Config) { c.DNS.Servers = []config.Server{{}} }, 1},
@@ -307,6 +323,7 @@ func TestBuildReads(t *testing.T) {
 		{"geo", func(c *config.Config) { c.Geo.Country = none }, 5},
 		{"psl", func(c *config.Config) { c.DMARC.OrganizationalDomain, c.DMARC.PSLFile = "psl", none }, 6},
 		{"recipients", func(c *config.Config) { c.Policy.Recipients.File = none }, 7},
+		{"no sender", func(c *config.Config) { c.Report.Mail.From = "" }, 8},
 		{"report key", func(c *config.Config) { c.Report.Aggregate.Send, c.Report.Mail.DKIM.KeyFile = true, none }, 8},
 		{"web config", func(c *config.Config) { c.Admin.WebConfig = none }, 9},
 	} {
@@ -319,6 +336,9 @@ func TestBuildReads(t *testing.T) {
 		}
 		if g != nil {
 			a.discard(&change{generation: g})
+			if s := a.dnsMetrics.Counts().Servers; len(s) != 1 || s[0].Address != base.DNS.Servers[0].String() {
+				t.Errorf("the metrics show %+v, and not the server in use", s)
+			}
 		}
 	}
 }
@@ -407,3 +427,130 @@ func TestNoBounces(t *testing.T) {
 		tt.a.unwind(&c.steps)
 	}
 }
+
+// fakeStore is a store whose lease and secret are as the test says.
+type fakeStore struct {
+	store.Store
+	lease    bool
+	fails    error
+	leased   string
+	keep     time.Duration
+	lookedAt int
+}
+
+func (f *fakeStore) Secret(context.Context) ([]byte, error) {
+	if f.fails != nil {
+		return nil, f.fails
+	}
+	return []byte("secret"), nil
+}
+
+func (f *fakeStore) Lease(_ context.Context, _ time.Time, name, owner string, d time.Duration) (bool, error) {
+	f.leased = fmt.Sprint(name, " ", owner, " ", d)
+	return f.lease, f.fails
+}
+
+func (f *fakeStore) ExpireHistory(_ context.Context, _ time.Time, keep time.Duration, _ int64) (history.Size, error) {
+	f.keep = keep
+	f.lookedAt++
+	return history.Size{}, nil
+}
+
+// TestHistoryLease: only the daemon that certainly has the lease removes old days.
+func TestHistoryLease(t *testing.T) {
+	cfg := config.Default()
+	cfg.Store.URL = "sqlite:x"
+	for _, tt := range []struct {
+		lease   bool
+		fails   error
+		removes bool
+	}{{true, nil, true}, {false, nil, false}, {true, errors.New("no store"), false}, {false, errors.New("no store"), false}} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeStore{lease: tt.lease, fails: tt.fails}
+			a := newApp(options(io.Discard))
+			h, err := a.openHistory(cfg, f, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Hour) // until the clock can be trusted
+			h.keeper.Stop(t.Context())
+			want := fmt.Sprint("history ", a.instance, " ", expireLease)
+			if removes := f.keep == time.Duration(cfg.History.Keep); removes != tt.removes || f.leased != want || f.lookedAt < 10 {
+				t.Errorf("%+v: keeps %v, leased %q, %d looks", tt, f.keep, f.leased, f.lookedAt)
+			}
+			if err := h.close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestNewFailures: without the secret of the store there are failure reports all the same, and the log says what they lack.
+func TestNewFailures(t *testing.T) {
+	base := config.Default()
+	g := &generation{cfg: base}
+	r, err := NewResolver(testConfig(t), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, tt := range []struct {
+		name  string
+		fails error
+		store bool
+		key   string
+		warns int
+	}{{"all is well", nil, true, "secret", 0}, {"no secret", errors.New("locked"), true, "", 1}, {"no store", nil, false, "", 0}} {
+		log := &logs.Buffer{}
+		a := newApp(options(log))
+		a.log, a.reports = slog.New(slog.NewJSONHandler(log, nil)), telemetry.NewReports(a.o.Registry)
+		a.kept.store, a.kept.failures = &fakeStore{fails: tt.fails}, failures.NewMemory()
+		*g = generation{cfg: base, resolver: r, options: filter.Options{Judge: &judge.Judge{}}}
+		o, err := dispatchOptions(base, SenderOptions{Store: a.kept.store, Resolver: r, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !tt.store {
+			o.Store = nil
+		}
+		s, err := a.newFailures(g, o)
+		if (err == nil) != tt.store || (s != nil) != tt.store || (g.options.Judge.Failures != nil) != tt.store || (len(g.options.Observers) == 1) != tt.store {
+			t.Errorf("%s: %v, %+v", tt.name, err, g.options)
+		}
+		if f := g.options.Judge.Failures; f != nil && (string(f.Key) != tt.key || f.AuthServID != base.ServID() || f.Subject != base.Report.Failure.Subject) {
+			t.Errorf("%s: %+v", tt.name, f)
+		}
+		said := log.Records(t, "failure reports do not tell senders apart until the next reload")
+		if len(said) != tt.warns || tt.warns > 0 && said[0]["error"] != tt.fails.Error() {
+			t.Errorf("%s: %s", tt.name, log)
+		}
+	}
+}
+
+// TestServesAfterStart: connections are accepted from Start on, by one server for each listener.
+func TestServesAfterStart(t *testing.T) {
+	l := &countedListener{closed: make(chan struct{}), asked: make(chan struct{}, 9)}
+	cfg := testConfig(t)
+	cfg.Listen = []config.Listener{{Address: "systemd:mail"}}
+	a, _ := opened(t, cfg, func(o *Options) { o.Sockets = map[string][]net.Listener{"mail": {l}} })
+	a.Start()
+	<-l.asked
+	a.Stop(t.Context())
+	if n := len(l.asked); n > 0 {
+		t.Errorf("%d other servers accept connections", n)
+	}
+}
+
+// countedListener never has a connection, and says when it is asked for one.
+type countedListener struct {
+	once          sync.Once
+	closed, asked chan struct{}
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	l.asked <- struct{}{}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+func (l *countedListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *countedListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }

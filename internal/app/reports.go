@@ -22,6 +22,7 @@ import (
 	"sekimori/internal/milter/sockets"
 	"sekimori/internal/report"
 	"sekimori/internal/report/destination"
+	"sekimori/internal/report/identity"
 	"sekimori/internal/report/sign"
 	"sekimori/internal/submit"
 )
@@ -211,7 +212,8 @@ func (a *App) openSender(g *generation, log *slog.Logger) (undo func() error, er
 	}
 	runs := []func(context.Context){d.Run}
 	if sends(g.cfg) {
-		runs = append(runs, func(ctx context.Context) { a.watchIdentity(ctx, g) })
+		check := func(ctx context.Context) (identity.Result, error) { return a.checkIdentity(ctx, g) }
+		runs = append(runs, func(ctx context.Context) { a.watchIdentity(ctx, check) })
 	}
 	if g.cfg.Report.Failure.Send {
 		f, err := a.newFailures(g, o)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"sekimori/internal/bimi"
 	"sekimori/internal/collect"
@@ -32,6 +37,7 @@ import (
 	"sekimori/internal/resolver"
 	"sekimori/internal/resolver/upstream"
 	"sekimori/internal/telemetry"
+	"sekimori/internal/testkit/logs"
 )
 
 // settings has another value for every key than the default, and than the keys beside it.
@@ -271,6 +277,121 @@ func TestNotAligned(t *testing.T) {
 	} {
 		if got := notAligned(tt.r); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
+// TestWatchIdentity: the log says what is wrong with report mail when that changes, and the next look comes after
+// hours, or sooner after a DNS failure.
+func TestWatchIdentity(t *testing.T) {
+	finding := func(s identity.Subject, g identity.Grade) identity.Finding {
+		return identity.Finding{Subject: s, Grade: g, Text: fmt.Sprint(s, " ", g), Do: "act"}
+	}
+	text := func(all ...identity.Finding) (out string) {
+		for _, f := range all {
+			out += f.Text + "; act. "
+		}
+		return out
+	}
+	bad, worse, good := finding(identity.SPF, identity.Fault), finding(identity.DMARC, identity.Fault), finding(identity.DKIM, identity.Good)
+	warning := finding(identity.DKIM, identity.Warning)
+	wrong, right := identity.Result{Findings: []identity.Finding{worse, warning, good}}, identity.Result{Aligned: true, Findings: []identity.Finding{good}}
+	steps := []struct {
+		result  identity.Result
+		err     error
+		says    string // in the log, "" for nothing
+		aligned float64
+		wait    time.Duration
+	}{
+		{identity.Result{Unknown: true, Findings: []identity.Finding{worse}}, nil, "", 1, identityAgain},
+		{right, nil, "", 1, identityEvery},
+		{wrong, nil, text(worse, warning), 0, identityEvery},
+		{wrong, nil, "", 0, identityEvery},
+		{identity.Result{Unknown: true}, nil, "", 0, identityAgain},
+		{wrong, nil, "", 0, identityEvery},
+		{right, nil, "", 1, identityEvery},
+		{wrong, nil, text(worse, warning), 0, identityEvery},
+		{identity.Result{Aligned: true, Findings: []identity.Finding{bad, warning}}, nil, text(bad), 1, identityEvery},
+		{identity.Result{}, errors.New("no key"), "no key", 1, 0},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		log := &logs.Buffer{}
+		a := newApp(options(log))
+		a.log, a.reports = slog.New(slog.NewJSONHandler(log, nil)), telemetry.NewReports(a.o.Registry)
+		n, due, want := 0, time.Now(), []string{}
+		seen := func() {
+			t.Helper()
+			if n == 0 {
+				return
+			}
+			step := steps[n-1]
+			if got := gauge(t, a.o.Registry, "sekimori_report_identity_aligned"); got != step.aligned {
+				t.Errorf("step %d: the metric is %v", n, got)
+			}
+			if due = due.Add(step.wait); !time.Now().Equal(due) {
+				t.Errorf("step %d: the next look comes %v off", n, time.Since(due))
+			}
+			if step.says != "" {
+				want = append(want, step.says)
+			}
+			got := []string{}
+			for _, r := range log.Records(t, "") {
+				said := fmt.Sprint(r["findings"])
+				if r["error"] != nil {
+					said = fmt.Sprint(r["error"])
+				} else if r["aligned"] != (step.aligned == 1) && len(got) == len(want)-1 && step.says != "" {
+					t.Errorf("step %d: %v", n, r)
+				}
+				got = append(got, said)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("step %d: the log says %q, want %q", n, got, want)
+			}
+		}
+		a.watchIdentity(t.Context(), func(context.Context) (identity.Result, error) {
+			seen()
+			n++
+			return steps[n-1].result, steps[n-1].err
+		})
+		if seen(); n != len(steps) {
+			t.Errorf("%d looks", n)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		a.watchIdentity(ctx, func(context.Context) (identity.Result, error) { cancel(); return wrong, nil })
+		if got := gauge(t, a.o.Registry, "sekimori_report_identity_aligned"); got != 1 || len(log.Records(t, "")) != len(want) {
+			t.Errorf("a look that was cut off counts: %v\n%s", got, log)
+		}
+	})
+}
+
+// gauge returns a gauge without labels.
+func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Errorf("no %s", name)
+	return 0
+}
+
+// TestIdentityFails: files that cannot be read are errors, and nothing is looked up.
+func TestIdentityFails(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for name, change := range map[string]func(*config.Config){
+		"dmarc.psl_file": func(c *config.Config) { c.DMARC.OrganizationalDomain, c.DMARC.PSLFile = "psl", none },
+		reportKey:        func(c *config.Config) { c.Report.Mail.DKIM.KeyFile = none },
+	} {
+		cfg := config.Default()
+		change(cfg)
+		r, err := newApp(options(io.Discard)).checkIdentity(t.Context(), &generation{cfg: cfg})
+		if err == nil || !strings.HasPrefix(err.Error(), "app: "+name) || r.Aligned || r.Unknown || r.Findings != nil {
+			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
 }
