@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,34 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 )
+
+// TestDecisionsTimes: --day is a whole day of the host's time zone, and --until can only make it shorter.
+func TestDecisionsTimes(t *testing.T) {
+	now := time.Date(2026, 12, 1, 0, 30, 15, 7, time.FixedZone("", 9*3600))
+	for _, tt := range []struct{ day, until, want, fail string }{
+		{},
+		{day: "today", want: "from=2026-12-01T00:00:00+09:00&until=2026-12-02T00:00:00+09:00"},
+		{day: "yesterday", want: "from=2026-11-30T00:00:00+09:00&until=2026-12-01T00:00:00+09:00"},
+		{day: "2026-02-28", want: "from=2026-02-28T00:00:00+09:00&until=2026-03-01T00:00:00+09:00"},
+		{day: "2026-02-29", fail: `--day: "2026-02-29" is neither a day such as 2026-11-29 nor "today" or "yesterday"`},
+		{day: "Today", fail: `--day: "Today" is neither a day such as 2026-11-29 nor "today" or "yesterday"`},
+		{until: "2026-11-29T08:00:00.005Z", want: "until=2026-11-29T08:00:00.005Z"},
+		{until: "2026-11-29", fail: `--until: "2026-11-29" is not a time such as 2026-11-29T08:00:00Z`},
+		{day: "today", until: "2026-12-01T14:59:59.999Z", want: "from=2026-12-01T00:00:00+09:00&until=2026-12-01T14:59:59.999Z"},
+		{day: "today", until: "2026-12-01T15:00:00Z", want: "from=2026-12-01T00:00:00+09:00&until=2026-12-02T00:00:00+09:00"},
+		{day: "today", until: "2026-12-01T15:00:01Z", want: "from=2026-12-01T00:00:00+09:00&until=2026-12-02T00:00:00+09:00"},
+		{day: "today", until: "noon", fail: `--until: "noon" is not a time such as 2026-11-29T08:00:00Z`},
+	} {
+		query, said := url.Values{}, ""
+		if err := (&decisionsFlags{day: tt.day, until: tt.until}).times(query, now); err != nil {
+			said = err.Error()
+		}
+		got, err := url.QueryUnescape(query.Encode())
+		if err != nil || said != tt.fail || said == "" && got != tt.want {
+			t.Errorf("--day %q --until %q: %s %s (%v)", tt.day, tt.until, got, said, err)
+		}
+	}
+}
 
 // TestDecisionsCommand asks a daemon for decisions: with every flag, and for the table with what strangers write.
 func TestDecisionsCommand(t *testing.T) {

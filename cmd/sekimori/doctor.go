@@ -36,16 +36,13 @@ configuration that cannot be read.`,
   sekimori doctor --sendmail-cf /etc/mail/sendmail.cf`,
 		Args: arguments(0, 0, "no arguments, only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o := doctor.Options{PostfixDir: postfixDir, SendmailCF: sendmailCF, ResolvConf: resolver.ResolvConf, Now: time.Now()}
+			o := doctor.Options{PostfixDir: postfixDir, SendmailCF: sendmailCF, ResolvConf: resolver.ResolvConf, ConfigFile: at.config, Now: time.Now()}
 			if err := existing(postfixDir, sendmailCF); err != nil {
 				return err
 			}
 			var err error
 			if o.Config, err = loadOptional(at.config, cmd.Flags().Changed("config")); err != nil {
 				return err
-			}
-			if _, err := os.Stat(at.config); err == nil {
-				o.ConfigFile = at.config
 			}
 			o.Status = func(ctx context.Context) (*status.Status, error) {
 				client, err := at.client(cmd)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sekimori/internal/doctor"
 	"sekimori/internal/milter/wire"
@@ -39,6 +40,10 @@ func TestDoctor(t *testing.T) {
 	cfg := write("sekimori.yaml", "mode: enforce\nlisten: [\"inet:"+listen+"\"]\ndns: {servers: [\""+dns+"\"]}\n")
 	healthy := write("sendmail.cf", "Xsekimori, S=inet:"+port+"@127.0.0.1, F=T\nO Timeout.command=5m\nO InputMailFilters=sekimori\n")
 	open := write("open.cf", "Xsekimori, S=inet:"+port+"@127.0.0.1\nO Timeout.command=5m\nO InputMailFilters=sekimori\n")
+	monitor := write("monitor.yaml", "mode: monitor\nlisten: [\"inet:"+listen+"\"]\ndns: {servers: [\""+dns+"\"]}\n")
+	if long := time.Now().AddDate(-1, 0, 0); os.Chtimes(monitor, long, long) != nil {
+		t.Fatal("the age of the configuration cannot be set")
+	}
 	running := httptest.NewServer(status.Handler(func() *status.Status {
 		return &status.Status{Mode: "enforce", Listen: []string{"inet:" + listen}, Config: status.Config{LastReloadOK: true}}
 	}))
@@ -55,6 +60,7 @@ func TestDoctor(t *testing.T) {
 		{"a finding in JSON", []string{"--sendmail-cf", open, "--json"}, exitFailed, `"kind": "default_action"`, ""},
 		{"no daemon", []string{"--sendmail-cf", healthy, "--admin", "http://127.0.0.1:1"}, exitDone,
 			"not looked at  what the daemon has seen: no daemon answers", ""},
+		{"in monitor mode for a year", []string{"--sendmail-cf", healthy, "--config", monitor}, exitFailed, "daemon long_monitor: ", ""},
 		{"no such directory", []string{"--postfix-config-dir", filepath.Join(dir, "none")}, exitUsage, "", "no such file"},
 		{"no such file", []string{"--sendmail-cf", filepath.Join(dir, "none")}, exitUsage, "", "no such file"},
 		{"both MTAs", []string{"--sendmail-cf", healthy, "--postfix-config-dir", dir}, exitUsage, "", "cannot be given together"},

@@ -53,10 +53,31 @@ func TestNoConfiguration(t *testing.T) {
 	}
 }
 
-// full is a disk that is full.
-type full struct{}
+// full is a disk that has room for some writes.
+type full struct{ room, writes int }
 
-func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+func (f *full) Write(b []byte) (int, error) {
+	if f.writes++; f.writes > f.room {
+		return 0, errors.New("no space left on device")
+	}
+	return len(b), nil
+}
+
+// fillDisk calls a command whose output is lost from the first write on, from the second on, and so on up to rooms.
+func fillDisk(t *testing.T, rooms int, args []string) {
+	t.Helper()
+	for room := range rooms {
+		var complaints bytes.Buffer
+		disk := full{room: room}
+		code := run(t.Context(), args, &disk, &complaints)
+		if disk.writes <= room {
+			return
+		}
+		if code != exitFailed || !strings.Contains(complaints.String(), "no space left on device") {
+			t.Errorf("%q with room for %d writes: exit code %d: %s", args, room, code, complaints.String())
+		}
+	}
+}
 
 // TestFullDisk: a command whose output is lost, such as a list or a report in a file, must not succeed.
 func TestFullDisk(t *testing.T) {
@@ -73,10 +94,7 @@ func TestFullDisk(t *testing.T) {
 		"senders --config CONF", "senders --json --config CONF", "check shop.example --config CONF", "check shop.example --json --config CONF",
 	} {
 		args := strings.Fields(strings.NewReplacer("CONF", conf, "MAIL", mail, "ZONE", zone).Replace(line))
-		var complaints bytes.Buffer
-		if code := run(t.Context(), args, full{}, &complaints); code != exitFailed || !strings.Contains(complaints.String(), "no space left on device") {
-			t.Errorf("%s: exit code %d: %s", line, code, complaints.String())
-		}
+		fillDisk(t, 2, args)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,11 @@ import (
 // TestSendersAndReadiness calls the commands while another process would have the store open.
 func TestSendersAndReadiness(t *testing.T) {
 	conf, store, now := reportWorld(t)
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := file(t, "off.yaml", string(text)+"history: {what: 'off'}\n")
 	empty := file(t, "empty.yaml", "mode: monitor\n")
 	x := storetest.Entry("news.shop.example", "shop.example", "192.0.2.1")
 	x.Time = now
@@ -44,6 +50,7 @@ func TestSendersAndReadiness(t *testing.T) {
 		{"readiness --days 1 --json", 0, []string{`"verdict": "wait"`, `"word": "unclear"`}, ""},
 		{"readiness --format html --lang ja", 0, []string{"送信ドメイン認証", "隔離", "拒否", "なりすまし", "まだ早すぎます"}, ""},
 		{"readiness --format html", 0, []string{"May policies be enforced?", "<svg"}, ""},
+		{"readiness --json --config " + off, 0, []string{`"word": "history_off"`}, ""},
 		{"readiness --lang ja", 2, nil, "--lang is for --format html"},
 		{"readiness --format html --lang fr", 2, nil, "write en or ja"},
 		{"readiness --format csv", 2, nil, "write text, json or html"},

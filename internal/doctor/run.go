@@ -21,7 +21,7 @@ import (
 // Options say what Run looks at.
 type Options struct {
 	Config *config.Config
-	// ConfigFile is the file of Config, or "" if there is none. Its age says for how long the mode
+	// ConfigFile is the file of Config; it need not exist. Its age says for how long the mode
 	// has not changed.
 	ConfigFile string
 	// PostfixDir is a configuration directory of Postfix, and SendmailCF the file of Sendmail. If
