@@ -184,11 +184,27 @@ func TestNewFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "history")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spool := func(dir string) func(*config.Config) {
+		return func(c *config.Config) {
+			c.Store.URL, c.Store.Spool.Dir = "postgres://sekimori@127.0.0.1:1/sekimori?sslmode=disable", dir
+		}
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(*config.Config)
 		want   string
 	}{
+		{"log format", func(c *config.Config) { c.Log.Format = "xml" }, "xml"},
+		{"no directory of the store", func(c *config.Config) { c.Store.URL = "sqlite:/nonexistent/x.db" }, "/nonexistent/x.db"},
+		{"no password of the store", func(c *config.Config) { c.Store.URL, c.Store.PasswordFile = "sqlite:"+dir+"/x.db", "/nonexistent/pw" }, "/nonexistent/pw"},
+		{"the spool is a file", spool(file), file},
+		{"the spool of the history is a file", spool(dir), file},
+		{"the spool of the history is a file, and the spool is free again", spool(dir), file},
 		{"milter address in use", func(c *config.Config) { c.Listen[0].Address = "inet:" + taken.Addr().String() }, taken.Addr().String()},
 		{"admin address in use", func(c *config.Config) { c.Admin.Listen = taken.Addr().String() }, taken.Addr().String()},
 		{"no suffix list", func(c *config.Config) {
@@ -202,6 +218,18 @@ func TestNewFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want one line with %q", tt.name, err, tt.want)
 		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(t)
+	spool(dir)(cfg)
+	for range 2 {
+		a, err := New(cfg, options(io.Discard))
+		if err != nil {
+			t.Fatalf("a start that failed still holds the spool: %v", err)
+		}
+		a.Stop(t.Context())
 	}
 }
 
