@@ -404,6 +404,58 @@ func TestNewResolver(t *testing.T) {
 	}
 }
 
+// TestBoundBounces: the address for bounces is bound anew only if it, or the local part, is another one and reports are sent.
+func TestBoundBounces(t *testing.T) {
+	base := testConfig(t)
+	m := &base.Report.Mail
+	base.Report.Aggregate.Send, m.Bounces.Address, m.Bounce = true, "systemd:Bounces", "bounce"
+	a := newApp(options(io.Discard))
+	a.kept.store = &fakeStore{}
+	a.o.Sockets = map[string][]net.Listener{}
+	for _, name := range []string{"Bounces", "Other"} {
+		a.o.Sockets[name] = []net.Listener{&countedListener{closed: make(chan struct{})}}
+	}
+	old := &bounces{at: m.Bounces, local: m.Bounce}
+	a.bounces = old
+	for _, tt := range []struct {
+		name   string
+		change func(*config.Config)
+		want   string // old, new, none or an error
+	}{
+		{"no change", func(*config.Config) {}, "old"},
+		{"another address", func(c *config.Config) { c.Report.Mail.Bounces.Address = "systemd:Other" }, "new"},
+		{"another mode", func(c *config.Config) { c.Report.Mail.Bounces.Mode = 0o600 }, "new"},
+		{"another local part", func(c *config.Config) { c.Report.Mail.Bounce = "other" }, "new"},
+		{"nothing is sent any more", func(c *config.Config) { c.Report.Aggregate.Send = false; c.Report.Mail.Bounce = "other" }, "old"},
+		{"only failures are reported", func(c *config.Config) {
+			c.Report.Aggregate.Send, c.Report.Failure.Send, c.Report.Mail.Bounce = false, true, "other"
+		}, "new"},
+		{"no address", func(c *config.Config) { c.Report.Mail.Bounces.Address = "" }, "none"},
+		{"an address that cannot be bound", func(c *config.Config) { c.Report.Mail.Bounces.Address = "systemd:none" }, "error"},
+	} {
+		cfg, c := *base, &change{}
+		tt.change(&cfg)
+		err := a.openBounces(c, &cfg)
+		got := "new"
+		switch {
+		case err != nil:
+			got = "error"
+			if !strings.HasPrefix(err.Error(), "app: report.mail.bounces: ") || c.bounces != nil {
+				t.Errorf("%s: %v, %+v", tt.name, err, c)
+			}
+		case c.bounces == nil:
+			got = "none"
+		case c.bounces == old:
+			got = "old"
+		case c.bounces.at != cfg.Report.Mail.Bounces || c.bounces.local != cfg.Report.Mail.Bounce || len(c.bounces.listeners) != 1:
+			t.Errorf("%s: %+v", tt.name, c.bounces)
+		}
+		if got != tt.want || len(c.steps) > 0 != (got == "new") {
+			t.Errorf("%s: %s, want %s; %d steps", tt.name, got, tt.want, len(c.steps))
+		}
+	}
+}
+
 // TestNoBounces: no address is bound for bounces if there is no store, if nothing is sent, or if there is none.
 func TestNoBounces(t *testing.T) {
 	stored, _ := storeConfig(t)
