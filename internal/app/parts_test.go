@@ -77,7 +77,9 @@ func TestBeat(t *testing.T) {
 		w := httptest.NewRecorder()
 		a.serveHosts(w, httptest.NewRequestWithContext(t.Context(), "GET", HostsPath, nil))
 		h := &status.Hosts{}
-		_ = json.Unmarshal(w.Body.Bytes(), h)
+		if err := json.Unmarshal(w.Body.Bytes(), h); (err != nil) != (w.Code == 404) || err != nil && w.Body.String() != "404 page not found\n" {
+			t.Errorf("%d: %v: %q", w.Code, err, w.Body)
+		}
 		return h, w.Code
 	}
 	if _, code := hosts(); code != 404 {

@@ -3,6 +3,10 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -336,6 +340,76 @@ func TestIdentity(t *testing.T) {
 		}
 		if err := stop(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestSenderOptions: what the sender of reports gets from the configuration, and which files must be there.
+func TestSenderOptions(t *testing.T) {
+	dir := t.TempDir()
+	none, bad, good := filepath.Join(dir, "none"), filepath.Join(dir, "bad"), filepath.Join(dir, "good")
+	der, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err := errors.Join(os.WriteFile(bad, []byte("x"), 0o600), os.WriteFile(good, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	key := func(path string) func(*config.Config) {
+		return func(c *config.Config) { c.Report.Mail.DKIM.KeyFile, c.Report.Mail.DKIM.Selector = path, "s" }
+	}
+	r, err := NewResolver(testConfig(t), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, tt := range []struct {
+		name         string
+		change       func(*config.Config)
+		preview      bool
+		fails        string // how the error begins
+		sends, signs bool
+		signing      string // how the error of signing begins
+	}{
+		{"the MTA signs", func(*config.Config) {}, false, "", false, false, ""},
+		{"preview", func(*config.Config) {}, true, "", true, false, ""},
+		{"sends", func(c *config.Config) { c.Report.Aggregate.Send = true }, false, "", true, false, ""},
+		{"key", key(good), false, "", false, true, ""},
+		{"key in a preview", key(good), true, "", true, true, ""},
+		{"no key", key(none), false, "app: " + reportKey + ": ", false, false, ""},
+		{"no key in a preview", key(none), true, "", true, true, "app: " + reportKey + ": "},
+		{"bad key", key(bad), false, "app: " + reportKey + " " + bad + ": ", false, false, ""},
+		{"a directory", key(dir), false, "app: " + reportKey + ": ", false, false, ""},
+		{"no server", func(c *config.Config) { c.Report.Mail.Server = "" }, false, "app: report.mail: ", false, false, ""},
+		{"no suffixes", func(c *config.Config) { c.DMARC.OrganizationalDomain, c.DMARC.PSLFile = "psl", none }, false, "app: dmarc.psl_file: ", false, false, ""},
+	} {
+		cfg := config.Default()
+		a := &cfg.Report.Aggregate
+		a.Always, a.Never, a.MaxDestinations, a.Correspondents = []config.Pattern{"a.example"}, []config.ReportFor{"n.example"}, 7, true
+		a.DNSBL = []config.Domain{"bl.example"}
+		a.Rate, a.RatePerHost, cfg.Report.Keep = 3, 2, config.Duration(72*time.Hour)
+		tt.change(cfg)
+		so := SenderOptions{Store: &fakeStore{}, Resolver: r, Version: "v", Now: time.Now, Preview: tt.preview}
+		o, err := dispatchOptions(cfg, so)
+		if (err != nil) != (tt.fails != "") || err != nil && !strings.HasPrefix(err.Error(), tt.fails) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if d, err := NewSender(cfg, so); (err == nil) != (tt.fails == "") || (d == nil) != (err != nil) {
+			t.Errorf("%s: the sender: %v", tt.name, err)
+		}
+		if err != nil {
+			continue
+		}
+		s := o.Settings
+		if fmt.Sprint(s.Send, s.Always, s.Never, s.DNSBL, s.MaxDestinations, s.Correspondents) != fmt.Sprint(tt.sends, " [a.example] [n.example] [bl.example] 7 true") || (o.Sign != nil) != tt.signs ||
+			o.Rate != 3 || o.RatePerHost != 2 || o.Keep != 72*time.Hour || o.Submit == nil || !strings.HasPrefix(o.Owner, config.HostName()+"/") {
+			t.Errorf("%s: %+v", tt.name, o)
+		}
+		if tt.signing != "" {
+			if _, err := o.Sign(nil); err == nil || !strings.HasPrefix(err.Error(), tt.signing) {
+				t.Errorf("%s: signing: %v", tt.name, err)
+			}
 		}
 	}
 }
