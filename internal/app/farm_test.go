@@ -1,11 +1,17 @@
 package app
 
 import (
+	"net/netip"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
 	"sekimori/internal/config"
+	"sekimori/internal/explain"
 	"sekimori/internal/farm"
+	"sekimori/internal/policy"
+	"sekimori/internal/recent"
 	"sekimori/internal/resolver"
 	"sekimori/internal/resolver/upstream"
 )
@@ -54,4 +60,39 @@ func TestTryOff(t *testing.T) {
 			t.Errorf("%s: on, although admin.try is false", listen)
 		}
 	}
+}
+
+// TestTry: a message that is tried in the console is judged by the policy and the DNS of the daemon, and is neither counted nor kept.
+func TestTry(t *testing.T) {
+	cfg := testConfig(t)
+	a, _ := opened(t, cfg)
+	before := *a.generation().options.Judge
+	for client, want := range map[string]policy.Action{"192.0.2.1": policy.Accept, "192.0.2.2": policy.Reject} {
+		from := "a@bank.example"
+		x, err := a.try(t.Context(), &explain.Stored{
+			Message: []byte("From: a@bank.example\r\nSubject: s\r\n\r\nbody\r\n"), Client: netip.MustParseAddr(client), HELO: "mail.bank.example",
+			MailFrom: &from, Recipients: []string{"r@here.example"},
+		})
+		if err != nil || x.Verdict.Action != want || x.Mode != cfg.Mode || len(x.Lookups) == 0 {
+			t.Errorf("%s: %+v, %v", client, x, err)
+		}
+	}
+	if found, _ := a.decisions().Search(recent.Query{Limit: 9}); len(found) > 0 {
+		t.Errorf("the messages are kept: %v", found)
+	}
+	for verdict, n := range a.metrics.Counts().Messages {
+		if n != 0 {
+			t.Errorf("%s is counted", verdict)
+		}
+	}
+	if after := *a.generation().options.Judge; !reflect.DeepEqual(after.Label, before.Label) || after.Verifier != before.Verifier || after.Split != before.Split {
+		t.Error("trying a message changed how others are judged")
+	}
+	lost := *cfg
+	lost.DMARC.OrganizationalDomain, lost.DMARC.PSLFile = "psl", filepath.Join(t.TempDir(), "none")
+	a.generation().cfg = &lost
+	if x, err := a.try(t.Context(), &explain.Stored{}); err == nil || x != nil {
+		t.Errorf("without the suffixes: %+v, %v", x, err)
+	}
+	a.generation().cfg = cfg
 }
