@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -171,5 +173,123 @@ func TestCheckWithoutStore(t *testing.T) {
 	_, without, stderr := command(t, "check", "shop.example", "--config", conf)
 	if with == "" || without != with || !strings.Contains(stderr, "The store cannot be read, so only the selectors given are looked at: ") || !strings.Contains(stderr, "there is no file") {
 		t.Errorf("%s\nwith the store:\n%s\nwithout:\n%s", stderr, with, without)
+	}
+}
+
+// TestReachable: a command connects to the loopback address if the daemon listens at every address.
+func TestReachable(t *testing.T) {
+	for listen, want := range map[string]string{
+		":8892": "127.0.0.1:8892", "0.0.0.0:8892": "127.0.0.1:8892", "[::]:8892": "[::1]:8892",
+		"192.0.2.1:8892": "192.0.2.1:8892", "[2001:db8::1]:8892": "[2001:db8::1]:8892", "mx.example:8892": "mx.example:8892", "8892": "8892",
+	} {
+		if got := reachable(listen); got != want {
+			t.Errorf("%q: %q, want %q", listen, got, want)
+		}
+	}
+}
+
+// TestSenderFails: a list of public suffixes that cannot be read is an error of every command that could send.
+func TestSenderFails(t *testing.T) {
+	conf, _, _ := reportWorld(t)
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf = file(t, "c.yaml", string(text)+"dmarc: {organizational_domain: psl, psl_file: /none/list}\n")
+	for _, line := range []string{"report list", "report show shop.example", "report send --domain shop.example", "report suppress list", "report suppress add a@b.example"} {
+		code, stdout, stderr := command(t, append(strings.Fields(line), "--config", conf)...)
+		if code != exitFailed || stdout != "" || !strings.Contains(stderr, "/none/list") {
+			t.Errorf("%s: exit code %d: %s%s", line, code, stdout, stderr)
+		}
+	}
+}
+
+// TestArguments: how many arguments each command takes, up to three.
+func TestArguments(t *testing.T) {
+	var got []string
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		if c.HasSubCommands() {
+			return
+		}
+		line := c.CommandPath() + ":"
+		for n := range 4 {
+			if c.ValidateArgs([]string{"a", "b", "c"}[:n]) == nil {
+				line += " " + strconv.Itoa(n)
+			}
+		}
+		got = append(got, line)
+	}
+	walk(newRoot())
+	want := []string{
+		"sekimori bimi check: 1",
+		"sekimori check: 1",
+		"sekimori config check: 0 1",
+		"sekimori config example: 0",
+		"sekimori config print: 0 1",
+		"sekimori config schema: 0",
+		"sekimori config set-mode: 1 2",
+		"sekimori decisions: 0",
+		"sekimori demo: 0",
+		"sekimori doctor: 0",
+		"sekimori explain: 0 1",
+		"sekimori forwarders: 0 1 2 3",
+		"sekimori held: 0",
+		"sekimori probe: 0",
+		"sekimori readiness: 0",
+		"sekimori reload: 0",
+		"sekimori replay: 1",
+		"sekimori report check: 0",
+		"sekimori report list: 0",
+		"sekimori report send: 0",
+		"sekimori report show: 1",
+		"sekimori report suppress add: 1",
+		"sekimori report suppress list: 0",
+		"sekimori report suppress remove: 1",
+		"sekimori senders: 0",
+		"sekimori serve: 0",
+		"sekimori setup postfix: 0",
+		"sekimori setup sendmail: 0",
+		"sekimori stats: 0",
+		"sekimori status: 0",
+		"sekimori survey: 0 1",
+		"sekimori version: 0",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// TestCanSend: what the configuration must have to send a copy, and to send to others.
+func TestCanSend(t *testing.T) {
+	const own, key = "report.aggregate.send is false", "/none/key"
+	for _, tt := range []struct {
+		lacks        string
+		copied, sent string // the errors
+	}{
+		{"", "", ""}, {"send", "", own}, {"domain", "a mail needs", "a mail needs"}, {"organization", "a mail needs", "a mail needs"}, {"contact", "a mail needs", "a mail needs"},
+		{"key", "", key}, {"send key", "", own},
+	} {
+		cfg := config.Default()
+		r := &cfg.Report
+		r.Aggregate.Send, r.Domain, r.Organization, r.Contact = !strings.Contains(tt.lacks, "send"), "dmarc.isp.example", "Example ISP", "p@isp.example"
+		switch tt.lacks {
+		case "domain":
+			r.Domain = ""
+		case "organization":
+			r.Organization = ""
+		case "contact":
+			r.Contact = ""
+		case "key", "send key":
+			r.Mail.DKIM.Selector, r.Mail.DKIM.KeyFile = "s1", key
+		}
+		for others, want := range map[bool]string{false: tt.copied, true: tt.sent} {
+			if err := (&storeFlags{}).canSend(cfg, others); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("without %q, to others %v: %v, want %q", tt.lacks, others, err, want)
+			}
+		}
 	}
 }

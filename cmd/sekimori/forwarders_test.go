@@ -37,6 +37,8 @@ func TestForwarders(t *testing.T) {
 			t.Errorf("%s: code %d, want %d\n%s\n%s", tt.name, code, tt.code, stdout, stderr)
 		}
 	}
+	fillDisk(t, 2, []string{"forwarders", path})
+	fillDisk(t, 2, []string{"forwarders", path, "--json"})
 	_, stdout, _ := command(t, "forwarders", path, "--json")
 	var found foundForwarders
 	err := json.Unmarshal([]byte(stdout), &found)

@@ -31,6 +31,7 @@ func TestMistakes(t *testing.T) {
 		"net.yaml": "trusted: {networks: [10.0.0.1/8]}\nmode: monitor\n", "send.yaml": "report: {aggregate: {send: true}}\nmode: monitor\n",
 		"list.yaml": "listen: \"inet:127.0.0.1:8891\"\nmode: monitor\n", "store.yaml": "store: {url: \"mysql://x\"}\nmode: monitor\n",
 	}
+	files["psl.yaml"] = good + "dmarc: {organizational_domain: psl, psl_file: /none/list}\n"
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -80,7 +81,7 @@ func TestMistakes(t *testing.T) {
 		{"replay m.eml", 2, "one of --trusted-host, --received, --ip must be given"},
 		{"status now", 2, `status takes no arguments, only flags; "now" is one too many`},
 		{"status --admin here", 2, "write HOST:PORT, such as 127.0.0.1:8892, or a URL"},
-		{"probe --smtp 127.0.0.1", 2, "--smtp needs --rcpt ADDR"},
+		{"probe --smtp 127.0.0.1", 2, "--smtp needs --rcpt ADDR: a mailbox"},
 		{"probe --domain nonsense --config good.yaml", 2, "write a domain such as example.jp"},
 		{"probe --socket 127.0.0.1:1", 2, "write inet:HOST:PORT or unix:/PATH"},
 		{"readiness --format xml --config good.yaml", 2, `--format: "xml" is not a format`},
@@ -132,6 +133,12 @@ func TestMistakes(t *testing.T) {
 		{"replay m.eml --trusted-host a..b", 2, `--trusted-host: "a..b" is not a host name`},
 		{"replay m.eml --ip 192.0.2.1 --config good.yaml --candidate typo.yaml", 2, `unknown key "lissten"`},
 		{"replay none --ip 192.0.2.1 --config good.yaml", 1, "none: no such file or directory"},
+		// The list of public suffixes is missing.
+		{"survey m.eml --config psl.yaml", 1, "/none/list"},
+		{"check a.example --config psl.yaml", 1, "/none/list"},
+		{"replay m.eml --ip 192.0.2.1 --config psl.yaml", 1, "/none/list"},
+		{"replay m.eml --ip 192.0.2.1 --config good.yaml --candidate psl.yaml", 1, "/none/list"},
+		{"explain m.eml --ip 192.0.2.1 --config psl.yaml", 1, "/none/list"},
 		// Nothing runs.
 		{"status --config good.yaml", 1, nobody},
 		{"reload --config good.yaml", 1, nobody},

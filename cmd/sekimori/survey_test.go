@@ -96,6 +96,9 @@ func TestSurvey(t *testing.T) {
 			t.Errorf("%s: code %d, want %d\n%s\n%s", tt.name, code, tt.code, stdout, stderr)
 		}
 	}
+	for _, format := range []string{"text", "csv", "json", "html"} {
+		fillDisk(t, 1, []string{"survey", "--config", cfg, list, "--rate", "10000", "--format", format})
+	}
 	var r survey.Result
 	_, stdout, _ := command(t, "survey", "--config", cfg, list, "--format", "json")
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil || r.All.Counts[survey.WithMX] != 2 || len(r.Invalid) != 1 {
