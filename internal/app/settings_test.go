@@ -142,7 +142,7 @@ func TestShownWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !rules.WantsAll() {
-		t.Skip("no rule here looks at any result")
+		t.Fatal("no rule here looks at any result")
 	}
 	for _, tt := range []struct {
 		rules  policy.Config

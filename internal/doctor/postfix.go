@@ -76,7 +76,7 @@ func (c *postfixCheck) public() []*mtaconf.Service {
 }
 
 func isLoopback(host string) bool {
-	a, _ := netip.ParseAddr(strings.Trim(host, "[]")) // a name has the zero Addr, which is no loopback address
+	a, _ := netip.ParseAddr(strings.Trim(host, "[]")) // a name has the zero Addr, which is not a loopback address
 	return host == "localhost" || a.IsLoopback()
 }
 
