@@ -75,7 +75,11 @@ func enforced(st *station, m mail, result, disposition string) error {
 	case result == "fail" && disposition == "quarantine":
 		want = "held"
 	}
-	return oneOf("the message was", o.fate(), []string{want})
+	if got := o.fate(); got != want {
+		// What the label of a delivered message says tells a wrong pass from a lookup that came too late.
+		return fmt.Errorf("the message was %s with the label %+v, want %s", got, o.label.Results, want)
+	}
+	return nil
 }
 
 // fate returns "delivered", "held" or "refused". If the daemon gave another answer, fate returns
