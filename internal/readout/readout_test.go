@@ -46,6 +46,7 @@ func TestQuantiles(t *testing.T) {
 		{"nothing", nil, 0, 0},
 		{"one", []float64{.02}, .02, .02},
 		{"zeros only", []float64{0, 0, 0}, 0, 0},
+		{"half zero", []float64{0, 0, 3, 3}, 0, 3},
 		{"mostly zero", []float64{0, 0, 0, 3}, 0, 3},
 		{"evenly from 1 ms to 1 s", many(1000, func(i int) float64 { return float64(i+1) / 1000 }), .5, .99},
 		{"one slow of fifty", append(many(49, func(int) float64 { return .003 }), 30), .003, 30},
