@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -355,6 +357,63 @@ func TestClassOf(t *testing.T) {
 			t.Errorf("%s: %d, want %d", domain, got, want)
 		}
 	}
+	if got := classOf("a.jp", []dns.Name{"jp", "jp"}); got != 0 {
+		t.Errorf("of two that are the same: %d", got)
+	}
+}
+
+// TestClassAdd: each number of a class is the sum of its own.
+func TestClassAdd(t *testing.T) {
+	var c Class
+	for i, p := range []dmarc.Policy{dmarc.PolicyNone, dmarc.PolicyQuarantine, dmarc.PolicyQuarantine, dmarc.PolicyReject, dmarc.PolicyReject, dmarc.PolicyReject, "", "strange"} {
+		n := int64(1) << i
+		c.add(&ledger.Sum{Policy: p, Counts: ledger.Counts{Messages: n, Pass: 2 * n, Fail: 3 * n, Rejected: 5 * n, Quarantined: 7 * n}})
+	}
+	if want := (Class{Domains: 8, DMARC: 6, None: 1, Quarantine: 2, Reject: 3, Absent: 2, Messages: 255, Pass: 510, Fail: 765, Rejected: 1275, Quarantined: 1785}); c != want {
+		t.Errorf("%+v, want %+v", c, want)
+	}
+}
+
+// TestOrder: words that no list has follow the others. The most frequent comes first, and the name decides between equals.
+func TestOrder(t *testing.T) {
+	store := &memory{}
+	for word, n := range map[string]int64{"c": 2, "a": 2, "b": 2, "d": 3, "e": 1, "reject": 1, "accept": 9} {
+		store.totals = append(store.totals, ledger.Total{Day: ledger.DayOf(november), Applied: word, Override: word, Messages: n})
+		for reason, more := range map[string]int64{"y": 0, "x": 0, "z": 1} {
+			store.figures = append(store.figures, ledger.Figure{Kind: ledger.ByReason, Result: word, Word: reason, Messages: n + more})
+		}
+		store.figures = append(store.figures, ledger.Figure{Kind: ledger.ByCountry, Word: word, Messages: n})
+	}
+	m := collect(t, store)
+	var applied, overrides, reasons, countries string
+	for _, c := range m.Applied {
+		applied += c.Word + " "
+	}
+	for _, c := range m.Overrides {
+		overrides += c.Word + " "
+	}
+	for _, r := range m.Reasons {
+		reasons += r.Applied + r.Reason + " "
+	}
+	for _, c := range m.Countries {
+		countries += c.Country + " "
+	}
+	for _, x := range [][2]string{
+		{applied, "reject quarantine tag accept d a b c e "}, {overrides, "accept d a b c e reject "}, {countries, "accept d a b c e reject "},
+		{reasons, "rejectz rejectx rejecty acceptz acceptx accepty az ax ay bz bx by cz cx cy dz dx dy ez ex ey "},
+	} {
+		if x[0] != x[1] {
+			t.Errorf("%q, want %q", x[0], x[1])
+		}
+	}
+}
+
+// TestJSON: lists without an entry are empty and not null, for programs that walk them.
+func TestJSON(t *testing.T) {
+	raw, err := json.Marshal(collect(t, &memory{}))
+	if err != nil || bytes.Contains(raw, []byte("null")) {
+		t.Errorf("%s, %v", raw, err)
+	}
 }
 
 func TestPercent(t *testing.T) {
@@ -365,7 +424,10 @@ func TestPercent(t *testing.T) {
 			t.Errorf("%v: %s, want %s", n, got, want)
 		}
 	}
-	if percent(0, 0) != "0.00 %" || share(0, 0) != 0 {
+	if percent(1, 1) != "100.00 %" || percent(2, 1) != "100.00 %" {
+		t.Error("of one")
+	}
+	if percent(0, 0) != "0.00 %" || percent(1, 0) != "0.00 %" || share(0, 0) != 0 || share(1, 0) != 0 || share(1, 1) != 1 {
 		t.Error("of nothing")
 	}
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000", -100: "-100"} {
@@ -509,8 +571,19 @@ func TestNoClasses(t *testing.T) {
 	if err != nil || len(m.Classes) != 1 || m.Classes[0].Class != ClassAll || m.Classes[0].Domains != 4000 {
 		t.Errorf("%+v, %v", m.Classes, err)
 	}
-	if err := m.CSV(full{}); !errors.Is(err, errFull) {
-		t.Error(err)
+	m, err = Collect(t.Context(), example(), Options{Month: november, Now: november.AddDate(0, 1, 0), Classes: []dns.Name{"co.jp"}})
+	if err != nil || len(m.Classes) != 3 || m.Classes[0].Domains != 800 || m.Classes[1].Class != ClassOther || m.Classes[1].Domains != 3200 || m.Classes[2].Domains != 4000 {
+		t.Errorf("one class: %+v, %v", m.Classes, err)
+	}
+}
+
+// TestFull: what cannot be written is an error of this package.
+func TestFull(t *testing.T) {
+	m := collect(t, example())
+	for name, err := range map[string]error{"CSV": m.CSV(full{}), "HTML": m.HTML(full{}, English, "1", november)} {
+		if !errors.Is(err, errFull) || !strings.HasPrefix(err.Error(), "stats: ") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -543,6 +616,112 @@ func TestRest(t *testing.T) {
 	if got := fmt.Sprint(rows[len(rows)-1][1:]); len(rows) != maxCountries+1 || got != "[40 40.00 % 10.00 % 20.00 % 30.00 % 40.00 %]" {
 		t.Errorf("%d rows, the last is %s", len(rows), got)
 	}
+	if got := m.Countries[maxCountries].Country; got != "AA" {
+		t.Errorf("the month itself was changed: %q", got)
+	}
+}
+
+// TestPageParts: a part of the page is there from the first one that it is about, and not if there is none.
+func TestPageParts(t *testing.T) {
+	month := func(dropped, countries, overrides int) *Month {
+		return &Month{Messages: 9, Dropped: int64(dropped), Countries: make([]Country, countries), Overrides: make([]Count, overrides), Classes: []Class{{Class: ClassAll}}}
+	}
+	for n := range 3 {
+		m := month(n, n, n)
+		var titles []string
+		for _, s := range m.Sections(English) {
+			titles = append(titles, s.Title)
+		}
+		notes, charts := m.Notes(English), len(m.done(English).Charts)
+		with := n > 0
+		if slices.Contains(titles, texts["country"][0]) != with || (len(notes) == 4) != with || (charts == 2) != with || len(titles)+len(notes)+charts != 10 && !with {
+			t.Errorf("%d: sections %q, notes %q, %d charts of what was done", n, titles, notes, charts)
+		}
+		if with && notes[3] != fmt.Sprintf(texts["note_dropped"][0], strconv.Itoa(n)) {
+			t.Errorf("%d: %q", n, notes[3])
+		}
+	}
+}
+
+// TestFacts: the numbers at the top of the page are those of the tables.
+func TestFacts(t *testing.T) {
+	m := &Month{
+		Messages: 1000, Unauthenticated: Part{Messages: 50}, Classes: []Class{{Class: "jp", Domains: 1}, {Class: ClassAll, Domains: 8, DMARC: 6}},
+		DMARC:   []Count{{"pass", Part{Messages: 700}}, {"none", Part{Messages: 90}}, {"fail", Part{Messages: 210}}},
+		Applied: []Count{{"reject", Part{Messages: 1234}}, {"quarantine", Part{Messages: 31}}, {"accept", Part{Messages: 7}}},
+	}
+	var got []string
+	for _, f := range m.Facts(English) {
+		got = append(got, f.Number+" "+f.What)
+	}
+	want := []string{"1,000 messages evaluated", "70.00 % pass DMARC", "21.00 % fail DMARC", "5.00 % without authentication", "75.00 % of author domains have DMARC",
+		"1,234 rejected", "31 quarantined"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestDayChart: the height of the chart is the most messages of a day, and 1 if there are none.
+func TestDayChart(t *testing.T) {
+	for _, tt := range []struct {
+		days  []int64
+		top   string
+		whole int // columns of the whole height
+	}{{nil, "1", 0}, {[]int64{0}, "1", 0}, {[]int64{1, 0}, "1", 1}, {[]int64{2, 1500, 3}, "1,500", 1}} {
+		m := &Month{}
+		for i, n := range tt.days {
+			m.Days = append(m.Days, Day{Day: fmt.Sprintf("2026-11-%02d", i+1), Messages: n, Standings: Standings{Pass: n}})
+		}
+		html := string(m.days(English).Charts[0])
+		if !strings.Contains(html, `y="14">`+tt.top+"</text>") {
+			t.Errorf("%v: no %s in %s", tt.days, tt.top, html)
+		}
+		if whole := strings.Count(html, ` height="150.000">`); whole != tt.whole {
+			t.Errorf("%v: %d columns of the whole height", tt.days, whole)
+		}
+	}
+}
+
+// TestLegend: the parts of a bar are named where there is a legend, also one of a single key.
+func TestLegend(t *testing.T) {
+	for n := range 3 {
+		c := Chart{Title: "T", Legend: make([]Key, n), Bars: []Bar{{"a", "1 %", []Slice{{Good, 0, "part"}}}, {"b", "2 %", nil}}}
+		with, summary := n > 0, "T: a 1 %; b 2 %"
+		if with {
+			summary = "T: a 1 %, part; b 2 %"
+		}
+		if got := c.summary(); got != summary || strings.Contains(string(c.HTML()), "<ul>") != with {
+			t.Errorf("%d keys: %q\n%s", n, got, c.HTML())
+		}
+	}
+	for _, tt := range []struct {
+		c    Chart
+		want string
+	}{
+		{Chart{Title: "T", Sub: "S"}, "<figcaption>T<small>S</small></figcaption>"}, {Chart{Title: "T", Sub: "S", Bare: true}, "<figcaption><small>S</small></figcaption>"},
+		{Chart{Title: "T"}, "<figcaption>T<small></small></figcaption>"}, {Chart{Title: "T", Bare: true}, ""},
+	} {
+		_, rest, _ := strings.Cut(string(tt.c.HTML()), "\n")
+		if got, _, _ := strings.Cut(rest, "<svg"); strings.TrimSuffix(got, "\n") != tt.want {
+			t.Errorf("%+v: %q", tt.c, got)
+		}
+	}
+}
+
+// TestColumns: what looks like a mark-up in a cell takes room as it is shown.
+func TestColumns(t *testing.T) {
+	m := &Month{Messages: 100_000, Countries: []Country{{Country: "JP", Part: Part{Messages: 99_999}}, {Country: "US", Part: Part{Messages: 1}}}}
+	var b strings.Builder
+	if err := m.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `COUNTRY  MESSAGES  SHARE      DMARC PASS  DMARC FAIL  OTHER   WITHOUT AUTHENTICATION
+JP       99,999    > 99.99 %  0.00 %      0.00 %      0.00 %  0.00 %
+US       1         < 0.01 %   0.00 %      0.00 %      0.00 %  0.00 %
+`
+	if !strings.HasSuffix(b.String(), want) {
+		t.Errorf("%s\nwant\n%s", b.String(), want)
+	}
 }
 
 // TestParts: a part of the text is there if there is one of it, and not if there is none.
@@ -562,6 +741,12 @@ func TestParts(t *testing.T) {
 		}
 		if !strings.Contains(with.String(), tt.part) || strings.Contains(without.String(), tt.head) {
 			t.Errorf("%q:\n%s\nand\n%s", tt.part, with.String(), without.String())
+		}
+	}
+	for _, whole := range []bool{true, false} {
+		var b strings.Builder
+		if err := (&Month{Whole: whole}).Text(&b); err != nil || strings.Contains(b.String(), " (UTC), not the whole month\n") == whole {
+			t.Errorf("whole %t: %v\n%s", whole, err, b.String())
 		}
 	}
 	if err := (&Month{}).Text(full{}); !errors.Is(err, errFull) {
