@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -28,13 +29,28 @@ import (
 // store is the part of a store that failure reports use.
 type store struct {
 	report.Store
-	entries  map[string]report.Suppression
-	seen     report.Seen
-	counted  map[string]int64 // by limit, on any day
-	noSecret error
+	mu      sync.Mutex // a ticker wakes Run, so a test that changes a fault later holds it
+	entries map[string]report.Suppression
+	seen    report.Seen
+	counted map[string]int64 // by limit, on any day
+	fails   string           // the method that returns errStore
+}
+
+var errStore = errors.New("the store is away")
+
+func (s *store) fault(method string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fails == method {
+		return errStore
+	}
+	return nil
 }
 
 func (s *store) Allow(_ context.Context, day report.Day, limit string, most int64) (bool, error) {
+	if err := s.fault("Allow"); err != nil {
+		return true, err // what a store says beside an error does not matter
+	}
 	key := fmt.Sprint(day, limit)
 	if s.counted[key] >= most {
 		return false, nil
@@ -43,13 +59,16 @@ func (s *store) Allow(_ context.Context, day report.Day, limit string, most int6
 	return true, nil
 }
 
-func (s *store) Secret(context.Context) ([]byte, error) { return []byte("secret"), s.noSecret }
+func (s *store) Secret(context.Context) ([]byte, error) { return []byte("secret"), s.fault("Secret") }
 func (s *store) Seen(context.Context, dns.Name, report.Day) (report.Seen, error) {
-	return s.seen, nil
+	err := s.fault("Seen")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen, err
 }
 func (s *store) Suppress(_ context.Context, x report.Suppression) error {
 	s.entries[x.Target] = x
-	return nil
+	return s.fault("Suppress")
 }
 func (s *store) Suppression(_ context.Context, target string) (report.Suppression, error) {
 	if x, ok := s.entries[target]; ok {
@@ -58,12 +77,16 @@ func (s *store) Suppression(_ context.Context, target string) (report.Suppressio
 	return report.Suppression{}, report.ErrUnknown
 }
 
-type mail struct{ from, to, text string }
+type mail struct {
+	from, to, text string
+	utf8           bool
+}
 
 type mta struct {
 	mu     sync.Mutex
 	taken  []mail
 	hang   bool
+	breaks int // which write of a mail fails, from 1 on
 	result submit.Result
 	err    error
 }
@@ -79,7 +102,7 @@ func (m *mta) Submit(ctx context.Context, e submit.Envelope, body func(io.Writer
 		<-ctx.Done()
 		return submit.Result{Kind: submit.Temporary}, ctx.Err()
 	}
-	var b bytes.Buffer
+	b := connection{breaks: m.breaks}
 	if err := body(&b); err != nil {
 		return submit.Result{}, err
 	}
@@ -88,9 +111,27 @@ func (m *mta) Submit(ctx context.Context, e submit.Envelope, body func(io.Writer
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.taken = append(m.taken, mail{e.From, e.To, b.String()})
+	m.taken = append(m.taken, mail{e.From, e.To, b.String(), e.SMTPUTF8})
 	return m.result, m.err
 }
+
+// connection is a connection to an MTA of which a write may fail.
+type connection struct {
+	bytes.Buffer
+	breaks int
+}
+
+var errGone = errors.New("the connection is gone")
+
+func (c *connection) Write(p []byte) (int, error) {
+	if c.breaks--; c.breaks == 0 {
+		return 0, errGone
+	}
+	return c.Buffer.Write(p)
+}
+
+// WriteString hides that of the buffer.
+func (c *connection) WriteString(s string) (int, error) { return c.Write([]byte(s)) }
 
 func incident(domain dns.Name) failure.Incident {
 	return failure.Incident{PolicyDomain: domain, Reported: domain, Source: netip.MustParseAddr("192.0.2.1"), Arrival: time.Now(), Results: "mx.isp.example; dmarc=fail",
@@ -103,22 +144,38 @@ shop.example MX 10 mx.shop.example
 _dmarc.tld.example TXT "v=DMARC1; p=reject; psd=y; ruf=mailto:ruf@tld.example"
 tld.example MX 10 mx.tld.example
 _dmarc.quiet.example TXT "v=DMARC1; p=reject; rua=mailto:rua@quiet.example"
+_dmarc.dmarc.isp.example TXT "v=DMARC1; p=reject; ruf=mailto:noreply@dmarc.isp.example,mailto:dmarc-bounce+x@dmarc.isp.example"
+dmarc.isp.example MX 10 mx.isp.example
+_dmarc.utf8.example TXT "v=DMARC1; p=reject; ruf=mailto:b%C3%A9@utf8.example"
+utf8.example MX 10 mx.utf8.example
 `
 
 type world struct {
 	store    *store
 	mta      *mta
 	count    map[string]int
+	log      *bytes.Buffer
 	sender   *Sender
 	stop     context.CancelFunc
 	finished chan struct{}
 }
 
+// logger writes records without their time.
+func logger(b *bytes.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
 // start starts a sender in the bubble of the test.
 func start(t *testing.T, change func(*Options, *store)) *world {
 	w := &world{store: &store{entries: map[string]report.Suppression{}, counted: map[string]int64{}, seen: report.Seen{PassDays: 9, FirstPass: 1}},
-		mta: &mta{result: submit.Result{Kind: submit.Sent}}, count: map[string]int{}, finished: make(chan struct{})}
+		mta: &mta{result: submit.Result{Kind: submit.Sent}}, count: map[string]int{}, log: &bytes.Buffer{}, finished: make(chan struct{})}
 	o := Options{
+		Log:   logger(w.log),
 		Store: w.store, Resolver: nameserver.Zone(t, zone), Submit: w.mta, PerDomain: 10, Total: 1000, Settings: destination.Settings{Send: true},
 		Identity: dispatch.Identity{Organization: "Example ISP", Domain: "dmarc.isp.example", From: "noreply", Bounce: "dmarc-bounce", Contact: "postmaster@isp.example", Generator: "sekimori 1.2.3"},
 		Sent:     func(x report.Word) { w.count["sent "+string(x)]++ },
@@ -198,13 +255,17 @@ func TestWithheld(t *testing.T) {
 		{"no ruf", "quiet.example", nil, map[string]int{"withheld not_requested": 1}},
 		{"off", "shop.example", func(o *Options, _ *store) { o.Settings.Send = false }, map[string]int{"withheld off": 1}},
 		{"not one of the domains", "shop.example", func(o *Options, _ *store) { o.Domains = []policy.Pattern{"a.example", ".shop.example"} }, map[string]int{}},
+		{"not the one domain", "shop.example", func(o *Options, _ *store) { o.Domains = []policy.Pattern{"a.example"} }, map[string]int{}},
+		{"our own addresses", "dmarc.isp.example", nil, map[string]int{"withheld loop": 1}},
+		{"no history", "shop.example", func(_ *Options, s *store) { s.fails = "Seen" }, map[string]int{"dropped": 5}},
+		{"no counts of the farm", "shop.example", func(_ *Options, s *store) { s.fails = "Allow" }, map[string]int{"dropped": 1}},
 		{"no reports today", "shop.example", func(o *Options, _ *store) { o.Total = 0 }, map[string]int{"dropped": 5}},
 		{"no DNS", "shop.example", func(o *Options, _ *store) {
 			o.Resolver = nameserver.Func(func(context.Context, dns.Name, dns.Type) (dns.Answer, error) {
 				return dns.Answer{}, &dns.Error{Kind: dns.KindServFail}
 			})
 		}, map[string]int{"dropped": 1}},
-		{"no secret", "shop.example", func(_ *Options, s *store) { s.noSecret = report.ErrUnknown }, map[string]int{"dropped": 1}},
+		{"no secret", "shop.example", func(_ *Options, s *store) { s.fails = "Secret" }, map[string]int{"dropped": 1}},
 		{"no signature", "shop.example", func(o *Options, _ *store) {
 			o.Sign = func(func(io.Writer) error) (string, error) { return "", errors.New("no key") }
 		}, map[string]int{"sent failed": 1}},
@@ -221,6 +282,160 @@ func TestWithheld(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestNobodyIsTold: without the functions that count, the same is sent.
+func TestNobodyIsTold(t *testing.T) {
+	for why, change := range map[string]func(*Options, *store){
+		"sent": func(*Options, *store) {}, "withheld": func(_ *Options, s *store) { s.seen = report.Seen{} }, "dropped": func(_ *Options, s *store) { s.fails = "Seen" },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, func(o *Options, s *store) {
+				o.Sent, o.Withheld, o.Dropped, o.Log = nil, nil, nil, nil
+				change(o, s)
+			})
+			w.sender.Offer(incident("shop.example"))
+			synctest.Wait()
+			if n := len(w.mta.mails()); (n == 1) != (why == "sent") {
+				t.Errorf("%s: %d mails", why, n)
+			}
+		})
+	}
+}
+
+// TestFaults has every fault of a store, of the signer and of the MTA: what is counted, and the one line of the log.
+func TestFaults(t *testing.T) {
+	const (
+		dropped = "level=WARN msg=\"a failure report is dropped\" domain=shop.example error="
+		notSent = "level=WARN msg=\"a failure report was not sent\" domain=shop.example error="
+		gone    = "\"the connection is gone\""
+		away    = "\"the store is away\""
+	)
+	sign := func(o *Options) {
+		o.Sign = func(mail func(io.Writer) error) (string, error) { return "DKIM-Signature: x\r\n", mail(io.Discard) }
+	}
+	refused := submit.Result{Kind: submit.Refused, Code: 550, Enhanced: "5.1.1"}
+	for _, tt := range []struct {
+		why     string
+		change  func(*Options, *store)
+		breaks  int // the MTA's connection, at this write
+		result  submit.Result
+		err     error
+		counted string
+		log     string
+	}{
+		{"none", nil, 0, submit.Result{Kind: submit.Sent}, nil, "sent sent", ""},
+		{"none, signed", func(o *Options, _ *store) { sign(o) }, 0, submit.Result{Kind: submit.Sent}, nil, "sent sent", ""},
+		{"later", nil, 0, submit.Result{Kind: submit.Temporary}, nil, "sent failed", ""},
+		{"refused", nil, 0, refused, nil, "sent refused", ""},
+		{"the entry of the refusal", func(_ *Options, s *store) { s.fails = "Suppress" }, 0, refused, nil, "sent refused", notSent + away},
+		{"no history", func(_ *Options, s *store) { s.fails = "Seen" }, 0, submit.Result{}, nil, "dropped", dropped + away},
+		{"no counts", func(_ *Options, s *store) { s.fails = "Allow" }, 0, submit.Result{}, nil, "dropped", dropped + away},
+		{"no secret", func(_ *Options, s *store) { s.fails = "Secret" }, 0, submit.Result{}, nil, "dropped", dropped + away},
+		{"no MTA", nil, 0, submit.Result{}, errGone, "sent failed", notSent + gone},
+		{"while the mail is written", nil, 2, submit.Result{}, nil, "sent failed", notSent + gone},
+		{"while the signature is written", func(o *Options, _ *store) { sign(o) }, 1, submit.Result{}, nil, "sent failed", notSent + gone},
+		{"no signature", func(o *Options, _ *store) {
+			o.Sign = func(func(io.Writer) error) (string, error) { return "", errGone }
+		}, 0, submit.Result{}, nil, "sent failed", notSent + gone},
+		{"no mail", func(o *Options, _ *store) {
+			sign(o)
+			o.Identity.From = "a\nb"
+		}, 0, submit.Result{}, nil, "sent failed", notSent + `"failure: compose: not an address that can stand in a header: \"a\\nb@dmarc.isp.example\""`},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, tt.change)
+				w.mta.breaks, w.mta.result, w.mta.err = tt.breaks, tt.result, tt.err
+				w.sender.Offer(incident("shop.example"))
+				synctest.Wait()
+				if want := map[string]int{tt.counted: 1}; !reflect.DeepEqual(w.count, want) || strings.TrimSuffix(w.log.String(), "\n") != tt.log {
+					t.Errorf("counted %v\n%s\nwant %s", w.count, w.log, tt.log)
+				}
+			})
+		})
+	}
+}
+
+// TestDueNoLonger: a domain that is not established any more gets no report on what was merged, and a fault is not
+// tried again. Neither uses up the reports of the farm.
+func TestDueNoLonger(t *testing.T) {
+	for _, tt := range []struct {
+		why    string
+		change func(*store)
+		lost   int
+	}{
+		{"not established", func(s *store) { s.seen = report.Seen{} }, 0},
+		{"no history", func(s *store) { s.fails = "Seen" }, 1},
+		{"no secret", func(s *store) { s.fails = "Secret" }, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, nil)
+			w.sender.Offer(incident("shop.example"))
+			w.sender.Offer(incident("shop.example"))
+			synctest.Wait()
+			counted := len(w.store.counted)
+			w.store.mu.Lock()
+			tt.change(w.store)
+			w.store.mu.Unlock()
+			time.Sleep(time.Hour + dueTime)
+			synctest.Wait()
+			if n := len(w.mta.mails()); n != 1 || len(w.store.counted) != counted || w.count["dropped"] != tt.lost {
+				t.Errorf("%s: %d mails, limits %v, counted %v", tt.why, n, w.store.counted, w.count)
+			}
+			w.store.mu.Lock()
+			w.store.seen, w.store.fails = report.Seen{PassDays: 9, FirstPass: 1}, ""
+			w.store.mu.Unlock()
+			time.Sleep(3 * time.Hour)
+			synctest.Wait()
+			if n := len(w.mta.mails()); n != 1 || w.count["dropped"] != tt.lost {
+				t.Errorf("%s, hours later: %d mails, counted %v", tt.why, n, w.count)
+			}
+		})
+	}
+}
+
+// TestNow: the clock of the options dates a report, and says on which day its refusal counts.
+func TestNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := time.Date(2026, 11, 29, 23, 59, 58, 0, time.FixedZone("", 3600))
+		w := start(t, func(o *Options, _ *store) { o.Now = func() time.Time { return at } })
+		w.mta.result = submit.Result{Kind: submit.Refused, Code: 550, Enhanced: "5.2.2", Reply: "550 5.2.2 full"}
+		w.sender.Offer(incident("shop.example"))
+		synctest.Wait()
+		if m := w.mta.mails(); len(m) != 1 || !strings.Contains(m[0].text, "\r\nDate: Sun, 29 Nov 2026 22:59:58 +0000\r\n") {
+			t.Errorf("%+v", m)
+		}
+		if got, want := w.store.entries["ruf@shop.example"].Window, time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC).Unix(); got != want {
+			t.Errorf("the strike is of %d, want %d", got, want)
+		}
+	})
+}
+
+// TestSMTPUTF8: an address beyond ASCII needs an MTA that takes it, and another does not.
+func TestSMTPUTF8(t *testing.T) {
+	for domain, want := range map[dns.Name]mail{"utf8.example": {to: "b\u00e9@utf8.example", utf8: true}, "shop.example": {to: "ruf@shop.example"}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, func(o *Options, _ *store) { o.Settings.SMTPUTF8 = true })
+			w.sender.Offer(incident(domain))
+			synctest.Wait()
+			if m := w.mta.mails(); len(m) != 1 || m[0].to != want.to || m[0].utf8 != want.utf8 {
+				t.Errorf("%s: %+v", domain, m)
+			}
+		})
+	}
+}
+
+// TestDeliveries: two processes of a farm do not use the same ids, and none is that of an aggregate report.
+func TestDeliveries(t *testing.T) {
+	seen := map[int64]bool{}
+	for range 20 {
+		id := NewMemory().remember("a@b.example")
+		if id <= dispatch.FirstFailure || id > dispatch.FirstFailure+1<<61 || seen[id] {
+			t.Errorf("%d, after %v", id, seen)
+		}
+		seen[id] = true
 	}
 }
 
