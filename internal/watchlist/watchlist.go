@@ -168,7 +168,7 @@ func (l *list) quarter(now time.Time) *Counts {
 	switch {
 	case len(l.quarters) == 0 || n-last >= maxQuarters:
 		l.quarters, l.first = append(l.quarters[:0], Counts{}), n
-	case n > last:
+	default:
 		for ; last < n; last++ {
 			if len(l.quarters) == maxQuarters {
 				l.quarters = slices.Delete(l.quarters, 0, 1)

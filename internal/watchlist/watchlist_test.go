@@ -153,6 +153,32 @@ func TestWave(t *testing.T) {
 	}
 }
 
+// TestUsual: the median is of all intervals of a week, with the current one, in whatever order they came.
+func TestUsual(t *testing.T) {
+	for _, tt := range []struct {
+		quiet, busy int // intervals with 1 message that fails and with 3, before the current one
+		usual       int64
+	}{{0, 0, 0}, {maxQuarters/2 - 2, 0, 0}, {maxQuarters/2 - 1, 0, 1}, {maxQuarters/2 - 2, 1, 1}, {maxQuarters / 3, maxQuarters/2 - 2, 1}, {maxQuarters / 3, maxQuarters/2 - 1, 3}} {
+		w := newWorld()
+		for i := range tt.busy + tt.quiet {
+			n := 1
+			if i < tt.busy {
+				n = 3
+			}
+			for range n {
+				w.mail("banks", "", dmarc.ResultFail, "F")
+			}
+			w.at = w.at.Add(Quarter)
+		}
+		for range 99 {
+			w.mail("banks", "", dmarc.ResultFail, "F")
+		}
+		if wave := w.Lists()[0].Wave; wave == nil || *wave != (Wave{99, tt.usual}) {
+			t.Errorf("%d with 1, %d with 3: %+v", tt.quiet, tt.busy, wave)
+		}
+	}
+}
+
 // TestBounds: neither samples nor intervals nor texts grow without limit.
 func TestBounds(t *testing.T) {
 	w := newWorld()
