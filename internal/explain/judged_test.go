@@ -3,8 +3,10 @@ package explain
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"sekimori/internal/dns"
 	"sekimori/internal/judge"
 	"sekimori/internal/policy"
+	"sekimori/internal/testkit/signer"
 )
 
 const spoof = "From: A <a@bank.example>\r\n\r\nx\r\n"
@@ -83,11 +86,49 @@ func TestLikeTheDaemon(t *testing.T) {
 			if got := r.AuthenticationResults != ""; got != tt.labelled {
 				t.Errorf("label: %q", r.AuthenticationResults)
 			}
+			if seen := r.Session != nil && r.Envelope != nil && r.Session.Client == o.Client && r.Envelope.MailFrom == "a@bank.example"; seen != (r.Evaluation == nil) {
+				t.Errorf("session %+v, envelope %+v", r.Session, r.Envelope)
+			}
 			var b strings.Builder
 			if err := r.Text(&b); err != nil || strings.Contains(b.String(), "reply:") != tt.reply {
 				t.Errorf("%v\n%s", err, b.String())
 			}
 		})
+	}
+}
+
+// TestBody checks that the body is judged, too: a signature of another body fails.
+func TestBody(t *testing.T) {
+	whole := signer.DKIM(t, key, "v=1; a=ed25519-sha256; c=relaxed/relaxed; d=bank.example; s=good; h=from; bh=%BH; b=", spoof)
+	for body, want := range map[string]policy.Reason{"x\r\n": policy.ReasonAligned, "y\r\n": policy.ReasonReject} {
+		r := run(t, Stored{Message: []byte(strings.TrimSuffix(whole, "x\r\n") + body), Client: netip.MustParseAddr("203.0.113.1"), MailFrom: new("a@bank.example")})
+		if r.Verdict.Reason != want || len(r.Evaluation.DKIM) != 1 || r.Session != nil || r.Envelope != nil {
+			t.Errorf("%q: %s, %+v, %v, %v", body, r.Verdict.Reason, r.Evaluation.DKIM, r.Session, r.Envelope)
+		}
+	}
+}
+
+// TestEnded: what a judge decided after its time was over is not shown.
+func TestEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	x, err := judgedIn(t, ctx, Stored{Message: []byte(spoof), Client: netip.MustParseAddr("203.0.113.1")}, nil)
+	if x != nil || !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "explain: ") {
+		t.Errorf("%+v, %v", x, err)
+	}
+}
+
+// TestRecipients: recipients that are given replace the one that a trusted host noted.
+func TestRecipients(t *testing.T) {
+	const noted = "Received: from x (x [203.0.113.1]) by mx.test (Postfix) with ESMTP id A for <ann@here.example>\r\n"
+	for _, tt := range []struct{ given, want []string }{
+		{nil, []string{"<ann@here.example>"}}, {[]string{"<bob@here.example>"}, []string{"<bob@here.example>"}},
+		{[]string{"<bob@here.example>", "<eve@here.example>"}, []string{"<bob@here.example>", "<eve@here.example>"}},
+	} {
+		r := run(t, Stored{Message: []byte(noted + spoof), TrustedHosts: []dns.Name{"mx.test"}, MailFrom: new(""), Recipients: tt.given})
+		if got := r.Evaluation.Envelope.Recipients; !slices.Equal(got, tt.want) {
+			t.Errorf("%q given: %q", tt.given, got)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package explain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -83,9 +82,6 @@ func (o *Stored) find(h message.Header, trusted func(netip.Addr) bool) (m judge.
 		t, err := received.Origin{TrustedHosts: o.TrustedHosts, MailFrom: o.MailFrom}.Find(h, "", trusted)
 		if err != nil {
 			return m, "", err
-		}
-		if !t.Session.Client.IsValid() && !t.Internal {
-			return m, "", errors.New("the trusted hosts name no client")
 		}
 		m = judge.Message{Session: t.Session, Envelope: t.Envelope, Header: t.Header, Whole: true, Internal: t.Internal}
 		if len(o.Recipients) > 0 {

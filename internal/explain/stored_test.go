@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"net/netip"
@@ -15,7 +17,11 @@ import (
 	"sekimori/internal/policy"
 	"sekimori/internal/recent"
 	"sekimori/internal/testkit/nameserver"
+	"sekimori/internal/testkit/signer"
 )
+
+// key signs for bank.example, with the selector good.
+var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 const zoneText = `
 bank.example          TXT "v=spf1 include:_spf.bank.example -all exp=why.bank.example"
@@ -31,7 +37,13 @@ mx.bank.example       A 192.0.2.10
 // changes the settings first.
 func judged(t *testing.T, o Stored, change func(*judge.Judge)) (*Explanation, error) {
 	t.Helper()
-	trace := dns.NewTrace(nameserver.Zone(t, zoneText))
+	return judgedIn(t, t.Context(), o, change)
+}
+
+// judgedIn is judged in a context.
+func judgedIn(t *testing.T, ctx context.Context, o Stored, change func(*judge.Judge)) (*Explanation, error) {
+	t.Helper()
+	trace := dns.NewTrace(nameserver.Zone(t, zoneText+`good._domainkey.bank.example TXT "`+signer.Record(key.Public())+"\"\n"))
 	local := netip.MustParsePrefix("127.0.0.0/8")
 	j := &judge.Judge{
 		Verifier: msgauth.NewVerifier(trace, msgauth.Options{LookAhead: true}), Policy: policy.Config{Mode: policy.Enforce},
@@ -41,7 +53,7 @@ func judged(t *testing.T, o Stored, change func(*judge.Judge)) (*Explanation, er
 	if change != nil {
 		change(j)
 	}
-	return o.Judge(t.Context(), j, trace)
+	return o.Judge(ctx, j, trace)
 }
 
 func run(t *testing.T, o Stored) *Explanation {

@@ -35,6 +35,16 @@ func TestAnswerText(t *testing.T) {
 	}
 }
 
+// TestLine: whatever a line is made of, it has no character that controls a terminal.
+func TestLine(t *testing.T) {
+	p := &printer{}
+	p.section("")
+	p.line(1, "%s %s %s %d", "a\x1b", dns.Name("b\x1b.example"), netip.MustParseAddr("fe80::1").WithZone("\x1b"), 7)
+	if got, want := p.sections[0].Lines[0], (Line{1, `"a\x1b" "b\x1b.example" "fe80::1%\x1b" 7`}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // TestNotEvaluated checks that the explanation of a message that was not evaluated shows
 // its envelope and the reason.
 func TestNotEvaluated(t *testing.T) {

@@ -62,14 +62,38 @@ func full() *Explanation {
 	}
 }
 
-// TestWhole compares whole texts with a file that a person has read: one with a line of each kind, one of a message of which
-// nothing is known, and one of a message that was not evaluated.
+// less is an explanation with one of each thing, and in which what full says is missing or the other way round.
+func less() *Explanation {
+	verdict := policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Reason: policy.ReasonNone, Indirect: []trait.Trait{trait.KnownSource},
+		Learned: []trait.Trait{trait.KnownSource}}
+	live := verdict
+	live.Reason = policy.ReasonAligned
+	return &Explanation{
+		Summary: Summary(verdict), Verdict: verdict, Mode: policy.Enforce, Shadow: &judge.Comparison{Live: live, Candidate: verdict},
+		Evaluation: &msgauth.Evaluation{
+			Session:   msgauth.Session{Client: netip.MustParseAddr("192.0.2.1")},
+			FromError: &author.Error{Kind: author.KindMissing}, From: author.From{AuthorDomain: "not.shown.example"},
+			DKIM: []dkim.Signature{{Result: dkim.Pass, Detail: "not shown", KeyBits: 1, KeyType: "rsa"}, {Result: dkim.Pass}},
+			ARC:  arc.Result{Status: arc.None},
+			DMARC: dmarc.Evaluation{Result: dmarc.ResultTempError, PolicyDomain: "bank.example",
+				Trace: []dmarc.Step{{Name: "_dmarc.bank.example", Type: dns.TypeTXT, Purpose: dmarc.PurposeAuthor, Found: dmarc.FoundError, Error: &dmarc.DNSError{Name: "_dmarc.bank.example", Type: dns.TypeTXT, Kind: "timeout"}}}},
+		},
+		Lookups: []dns.Lookup{{Name: "x.example", Type: dns.TypeA, Error: "timeout"}},
+		Edits:   []label.Edit{{Kind: label.Delete, Name: "Authentication-Results", Index: 2}},
+	}
+}
+
+// TestWhole compares whole texts with a file that a person has read: one with a line of each kind, one with the other words,
+// one of a message of which nothing is known, and those of messages that were not evaluated.
 func TestWhole(t *testing.T) {
 	var b strings.Builder
 	for _, r := range []*Explanation{
 		full(),
+		less(),
 		{Evaluation: &msgauth.Evaluation{ARC: arc.Result{Status: arc.NotEvaluated}}},
 		{Verdict: policy.Skipped(policy.ReasonTrusted), Session: &msgauth.Session{}, Envelope: &msgauth.Envelope{MailFrom: "<a@b.example>"}},
+		{Verdict: policy.Skipped(policy.ReasonTrusted), Session: &msgauth.Session{}},
+		{Verdict: policy.Skipped(policy.ReasonTrusted), Envelope: &msgauth.Envelope{}},
 		{Verdict: policy.Skipped(policy.ReasonTrusted)},
 	} {
 		if err := r.Text(&b); err != nil {
