@@ -158,7 +158,6 @@ func (ca *CA) list(tb testing.TB, l List, by *x509.Certificate, key *ecdsa.Priva
 	}
 	if l.Forged {
 		key = newKey(tb)
-		issuer.PublicKey = key.Public()
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, template, &issuer, key)
 	if err != nil {
