@@ -126,7 +126,7 @@ var kinds = [...]kind{
 	{DMARCNoRUA, "dmarc", Weak, "RFC 9989 section 4.7", "add rua=mailto:... to learn who sends for the domain, and what fails"},
 	{DMARCSubdomains, "dmarc", Weak, "RFC 9989 section 4.7", "take out the milder sp or np, or say there what p says; forgers use subdomains"},
 	{RUAUnverified, "dmarc", Broken, "RFC 9990 section 4", "let the owner of the destination publish the record that agrees, or use an address of your own; receivers send no report there"},
-	{RUAUnusable, "dmarc", Broken, "RFC 9990 section 3.5", "write mailto: and one plain address; receivers send no report there"},
+	{RUAUnusable, "dmarc", Broken, "RFC 9990 section 3.5", "write mailto: and one plain address, each address once, and only a few; receivers send no report there"},
 	{RUAUndeliverable, "dmarc", Broken, "RFC 9990 section 3.5", "correct the domain of the address; it takes no mail"},
 
 	{KeyMissing, "dkim", Missing, "RFC 6376 section 6.1.2", "publish the public key, or stop signing with this selector"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -185,8 +186,17 @@ func mayConnect(e Endpoint, group string) error {
 		return fmt.Errorf("setup: %w", err)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
-	if mode := info.Mode().Perm(); ok && mode&0o002 == 0 && (mode&0o020 == 0 || strconv.Itoa(int(st.Gid)) != g.Gid) {
+	if mode := info.Mode().Perm(); ok && !opens(mode, strconv.Itoa(int(st.Gid)) == g.Gid) {
 		return fmt.Errorf("setup: group %s may not open %s (mode %o, group %d)", group, e.Address, mode, st.Gid)
 	}
 	return nil
+}
+
+// opens reports whether a process that does not own the socket may connect to it, which takes the
+// right to write. If the process is in the socket's group, the rights of others do not count.
+func opens(mode fs.FileMode, inGroup bool) bool {
+	if inGroup {
+		return mode&0o020 != 0
+	}
+	return mode&0o002 != 0
 }

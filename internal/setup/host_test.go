@@ -258,6 +258,7 @@ func TestMayConnectAsGroup(t *testing.T) {
 		{Endpoint{"unix", file}, 0o620, own, ""},
 		{Endpoint{"unix", file}, 0o640, own, "(mode 640, group "},
 		{Endpoint{"unix", file}, 0o660, other, "setup: group " + other + " may not open " + file + " (mode 660, group "},
+		{Endpoint{"unix", file}, 0o606, own, "(mode 606, group "},
 		{Endpoint{"unix", file}, 0o602, other, ""},
 		{Endpoint{"unix", file}, 0o604, other, "(mode 604, group "},
 	} {

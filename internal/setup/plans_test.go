@@ -109,6 +109,8 @@ var postfixPlans = []struct {
 	{name: "two sockets", yaml: "listen: [\"unix:/run/x.sock\", {address: \"unix:/var/spool/postfix/x.sock\", mode: \"0666\"}]\nmode: monitor\n" + named, master: chrooted},
 	{name: "a socket in another directory of the same beginning", yaml: "listen: [\"unix:/var/spool/postfix2/x.sock\"]\nmode: monitor\n" + named, master: chrooted},
 	{name: "a socket of the right group", yaml: "listen: [{address: \"unix:/run/x.sock\", mode: \"0660\", group: postfix}]\nmode: monitor\n" + named, master: free},
+	{name: "a socket that its group may read alone", yaml: "listen: [{address: \"unix:/run/x.sock\", mode: \"0640\", group: postfix}]\nmode: monitor\n" + named, master: free},
+	{name: "a socket for others and not for its group", yaml: "listen: [{address: \"unix:/run/x.sock\", mode: \"0606\", group: postfix}]\nmode: monitor\n" + named, master: free},
 	{name: "a socket that others may read alone", yaml: "listen: [\"inet:127.0.0.1:8891\", {address: \"unix:/run/x.sock\", mode: \"0664\"}]\nmode: monitor\n" + named, master: free},
 	{name: "a socket and TCP", yaml: "listen: [\"inet:127.0.0.1:8891\", {address: \"unix:/run/x.sock\", mode: \"0666\"}]\nmode: monitor\n" + named, master: free},
 	{name: "TCP after a socket that smtpd does not see", yaml: "listen: [\"unix:/run/x.sock\", \"inet6:[::1]:8891\"]\nmode: monitor\n" + named, master: chrooted},
@@ -158,6 +160,10 @@ var postfixPlans = []struct {
 	// Commands.
 	{name: "the socket of systemd, which does not run", yaml: packageYAML + named, master: chrooted, edit: func(_ *Postfix, d *Daemon) { d.Systemd = false }},
 	{name: "Postfix does not run", yaml: sourceYAML, master: free, edit: func(p *Postfix, _ *Daemon) { p.Running = false }},
+	{name: "socket of systemd that its group may read alone", yaml: packageYAML, master: free, edit: socketWith("postfix", "0640")},
+	{name: "socket of systemd for others and not for its group", yaml: packageYAML, master: free, edit: socketWith("postfix", "0606")},
+	{name: "socket of systemd of another group with such a mode", yaml: packageYAML, master: free, edit: socketWith("sekimori", "0640")},
+	{name: "socket of systemd that others may write alone", yaml: packageYAML, master: free, edit: socketWith("sekimori", "0662")},
 	{name: "a reload by systemd", yaml: packageYAML, master: free, edit: socketWith("postfix", "0660")},
 }
 

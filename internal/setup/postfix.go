@@ -1,13 +1,16 @@
 package setup
 
 import (
+	"cmp"
 	"fmt"
+	"io/fs"
 	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"sekimori/internal/milter/sockets"
 	"sekimori/internal/mtaconf"
 )
 
@@ -155,8 +158,11 @@ func (plan *Plan) systemdSocket(p Postfix, d Daemon, seen Endpoint, found bool) 
 	}
 	if !s.open(p.Group) {
 		group, plan.Listens = p.Group, false
-		if within(d.DropIns, s.groupFrom) {
+		if s.group != p.Group && within(d.DropIns, s.groupFrom) {
 			plan.problem("%s gives the sockets to group %s, and smtpd is in group %s alone; one of them has to go", s.groupFrom, s.group, p.Group)
+		}
+		if s.group = p.Group; !s.open(p.Group) {
+			plan.problem("SocketMode=%s of sekimori.socket keeps group %s, in which smtpd is, from the sockets; write SocketMode=0660", s.mode, p.Group)
 		}
 	}
 	if added == "" && group == "" {
@@ -188,9 +194,9 @@ func (plan *Plan) checkGroup(p Postfix, d Daemon, e Endpoint) {
 		if at, _ := parseEndpoint(l.Address); at != e {
 			continue
 		}
-		if string(l.Group) != p.Group && l.Mode&0o006 != 0o006 {
-			plan.problem("the socket %s is not for group %s, in which smtpd is; "+
-				"write listen: [{address: %q, group: %s}] into %s and restart the daemon", e.Address, p.Group, l.Address, p.Group, d.Path)
+		if !opens(cmp.Or(fs.FileMode(l.Mode), sockets.DefaultMode), string(l.Group) == p.Group) {
+			plan.problem("group %s, in which smtpd is, may not open the socket %s; "+
+				"write listen: [{address: %q, group: %s}] into %s and restart the daemon", p.Group, e.Address, l.Address, p.Group, d.Path)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func TestPlanPostfixProblems(t *testing.T) {
 		{"twice", sourceYAML, nil, chrooted, "", "smtpd_milters = inet:a:1\nsmtpd_milters = inet:a:1\n", "sets smtpd_milters twice (lines 2 and 3)"},
 		{"no unit", "listen: [\"systemd:milter\"]\nmode: monitor\n", []Unit{}, chrooted, "", "", "no sekimori.socket"},
 		{"socket out of sight", "listen: [\"unix:/run/x.sock\"]\nmode: monitor\n", nil, chrooted, "", "", "sees no socket of the daemon"},
-		{"socket of another group", "listen: [\"unix:/run/x.sock\"]\nmode: monitor\n", nil, free, "", "", "is not for group postfix"},
+		{"socket of another group", "listen: [\"unix:/run/x.sock\"]\nmode: monitor\n", nil, free, "", "", "group postfix, in which smtpd is, may not open the socket /run/x.sock"},
 		{"a drop-in of another kind", packageYAML, []Unit{{Path: dropIns + "/postfix.conf", Text: []byte("[Socket]\nBacklog=9\n")}}, chrooted, "", "", "does not do what smtpd needs"},
 		{"a drop-in for another group", packageYAML, []Unit{{Path: dropIns + "/a.conf", Text: []byte("[Socket]\nSocketGroup=smmsp\n")}}, chrooted, "", "",
 			"gives the sockets to group smmsp"},

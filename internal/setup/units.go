@@ -2,7 +2,9 @@ package setup
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -61,13 +63,8 @@ func streamEndpoint(stream string) Endpoint {
 
 // open reports whether processes of the group may connect to the unit's sockets.
 func (s socketUnit) open(group string) bool {
-	if s.mode == "" {
-		return false
-	}
-	if others := s.mode[len(s.mode)-1]; others == '6' || others == '7' {
-		return true
-	}
-	return s.group == group
+	mode, err := strconv.ParseUint(s.mode, 8, 32)
+	return err == nil && opens(fs.FileMode(mode), s.group == group)
 }
 
 // dropIn returns a drop-in of sekimori.socket that adds a socket (unless path is "") and gives the
