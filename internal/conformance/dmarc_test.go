@@ -39,6 +39,7 @@ func TestConformanceDMARC(t *testing.T) {
 }
 
 func checkDMARC(st *station, c suites.DMARCCase) error {
+	defer func() { st.late = walk(c, st.zone.Queries()) }()
 	m := mail{ip: c.IP, helo: c.HELO, from: "<" + c.MailFrom + ">", queueID: c.ID, raw: c.Raw}
 	o, err := st.label(m)
 	if err != nil {
@@ -53,7 +54,7 @@ func checkDMARC(st *station, c suites.DMARCCase) error {
 		oneOf("dmarc", r.Value, c.Expect.DMARC),
 		oneOf("header.from", property(r, authres.PTypeHeader, "from"), []string{c.Author}),
 		same("policy.dmarc", disposition, c.Expect.Disposition),
-		checkQueries(c, st.zone.Queries()),
+		checkQueries(c, st.zone.Queries(), st.late),
 	)
 	if c.Expect.MustDisposition != nil && disposition != "" {
 		err = errors.Join(err, same("policy.dmarc", disposition, c.Expect.MustDisposition))
@@ -100,29 +101,46 @@ func (o *outcome) fate() string {
 // states no identifiers of SPF and DKIM, the daemon must not have asked for any other policy
 // record. The order of the queries does not matter, because the daemon sends the queries of a tree
 // walk at the same time. Nor does it matter whether a query came twice, because the daemon repeats a
-// query that is not answered in time, as happens on a busy host.
-func checkQueries(c suites.DMARCCase, asked []string) error {
+// query that is not answered in time, as happens on a busy host. There, a query of the message
+// before, which late has, may also come after its zone was replaced.
+func checkQueries(c suites.DMARCCase, asked, late []string) error {
 	if c.Queries == nil {
 		return nil
 	}
-	var walked []string
-	for _, q := range asked {
-		if name, ok := strings.CutSuffix(q, " TXT"); ok && strings.HasPrefix(name, "_dmarc.") {
-			walked = append(walked, name)
-		}
-	}
+	walked := policyQueries(asked)
 	for _, q := range c.Queries {
 		if !slices.Contains(walked, q) {
 			return fmt.Errorf("%s was not asked for: %q", q, walked)
 		}
 	}
-	want := slices.Compact(slices.Sorted(slices.Values(c.Queries)))
-	slices.Sort(walked)
-	walked = slices.Compact(walked)
-	if c.Expect.SPF == nil && c.Expect.DKIM == nil && !slices.Equal(walked, want) {
-		return fmt.Errorf("asked for %q, want %q", walked, want)
+	if c.Expect.SPF != nil || c.Expect.DKIM != nil {
+		return nil
+	}
+	for _, q := range walked {
+		if !slices.Contains(c.Queries, q) && !slices.Contains(late, q) {
+			return fmt.Errorf("asked for %q, want %q", walked, c.Queries)
+		}
 	}
 	return nil
+}
+
+// walk returns the names at which the daemon may look for policy records of the case.
+func walk(c suites.DMARCCase, asked []string) []string {
+	if c.Queries != nil && c.Expect.SPF == nil && c.Expect.DKIM == nil {
+		return c.Queries
+	}
+	return policyQueries(asked)
+}
+
+// policyQueries returns the names of those queries that are for policy records.
+func policyQueries(asked []string) []string {
+	var names []string
+	for _, q := range asked {
+		if name, ok := strings.CutSuffix(q, " TXT"); ok && strings.HasPrefix(name, "_dmarc.") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // checkLog compares the log record of the message with the values that the case expects.

@@ -32,6 +32,7 @@ const (
 type station struct {
 	*daemon.Pair
 	zone *zone.Zone // the DNS zone of the test case that is running
+	late []string   // policy records that the message before may still ask for
 }
 
 // newStation starts a station. When the test ends, the station is stopped, and the test fails if

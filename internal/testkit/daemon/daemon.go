@@ -78,7 +78,7 @@ func (d *Daemon) Stop() {
 }
 
 // SetZone replaces the zone of the daemon's name server. Messages that are sent afterwards get no answer
-// from the zone before, and the queries of messages before do not count in the new zone.
+// from the zone before. On a busy host, a query of a message before may still come to the new zone.
 func (d *Daemon) SetZone(s *nameserver.Server, z *zone.Zone) { d.changeDNS(func() { s.SetZone(z) }) }
 
 // changeDNS calls change between two purges. The first ends the queries of the message before. The second is
