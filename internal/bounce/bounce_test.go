@@ -32,12 +32,35 @@ type desk struct {
 	broken atomic.Bool
 	wait   chan struct{} // Failed waits until it is closed, if it is not nil
 	called chan struct{} // Failed tells it that it waits
+	slow   string        // the function that waits until its time is over
+	silent bool          // nobody counts
+	log    *slog.Logger
+}
+
+// answer waits until ctx ends if the function is the slow one.
+func (d *desk) answer(ctx context.Context, function string) error {
+	if d.slow != function {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func (d *desk) options() Options {
+	o := d.all()
+	if d.silent {
+		o.Count = nil
+	}
+	return o
+}
+
+func (d *desk) all() Options {
 	return Options{
-		Local: "dmarc-bounce",
-		Known: func(_ context.Context, token string) (int64, error) {
+		Local: "dmarc-bounce", Log: d.log,
+		Known: func(ctx context.Context, token string) (int64, error) {
+			if err := d.answer(ctx, "Known"); err != nil {
+				return 0, err
+			}
 			d.mu.Lock()
 			d.asked++
 			d.mu.Unlock()
@@ -50,7 +73,10 @@ func (d *desk) options() Options {
 			}
 			return id, nil
 		},
-		Failed: func(_ context.Context, delivery int64, status, reply string) error {
+		Failed: func(ctx context.Context, delivery int64, status, reply string) error {
+			if err := d.answer(ctx, "Failed"); err != nil {
+				return err
+			}
 			if d.wait != nil {
 				close(d.called)
 				<-d.wait
@@ -177,6 +203,9 @@ func TestServe(t *testing.T) {
 		var reply *smtp.SMTPError
 		if errors.As(err, &reply) != (tc.code != 0) || reply != nil && reply.Code != tc.code || err != nil && reply == nil {
 			t.Errorf("%s to %s: %v", tc.sample, tc.to, err)
+		}
+		if reply != nil && reply.Code == 451 && reply.EnhancedCode != (smtp.EnhancedCode{4, 3, 0}) {
+			t.Error(reply)
 		}
 		if reply != nil && reply.Code == 550 && reply.EnhancedCode != (smtp.EnhancedCode{5, 1, 1}) {
 			t.Error(reply)
@@ -307,7 +336,7 @@ func TestConnections(t *testing.T) {
 	for range maxConns - 1 {
 		_, line = greeting()
 	}
-	if !strings.HasPrefix(line, "220 ") {
+	if line != "220 sekimori LMTP Service Ready\r\n" {
 		t.Errorf("the last one got %q", line)
 	}
 	if _, line = greeting(); line != "421 4.3.2 Too many connections\r\n" {
@@ -361,6 +390,56 @@ func TestStop(t *testing.T) {
 	wait()
 	if len(d.failed[7]) != 1 {
 		t.Error("the bounce was lost")
+	}
+}
+
+// TestLookUp: nobody is asked about an address without a token.
+func TestLookUp(t *testing.T) {
+	s := &session{Options: Options{Local: "b", Known: func(_ context.Context, token string) (int64, error) {
+		if token != "7-x" {
+			t.Errorf("asked about %q", token)
+		}
+		return 7, nil
+	}}}
+	for to, known := range map[string]bool{"": false, "@": false, "b": false, "b@x": false, "b+@x": false, "b+7-x": false, "a+7-x@x": false, "b+7-x@": true, "B+7-x@y": true} {
+		if got, err := s.lookUp(t.Context(), to); known && (got != 7 || err != nil) || !known && !errors.Is(err, report.ErrUnknown) {
+			t.Errorf("%q: %d, %v", to, got, err)
+		}
+	}
+}
+
+// TestNobodyCounts: without a function that counts, a message is taken or refused as ever.
+func TestNobodyCounts(t *testing.T) {
+	d := &desk{silent: true}
+	path, _ := start(t, t.Context(), d)
+	c := dial(t, path)
+	for _, name := range []string{"plain-bounce", "postfix"} {
+		if err := bring(c, address(7), sample(t, name)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := bring(c, "x@dmarc.isp.example", "x"); err == nil || len(d.failed[7]) != 1 {
+		t.Errorf("%v, %v", err, d.failed)
+	}
+}
+
+// broken is a connection of which nothing works.
+type broken struct{ net.Conn }
+
+var errBroken = errors.New("broken")
+
+func (broken) SetReadDeadline(time.Time) error { return errBroken }
+func (broken) Write([]byte) (int, error)       { return 0, errBroken }
+func (broken) Close() error                    { return errBroken }
+
+// TestBroken: what a connection says is passed on.
+func TestBroken(t *testing.T) {
+	c := &conn{Conn: broken{}, gate: &gate{}}
+	_, write := c.Write(nil)
+	for name, err := range map[string]error{"deadline": c.SetReadDeadline(time.Time{}), "write": write, "close": c.Close()} {
+		if !errors.Is(err, errBroken) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

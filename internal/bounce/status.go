@@ -82,7 +82,8 @@ func (s *scanner) deliveryStatus() ([]byte, error) {
 			var encoding string
 			kind, params, encoding = s.contentType()
 			if kind == "message/delivery-status" || kind == "message/global-delivery-status" { // RFC 3464 §2.1, RFC 6533 §5
-				return s.content(encoding), s.err
+				content := s.content(encoding)
+				return content, s.err
 			}
 			if strings.HasPrefix(kind, "multipart/") {
 				break
@@ -104,8 +105,8 @@ func (s *scanner) contentType() (kind string, params map[string]string, encoding
 		name, value = "", ""
 	}
 	for {
-		line, ok := s.next()
-		if !ok || line == "" {
+		line, _ := s.next()
+		if line == "" { // also at the end of the message
 			break
 		}
 		if line[0] == ' ' || line[0] == '\t' {
@@ -123,13 +124,7 @@ func (s *scanner) contentType() (kind string, params map[string]string, encoding
 		}
 	}
 	end()
-	if text == "" {
-		return "text/plain", nil, encoding
-	}
-	kind, params, err := mime.ParseMediaType(text)
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
-		return "", nil, encoding
-	}
+	kind, params, _ = mime.ParseMediaType(text) // what is wrong has no kind; a type with a bad parameter has no parameters
 	return kind, params, encoding
 }
 
@@ -267,7 +262,7 @@ func statusCode(s string) string {
 // "550-5.1.1 unknown", or "".
 func replyStatus(reply string) string {
 	for i, word := range strings.FieldsFunc(reply[:min(len(reply), 64)], func(r rune) bool { return r == ' ' || r == '-' || r == '#' }) {
-		if s := statusCode(word); s != "" && s == word {
+		if s := statusCode(word); s == word { // no word is empty
 			return s
 		}
 		if i == 1 { // the code, and what should be the enhanced code

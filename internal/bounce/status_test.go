@@ -72,6 +72,20 @@ func TestStatus(t *testing.T) {
 		{"behind the end", head + "Status: 5.1.1\r\n--b--\r\n\r\nAction: failed", failure{}, false},
 		{"a line of hyphens", head + "Action: failed\r\n--\r\nStatus: 5.1.1", failure{status: "5.1.1"}, true},
 		{"folded", head + "Action:\r\n failed\r\nStatus:\r\n\t5.1.2", failure{status: "5.1.2"}, true},
+		{"a line with spaces between groups", "Action: delayed\r\n \t\r\nAction: failed\r\nStatus: 5.1.3", failure{status: "5.1.3"}, true},
+		{"a line without a colon", head + "Action\r\nAction: failed\r\n folded\r\nStatus\r\nStatus: 5.1.1", failure{}, false},
+		{"a name without a colon", head + "Action\r\nAction: failed\r\nStatus\r\nStatus: 5.1.1", failure{status: "5.1.1"}, true},
+		{"a folded line of another field", head + "Action: failed\r\nStatus: 5.1.1\r\nX-Other: y\r\n 2", failure{status: "5.1.1"}, true},
+		{"a comment", head + "Action: failed (for good)\r\nStatus: 5.1.9 (bad mailbox: 7)", failure{status: "5.1.9"}, true},
+		{"before a letter", head + "Action: failed\r\nStatus: x5.1.1", failure{}, true},
+		{"a middle number with zero", head + "Action: failed\r\nStatus: 5.01.1", failure{}, true},
+		{"a middle number too long", head + "Action: failed\r\nStatus: 5.1000.1", failure{}, true},
+		{"no middle number", head + "Action: failed\r\nStatus: 5..1", failure{}, true},
+		{"the largest numbers", head + "Action: failed\r\nStatus: 4.999.999", failure{status: "4.999.999"}, true},
+		{"a good status, and another in the reply", head + "Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.2 x", failure{"5.1.1", "550 5.1.2 x"}, true},
+		{"a status with a colon in the reply", head + "Action: failed\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 550 5.1.2: x", failure{"5.0.0", "550 5.1.2: x"}, true},
+		{"a status before octet 64 of the reply", head + "Action: failed\r\nDiagnostic-Code: SMTP ; " + long[:58] + " 5.1.2 x", failure{"5.1.2", long[:58] + " 5.1.2 x"}, true},
+		{"a status at octet 64 of the reply", head + "Action: failed\r\nDiagnostic-Code: smtp; " + long[:60] + " 5.1.2 x", failure{"", long[:60] + " 5.1.2 x"}, true},
 		{"a success", head + "Action: failed\r\nStatus: 2.0.0", failure{}, true},
 		{"a text", head + "Action: failed\r\nStatus: five", failure{}, true},
 		{"four numbers", head + "Action: failed\r\nStatus: 5.1.1.1", failure{}, true},
@@ -122,6 +136,22 @@ func TestBounds(t *testing.T) {
 		{"long line", strings.Replace(notification(failed), "\r\n\r\n--b", "\r\n\r\n"+strings.Repeat("x", 3*maxLine)+"\r\n--b", 1), true},
 		{"long line with a boundary", strings.Replace(notification(failed), "\r\n--b", "\r\n"+strings.Repeat("x", maxLine)+"--b", 1), false},
 		{"long type", "Content-Type: multipart/report;" + strings.Repeat("\r\n a=b;", 1000) + strings.TrimPrefix(notification(failed), "Content-Type: multipart/report;"), false},
+		{"status at its bound", notification(strings.Repeat("X: y\n", (maxStatus-16)/5) + "Action:  failed"), true},
+		{"status one octet over", notification(strings.Repeat("X: y\n", (maxStatus-16)/5) + "Action:   failed"), false},
+		{"a boundary in a line that is cut", strings.Replace(notification(failed), "\r\n--b", "\r\n--b"+strings.Repeat(" ", maxLine-3)+"x", 1), true},
+		{"a line of a boundary and more", strings.Replace(notification(failed), "\r\n--b", "\r\n--b"+strings.Repeat(" ", maxLine-4)+"x", 1), false},
+		{"a boundary and spaces", strings.Replace(notification(failed), "--b\r\n", "--b \t\r\n", 1), true},
+		{"no boundary", "Content-Type: multipart/report\r\n\r\n--\r\nContent-Type: message/delivery-status\r\n\r\n" + failed, false},
+		{"a boundary of a text", strings.Replace(notification(failed), "multipart/report", "text/plain", 1), false},
+		{"no type", strings.Replace(notification(failed), "Content-Type: multipart/report; boundary=b", "Subject: x", 1), false},
+		{"a type in three lines", strings.Replace(notification(failed), "multipart/report; ", "\r\n multipart/report;\r\n\t", 1), true},
+		{"a folded line of another field", strings.Replace(notification(failed), "boundary=b\r\n", "boundary=b\r\nSubject: x\r\n ; boundary=c\r\n", 1), true},
+		{"a type at its bound", strings.Replace(notification(failed), " boundary=b", "\r\n"+strings.Repeat(" ", maxType-len(" multipart/report;boundary=b"))+"boundary=b", 1), true},
+		{"a type one octet over", strings.Replace(notification(failed), " boundary=b", "\r\n"+strings.Repeat(" ", maxType+1-len(" multipart/report;boundary=b"))+"boundary=b", 1), false},
+		{"a parameter that is none", strings.Replace(notification(failed), "delivery-status", "delivery-status; =x", 1), true},
+		{"two boundaries", strings.Replace(notification(failed), "boundary=b", "boundary=b; boundary=c", 1), false},
+		{"many multiparts that do not end", strings.Replace(notification(failed), "--b\r\n", strings.Repeat("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\n", 2*maxNested)+"--b\r\n", 1), true},
+		{"many multiparts that end", strings.Replace(notification(failed), "--b\r\n", strings.Repeat("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c--\r\n\r\n", 2*maxNested)+"--b\r\n", 1), true},
 		{"unknown parameters", "Content-Type: multipart/report; a=b;" + strings.TrimPrefix(notification(failed), "Content-Type: multipart/report;"), true},
 	} {
 		_, got, err := read(strings.NewReader(tc.text))
@@ -135,8 +165,10 @@ func TestBounds(t *testing.T) {
 func TestLost(t *testing.T) {
 	lost := errors.New("lost")
 	text := notification("Action: failed\r\nStatus: 5.1.1")
-	if _, failed, err := read(io.MultiReader(strings.NewReader(text[:len(text)-10]), iotest.ErrReader(lost))); failed || !errors.Is(err, lost) {
-		t.Error(failed, err)
+	for end := range len(text) - len("--b--\r\n") {
+		if f, failed, err := read(io.MultiReader(strings.NewReader(text[:end]), iotest.ErrReader(lost))); failed || f != (failure{}) || !errors.Is(err, lost) {
+			t.Errorf("lost at %d: %+v, %v, %v", end, f, failed, err)
+		}
 	}
 }
 

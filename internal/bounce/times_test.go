@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"sekimori/internal/testkit/logs"
 )
 
 // pipes is a listener in memory, so that time can be that of package synctest.
@@ -44,8 +48,14 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "test", Net: "unix"
 // and with it all connections.
 func inTime(t *testing.T, f func(t *testing.T, conn net.Conn, in *bufio.Reader, stop func())) {
 	t.Helper()
+	atDesk(t, &desk{}, f)
+}
+
+// atDesk is inTime with a desk.
+func atDesk(t *testing.T, d *desk, f func(t *testing.T, conn net.Conn, in *bufio.Reader, stop func())) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d := &desk{failed: map[int64][]failure{}, counts: map[Kind]int{}}
+		d.failed, d.counts = map[int64][]failure{}, map[Kind]int{}
 		ln := &pipes{make(chan net.Conn), make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan struct{})
@@ -168,6 +178,39 @@ func TestTimes(t *testing.T) {
 			}
 		})
 	})
+	t.Run("stop before the recipient", func(t *testing.T) {
+		inTime(t, func(t *testing.T, conn net.Conn, in *bufio.Reader, stop func()) {
+			began := time.Now()
+			for i, c := range []string{"LHLO mx.test", "MAIL FROM:<>", "RCPT TO:<" + address(7) + ">", "DATA", "x\r\n."} {
+				if r := say(conn, in, c); r[0] != '2' && r[0] != '3' {
+					t.Fatalf("%s: %s", c, r)
+				}
+				if i == 1 {
+					go stop()
+					synctest.Wait()
+				}
+			}
+			if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "421 ") || time.Since(began) != 0 {
+				t.Error(line, err, time.Since(began))
+			}
+		})
+	})
+	for _, slow := range []string{"Known", "Failed"} {
+		t.Run("a store without an answer, "+slow, func(t *testing.T) {
+			atDesk(t, &desk{slow: slow}, func(t *testing.T, conn net.Conn, in *bufio.Reader, _ func()) {
+				began := time.Now()
+				var last string
+				for _, c := range []string{"LHLO mx.test", "MAIL FROM:<>", "RCPT TO:<" + address(7) + ">", "DATA", sample(t, "postfix") + "\r\n."} {
+					if last = say(conn, in, c); last[0] == '4' {
+						break
+					}
+				}
+				if took := time.Since(began); !strings.HasPrefix(last, "451 4.3.0 ") || took != maxSilence {
+					t.Error(last, took)
+				}
+			})
+		})
+	}
 	t.Run("stop", func(t *testing.T) {
 		inTime(t, func(t *testing.T, _ net.Conn, in *bufio.Reader, stop func()) {
 			go func() { _, _ = io.Copy(io.Discard, in) }()
@@ -178,6 +221,31 @@ func TestTimes(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestPanicIsLogged: a panic is logged, if there is a log.
+func TestPanicIsLogged(t *testing.T) {
+	for _, logged := range []bool{true, false} {
+		var out logs.Buffer
+		d := &desk{}
+		if logged {
+			d.log = slog.New(slog.NewJSONHandler(&out, nil))
+		}
+		atDesk(t, d, func(t *testing.T, conn net.Conn, in *bufio.Reader, _ func()) {
+			for _, c := range []string{"LHLO mx.test", "MAIL FROM:<>", "RCPT TO:<" + address(14) + ">", "DATA"} {
+				say(conn, in, c)
+			}
+			if r := say(conn, in, sample(t, "postfix")+"\r\n."); !strings.HasPrefix(r, "421 ") {
+				t.Error(r)
+			}
+			_ = conn.Close()
+			synctest.Wait()
+		})
+		r := out.Records(t, "the server of bounces failed")
+		if (len(r) == 1) != logged || logged && (r[0]["level"] != "ERROR" || !strings.HasPrefix(fmt.Sprint(r[0]["error"]), "panic serving ")) {
+			t.Errorf("logged %t: %v", logged, r)
+		}
+	}
 }
 
 // TestLongLines: a line in a message may be long, and a longer one ends the connection.
