@@ -24,6 +24,15 @@ import (
 	"sekimori/internal/testkit/logs"
 )
 
+func newPacker(t *testing.T) *history.Packer {
+	t.Helper()
+	packer, err := history.NewPacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packer
+}
+
 // TestGroup has each bound of how many hits are read together.
 func TestGroup(t *testing.T) {
 	hits := func(n, blocks int) (all []history.Hit) {
@@ -156,10 +165,7 @@ func TestShelf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packer, err := history.NewPacker()
-	if err != nil {
-		t.Fatal(err)
-	}
+	packer := newPacker(t)
 	good := packer.Pack([]byte(string(line) + "\n{\"id\":1}\n"))
 	hit := func(index int) history.Hit { return history.Hit{Time: at, Index: index} }
 	away := errors.New("away")
@@ -383,10 +389,7 @@ func TestChunks(t *testing.T) {
 
 // TestBlockSize: a block takes no further record as soon as it is large.
 func TestBlockSize(t *testing.T) {
-	packer, err := history.NewPacker()
-	if err != nil {
-		t.Fatal(err)
-	}
+	packer := newPacker(t)
 	line, err := json.Marshal(&recent.Entry{ID: "I"})
 	if err != nil {
 		t.Fatal(err)
@@ -458,10 +461,7 @@ func TestFoundSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packer, err := history.NewPacker()
-	if err != nil {
-		t.Fatal(err)
-	}
+	packer := newPacker(t)
 	one := len(line)
 	for _, tt := range []struct {
 		blocks bool // each record has a block of its own
@@ -574,10 +574,7 @@ func TestFinderEnd(t *testing.T) {
 			ring.Decided(decision(n, policy.Reject), 0)
 		}
 		last := time.Now()
-		packer, err := history.NewPacker()
-		if err != nil {
-			t.Fatal(err)
-		}
+		packer := newPacker(t)
 		for name, tt := range map[string]struct {
 			examined time.Duration // how long before the last decision
 			limit    int
@@ -610,10 +607,7 @@ func TestFinderEnd(t *testing.T) {
 
 // TestTooLarge: a record that is too large leaves nothing behind in the block.
 func TestTooLarge(t *testing.T) {
-	packer, err := history.NewPacker()
-	if err != nil {
-		t.Fatal(err)
-	}
+	packer := newPacker(t)
 	u, err := history.NewUnpacker()
 	if err != nil {
 		t.Fatal(err)
