@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -50,7 +51,7 @@ func (c *collector) guard() string {
 	for i := 1; ; i++ {
 		switch p := c.parent(i).(type) {
 		case *ast.IfStmt:
-			if b, ok := c.parent(i - 1).(*ast.BlockStmt); ok && b == p.Body {
+			if c.parent(i-1) == ast.Node(p.Body) {
 				return "under: if " + c.text(p.Cond)
 			}
 			return "under: else of if " + c.text(p.Cond)
@@ -115,16 +116,11 @@ func (c *collector) walk() {
 }
 
 func (c *collector) isConst(e ast.Expr) bool {
-	tv, ok := c.info.Types[e]
-	return ok && tv.Value != nil
+	return c.info.Types[e].Value != nil
 }
 
 func (c *collector) isBool(e ast.Expr) bool {
-	tv, ok := c.info.Types[e]
-	if !ok || tv.Type == nil {
-		return false
-	}
-	b, ok := tv.Type.(*types.Basic)
+	b, ok := c.info.Types[e].Type.(*types.Basic)
 	return ok && (b.Kind() == types.Bool || b.Kind() == types.UntypedBool)
 }
 
@@ -167,10 +163,6 @@ func (c *collector) importName(p *types.Package) string {
 
 // inList reports whether the statement on top of the stack stands in a list of statements.
 func (c *collector) inList() bool {
-	s, ok := c.parent(0).(ast.Stmt)
-	if !ok {
-		return false
-	}
 	var list []ast.Stmt
 	switch p := c.parent(1).(type) {
 	case *ast.BlockStmt:
@@ -178,17 +170,9 @@ func (c *collector) inList() bool {
 	case *ast.CaseClause:
 		list = p.Body
 	case *ast.CommClause:
-		if p.Comm == s {
-			return false
-		}
 		list = p.Body
 	}
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(x ast.Stmt) bool { return c.parent(0) == ast.Node(x) })
 }
 
 // droppable reports whether the statement on top of the stack may become conditional without a missing return.
@@ -232,15 +216,9 @@ func (c *collector) results() *types.Tuple {
 	for i := len(c.stack) - 1; i >= 0; i-- {
 		switch f := c.stack[i].(type) {
 		case *ast.FuncLit:
-			if s, ok := c.info.Types[f].Type.(*types.Signature); ok {
-				return s.Results()
-			}
-			return nil
+			return c.info.Types[f].Type.(*types.Signature).Results()
 		case *ast.FuncDecl:
-			if o, ok := c.info.Defs[f.Name].(*types.Func); ok {
-				return o.Type().(*types.Signature).Results()
-			}
-			return nil
+			return c.info.Defs[f.Name].Type().(*types.Signature).Results()
 		}
 	}
 	return nil

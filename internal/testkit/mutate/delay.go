@@ -10,6 +10,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -80,8 +81,8 @@ func delaysOf(fset *token.FileSet, file *ast.File, n *int) (out []*candidate) {
 
 var failedTest = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)|^(?:panic|fatal error): .*`)
 
-// unsteady runs the unchanged tests *runs times, each time with other delays, and prints which of them fail.
-func (r *Report) unsteady(ctx context.Context, t *tester) error {
+// unsteady runs the unchanged tests *runs times, each time with other delays, and writes which of them fail.
+func (r *Report) unsteady(ctx context.Context, t *tester, w io.Writer) error {
 	times := map[string]int{}
 	var order []string
 	failed := 0
@@ -113,9 +114,9 @@ func (r *Report) unsteady(ctx context.Context, t *tester) error {
 		}
 	}
 	for _, name := range order {
-		fmt.Printf("%s: %s: %d of %d runs\n", r.Package, name, times[name], *runs)
+		fmt.Fprintf(w, "%s: %s: %d of %d runs\n", r.Package, name, times[name], *runs)
 	}
-	fmt.Printf("%s: %d places where a goroutine begins, %d of %d runs failed, %.1f s\n", r.Package, t.places, failed, *runs, r.Seconds)
+	fmt.Fprintf(w, "%s: %d places where a goroutine begins, %d of %d runs failed, %.1f s\n", r.Package, t.places, failed, *runs, r.Seconds)
 	if failed > 0 {
 		return errDelayed
 	}

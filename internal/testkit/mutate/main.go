@@ -154,6 +154,9 @@ func run(ctx context.Context, scratch string) error {
 	if err != nil {
 		return err
 	}
+	if len(wanted) == 0 {
+		return errors.New("no package of a module matches")
+	}
 	var reports []*Report
 	var failed, late []string
 	for i, l := range wanted {
@@ -168,7 +171,7 @@ func run(ctx context.Context, scratch string) error {
 			r.Error = err.Error()
 			failed = append(failed, r.Package)
 		}
-		r.print()
+		r.print(os.Stdout)
 		_ = os.RemoveAll(filepath.Join(scratch, strconv.Itoa(i)))
 	}
 	if *jsonFile != "" {

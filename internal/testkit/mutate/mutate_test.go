@@ -56,45 +56,72 @@ func write(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// build returns the built tool.
-func build(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "mutate")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+// asTool is the variable that makes this test binary the tool. So a mutant of the tool that ZMUT switches on is also on
+// in the tool that the tests run. The tool gives the tests that it runs a ZMUT of their own.
+const asTool = "MUTATE_TEST_AS_TOOL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTool) == "" {
+		os.Exit(m.Run())
 	}
-	return bin
+	_ = os.Unsetenv(asTool)
+	main()
 }
 
 // mutate runs the tool in dir and returns its report of the only package, its output and its exit status.
-func mutate(t *testing.T, bin, dir string, args ...string) (r Report, out string, status int) {
+func mutate(t *testing.T, dir string, args ...string) (r Report, out string, status int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
-	cmd := exec.Command(bin, append([]string{"--json", file}, args...)...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
-	b, _ := cmd.CombinedOutput()
+	stdout, stderr, status := tool(t, dir, append([]string{"--json", file}, args...)...)
+	out = stdout + stderr
 	var all []Report
 	if j, err := os.ReadFile(file); err == nil {
 		if err := json.Unmarshal(j, &all); err != nil || len(all) != 1 {
-			t.Fatalf("%v, %d reports\n%s", err, len(all), b)
+			t.Fatalf("%v, %d reports\n%s", err, len(all), out)
 		}
 		r = all[0]
 	}
-	return r, string(b), cmd.ProcessState.ExitCode()
+	return r, out, status
+}
+
+// tool runs the tool in dir and checks that it leaves nothing behind.
+func tool(t *testing.T, dir string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	cmd, tmp := command(t, dir, args...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	_ = cmd.Run()
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("%q left behind %v, %v", args, left, err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// command returns the tool, to be started in dir, and the folder of its temporary files.
+func command(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, tmp string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmp = t.TempDir()
+	cmd = exec.Command(self, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), asTool+"=1", "GOFLAGS=-mod=mod", "GOWORK=off", "TMPDIR="+tmp)
+	return cmd, tmp
 }
 
 func TestMutate(t *testing.T) {
-	bin := build(t)
-	t.Run("survivors", func(t *testing.T) { testSurvivors(t, bin) })
-	t.Run("known", func(t *testing.T) { testKnown(t, bin) })
-	t.Run("not judged", func(t *testing.T) { testNotJudged(t, bin) })
-	t.Run("delays", func(t *testing.T) { testDelays(t, bin) })
-	t.Run("chance", func(t *testing.T) { testChance(t, bin) })
+	for name, test := range map[string]func(*testing.T){"survivors": testSurvivors, "known": testKnown, "not judged": testNotJudged, "delays": testDelays, "chance": testChance} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
 }
 
-func testSurvivors(t *testing.T, bin string) {
+func testSurvivors(t *testing.T) {
 	dir := write(t, module)
-	r, out, status := mutate(t, bin, dir, "toll")
+	r, out, status := mutate(t, dir, "toll")
 	if status != 0 || r.Mutants < 8 || r.Killed == 0 || r.Survived != r.Mutants-r.Killed || r.Unread == 0 {
 		t.Fatalf("status %d, %+v\n%s", status, r, out)
 	}
@@ -112,14 +139,14 @@ func testSurvivors(t *testing.T, bin string) {
 			t.Errorf("%s: %q, want %s\n%s", change, outcomes[change], want, out)
 		}
 	}
-	if _, out, status := mutate(t, bin, dir, "--strict", "toll"); status != 1 {
+	if _, out, status := mutate(t, dir, "--strict", "toll"); status != 1 {
 		t.Errorf("--strict: status %d\n%s", status, out)
 	}
 }
 
-func testKnown(t *testing.T, bin string) {
+func testKnown(t *testing.T) {
 	dir := write(t, module)
-	r, _, _ := mutate(t, bin, dir, "toll")
+	r, _, _ := mutate(t, dir, "toll")
 	var known strings.Builder
 	for _, m := range r.List {
 		if m.Outcome == "survived" || m.Outcome == "unreached" {
@@ -130,31 +157,31 @@ func testKnown(t *testing.T, bin string) {
 	if err := os.WriteFile(file, []byte("# comment\n\n"+known.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r, out, status := mutate(t, bin, dir, "--strict", "--known", file, "toll"); status != 0 || r.Survived != 0 || r.Known == 0 || r.Score != 100 {
+	if r, out, status := mutate(t, dir, "--strict", "--known", file, "toll"); status != 0 || r.Survived != 0 || r.Known == 0 || r.Score != 100 {
 		t.Errorf("status %d, %+v\n%s", status, r, out)
 	}
 	if err := os.WriteFile(file, []byte("toll.go  too short\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, out, status := mutate(t, bin, dir, "--known", file, "toll"); status != 2 || !strings.Contains(out, "known:1") {
+	if _, out, status := mutate(t, dir, "--known", file, "toll"); status != 2 || !strings.Contains(out, "known:1") {
 		t.Errorf("a known file with a mistake: status %d\n%s", status, out)
 	}
 }
 
 // testNotJudged checks that a package whose tests fail without any change is not a success.
-func testNotJudged(t *testing.T, bin string) {
+func testNotJudged(t *testing.T) {
 	files := map[string]string{}
 	for name, text := range module {
 		files[name] = strings.Replace(text, "!= 5", "!= 6", 1)
 	}
 	dir := write(t, files)
-	if _, out, status := mutate(t, bin, dir, "toll"); status != 2 || !strings.Contains(out, "fail without any change") {
+	if _, out, status := mutate(t, dir, "toll"); status != 2 || !strings.Contains(out, "fail without any change") {
 		t.Errorf("status %d\n%s", status, out)
 	}
 }
 
 // testChance checks that a mutant which the tests miss in one run of two counts as killed.
-func testChance(t *testing.T, bin string) {
+func testChance(t *testing.T) {
 	files := map[string]string{}
 	for name, text := range module {
 		files[name] = text
@@ -173,7 +200,7 @@ func TestPrice(t *testing.T) {
 	}
 }
 `
-	r, out, status := mutate(t, bin, write(t, files), "--ops", "verdict", "toll")
+	r, out, status := mutate(t, write(t, files), "--ops", "verdict", "toll")
 	for _, m := range r.List {
 		if m.Func == "Price" && m.Outcome != "killed" {
 			t.Errorf("%s: %s", m.Change, m.Outcome)

@@ -82,6 +82,10 @@ func TestKnownBy(t *testing.T) {
 		{"a.go  text; " + long + "  reason", Mutant{File: "spf/a.go", Change: "text", Context: long}, "reason"},
 		{"a.go  text; " + long[:107] + "...  reason", Mutant{File: "spf/a.go", Change: "text", Context: long}, "reason"},
 		{"# a.go  text  reason", Mutant{File: "spf/a.go", Change: "text"}, ""},
+		{"  a.go  text  reason  ", Mutant{File: "spf/a.go", Change: "text"}, "reason"},
+		{"a.go:12a  text  reason", Mutant{File: "spf/a.go", Func: "f", Change: "text"}, ""},
+		{"a.go:f  text  one\na.go:f  text  two", Mutant{File: "spf/a.go", Func: "f", Change: "text"}, "one"},
+		{"a.go:g  text  one\na.go:f  text  two", Mutant{File: "spf/a.go", Func: "f", Change: "text"}, "two"},
 	} {
 		name := filepath.Join(t.TempDir(), "known")
 		if err := os.WriteFile(name, []byte("\n"+tt.line+"\n"), 0o600); err != nil {
@@ -94,79 +98,22 @@ func TestKnownBy(t *testing.T) {
 	}
 }
 
-// TestPlaces checks what is changed in each kind of statement, and what is left alone.
-func TestPlaces(t *testing.T) {
-	dir := write(t, map[string]string{"go.mod": "module example\n\ngo 1.24\n", "p.go": `package p
-
-import (
-	"sync"
-	"testing"
-)
-
-type kind int
-
-const (
-	red kind = iota
-	blue
-)
-
-func f(tb testing.TB, mu *sync.Mutex, a []int, x, y int) (kind, error) {
-	tb.Helper()
-	mu.Lock()
-	defer mu.Unlock()
-	z := x
-	z++
-	if x < y && a != nil {
-		tb.Log(z)
+// TestKnownRefused checks that a line which cannot be understood is an error with its number.
+func TestKnownRefused(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "known")
+	for text, line := range map[string]string{"a.go  text": ":1", "# a\n\na.go  text  reason\na.go text reason": ":4", "x": ":1"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := name + line + ": want FILE[:FUNC[#N]]  TEXT  REASON, two spaces or a tab between them"
+		if ks, err := readKnown(name); ks != nil || err == nil || err.Error() != want {
+			t.Errorf("%q: %v, %v", text, ks, err)
+		}
 	}
-	for range a {
-		continue
+	if ks, err := readKnown(""); ks != nil || err != nil {
+		t.Errorf("without a file: %v, %v", ks, err)
 	}
-	return red, nil
-}
-
-func g(c chan int, err error, words map[string]int) (bool, error) {
-	defer close(c)
-	defer println()
-	switch {
-	case !(len(c) > 100):
-		c <- 2
-	default:
-		words["x"] = int(blue)
-		return true, err
-	}
-	_ = words
-	if err != nil {
-		panic("x")
-	}
-	words["y"] -= len(words) * 70
-	return false, nil
-}
-`})
-	wanted, _, exports, err := list(dir, []string{"."})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := load(dir, wanted[0], exports)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, c := range s.places {
-		got = append(got, c.text())
-	}
-	want := []string{
-		"removed: z++", "condition never true: x < y && a != nil", "condition always true: x < y && a != nil", "&& to ||: x < y && a != nil",
-		"term dropped from &&: x < y; in: x < y && a != nil", "term dropped from &&: a != nil; in: x < y && a != nil", "< to <=: x < y",
-		"negated: a != nil", "removed: tb.Log(z); under: if x < y && a != nil", "removed: continue; under: range a", "red to ; in: return red, nil",
-		"removed: defer close(c)", "removed: defer println()", "case never true: !(len(c) > 100)", "case always true: !(len(c) > 100)",
-		"! removed: !(len(c) > 100)", "> to >=: len(c) > 100", "100 doubled; in: len(c) > 100", "removed: c <- 2; under: case !(len(c) > 100)",
-		"2 plus one; in: c <- 2", `removed: words["x"] = int(blue); under: default`, `int(blue) plus one; in: words["x"] = int(blue)`,
-		"removed: return true, err; under: default", "opposite of true: return true, err; under: default", "error to nil: return true, err; under: default",
-		"condition never true: err != nil", "condition always true: err != nil", "negated: err != nil",
-		`removed: words["y"] -= len(words) * 70`, "* to /: len(words) * 70", "70 doubled; in: len(words) * 70", "opposite of false: return false, nil",
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	if ks, err := readKnown(name + ".none"); ks != nil || !os.IsNotExist(err) {
+		t.Errorf("a file that is not there: %v, %v", ks, err)
 	}
 }

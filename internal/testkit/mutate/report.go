@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,7 +46,7 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, own []lis
 	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o711); err != nil {
 		return err
 	}
-	t := &tester{dir: dir, pkgDir: l.Dir, bin: filepath.Join(dir, "own.test")}
+	t := &tester{dir: dir, pkgDir: l.Dir, bin: filepath.Join(dir, "own.test"), memory: limitMemory}
 	if *delay > 0 {
 		if t.late, err = delayed(l, own); err != nil {
 			return err
@@ -62,7 +63,7 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, own []lis
 		if len(l.TestGoFiles)+len(l.XTestGoFiles) == 0 {
 			return nil
 		}
-		return r.unsteady(ctx, t)
+		return r.unsteady(ctx, t, os.Stdout)
 	}
 	r.Mutants = len(chosen)
 	for _, c := range chosen {
@@ -80,6 +81,14 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, own []lis
 	r.Seconds = t.took.Seconds()
 	fmt.Fprintf(os.Stderr, "%s: %d of %d possible mutants, tests take %.2f s\n", r.Package, r.Mutants, r.Possible, r.Seconds)
 	t.judge(ctx, r.List, reached)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return r.count(ks, os.Stderr)
+}
+
+// count adds up what became of the mutants, and warns of those that are listed as known but were killed.
+func (r *Report) count(ks []known, warnings io.Writer) error {
 	for _, m := range r.List {
 		reason := m.knownBy(ks)
 		switch m.Outcome {
@@ -89,7 +98,7 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, own []lis
 				r.Limit++
 			}
 			if reason != "" {
-				fmt.Fprintf(os.Stderr, "%s:%d: listed as known, but killed: %s\n", m.File, m.Line, m.text())
+				fmt.Fprintf(warnings, "%s:%d: listed as known, but killed: %s\n", m.File, m.Line, m.text())
 			}
 		case "survived", "unreached":
 			if reason != "" {
@@ -101,21 +110,23 @@ func (r *Report) fill(ctx context.Context, root, dir string, l listed, own []lis
 			if m.Outcome == "unreached" {
 				r.Unread++
 			}
+		default:
+			return fmt.Errorf("its tests could not be run: %s", m.By)
 		}
 	}
 	if n := r.Mutants - r.Known; n > 0 {
 		r.Score = 100 * float64(r.Killed) / float64(n)
 	}
-	return ctx.Err()
+	return nil
 }
 
-func (r *Report) print() {
+func (r *Report) print(w io.Writer) {
 	for _, m := range r.List {
 		if m.Known != "" {
 			continue
 		}
 		if *listOnly {
-			fmt.Printf("%s:%d  %s\n", m.File, m.Line, m.text())
+			fmt.Fprintf(w, "%s:%d  %s\n", m.File, m.Line, m.text())
 		}
 		switch m.Outcome {
 		case "survived":
@@ -123,18 +134,18 @@ func (r *Report) print() {
 			if *delay > 0 {
 				how = fmt.Sprintf("noticed in %d of %d runs", m.Noticed, *runs)
 			}
-			fmt.Printf("%s:%d  %s  (%s)\n", m.File, m.Line, m.text(), how)
+			fmt.Fprintf(w, "%s:%d  %s  (%s)\n", m.File, m.Line, m.text(), how)
 		case "unreached":
-			fmt.Printf("%s:%d  %s  (never reached)\n", m.File, m.Line, m.text())
+			fmt.Fprintf(w, "%s:%d  %s  (never reached)\n", m.File, m.Line, m.text())
 		}
 	}
 	switch {
 	case r.Error != "":
-		fmt.Printf("%s: not judged: %s\n", r.Package, r.Error)
+		fmt.Fprintf(w, "%s: not judged: %s\n", r.Package, r.Error)
 	case *listOnly:
-		fmt.Printf("%s: %d possible\n", r.Package, len(r.List))
+		fmt.Fprintf(w, "%s: %d possible\n", r.Package, len(r.List))
 	case r.Score < 0 && *delay == 0:
-		fmt.Printf("%s: no mutants\n", r.Package)
+		fmt.Fprintf(w, "%s: no mutants\n", r.Package)
 	case r.Score >= 0:
 		limit, unread, known := "", "", ""
 		if r.Limit > 0 {
@@ -146,6 +157,6 @@ func (r *Report) print() {
 		if r.Known > 0 {
 			known = fmt.Sprintf(", %d known to change nothing", r.Known)
 		}
-		fmt.Printf("%s: %d mutants, %d killed%s, %d survived%s%s, score %.0f %%\n", r.Package, r.Mutants, r.Killed, limit, r.Survived, unread, known, r.Score)
+		fmt.Fprintf(w, "%s: %d mutants, %d killed%s, %d survived%s%s, score %.0f %%\n", r.Package, r.Mutants, r.Killed, limit, r.Survived, unread, known, r.Score)
 	}
 }

@@ -33,6 +33,7 @@ type tester struct {
 	took             time.Duration
 	late             map[string][]*candidate // delays by file
 	places           int                     // of delays
+	memory           int64                   // a mutant may not take more
 }
 
 var (
@@ -212,7 +213,7 @@ func (t *tester) once(ctx context.Context, id int, cov string, limit time.Durati
 				why = "interrupted"
 			case time.Since(start) > limit:
 				why = "time"
-			case resident(cmd.Process.Pid) > limitMemory:
+			case resident(cmd.Process.Pid) > t.memory:
 				why = "memory"
 			default:
 				continue

@@ -169,13 +169,12 @@ func (c *collector) ret(n *ast.ReturnStmt) {
 }
 
 func (c *collector) constant(e ast.Expr) {
-	tv, ok := c.info.Types[e]
-	if !ok || tv.Value == nil {
+	tv := c.info.Types[e]
+	if tv.Value == nil {
 		return
 	}
-	p := c.parent(1)
 	context := ""
-	switch q := p.(type) {
+	switch q := c.parent(1).(type) {
 	case ast.Expr:
 		if c.isConst(q) {
 			return
@@ -205,8 +204,6 @@ func (c *collector) constant(e ast.Expr) {
 			}
 		}
 		context = "in: " + c.text(q)
-	case *ast.ImportSpec, *ast.LabeledStmt, *ast.BranchStmt:
-		return
 	case *ast.CaseClause:
 		context = "in: case " + string(c.src[c.off(q.List[0].Pos()):c.off(q.List[len(q.List)-1].End())])
 	case *ast.ReturnStmt:
