@@ -23,6 +23,7 @@ func packages() map[string]string {
 		"internal/broken/broken.go":      "package broken\n\nfunc One() int { return 1 }\n",
 		"internal/broken/broken_test.go": "package broken\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {\n\tif One() != 2 {\n\t\tt.Error(1)\n\t}\n}\n",
 		"internal/empty/empty.go":        "package empty\n\nconst One = 1\n",
+		"internal/empty/empty_test.go":   "package empty\n\nvar _ = two\n",
 		"internal/stuck/stuck.go":        "package stuck\n\nfunc One() int { return 1 }\n",
 		"internal/stuck/stuck_test.go":   "package stuck\n\nvar _ = two\n",
 		"untested/untested.go": `package untested
