@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 )
 
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	o := small()
 	o.Messages = 8
 	corpus := newCorpus(t, o)
@@ -60,6 +62,74 @@ func TestIdleFails(t *testing.T) {
 	} {
 		if _, err := Idle(t.Context(), corpus, tc.n, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", tc.why, err)
+		}
+	}
+}
+
+// TestIdleConnections checks whom the milter hears of, and that the connections stay open until the end.
+func TestIdleConnections(t *testing.T) {
+	t.Parallel()
+	o := small()
+	o.Messages, o.PerSession, o.Domains, o.Zipf, o.Outcomes = 3, 1, 3, 0, mix("pass")
+	corpus := newCorpus(t, o)
+	var mu sync.Mutex
+	counts := map[string]int{}
+	ended := make(chan struct{})
+	target := heardMilter(t, nil, func(cmd byte, data []byte) {
+		name, _, _ := strings.Cut(string(data), "\x00")
+		mu.Lock()
+		defer mu.Unlock()
+		if cmd == 'Q' {
+			if counts["Q"]++; counts["Q"] == idleWarmup+5 {
+				close(ended)
+			}
+			return
+		}
+		if counts["Q"] > 0 {
+			t.Errorf("%c after the first QUIT", cmd)
+		}
+		if cmd != 'D' && cmd != 'O' {
+			counts[string(cmd)+name]++
+		}
+	})
+	if _, err := Idle(t.Context(), corpus, 5, Options{Milters: []Target{target}, PIDs: []int{os.Getpid()}}); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	mu.Lock()
+	defer mu.Unlock()
+	for i, want := range []int{69, 68, 68} { // 205 in turn
+		if name := corpus.Sessions[i].Name; counts["C"+name] != want || counts["H"+name] != want {
+			t.Errorf("%s: %d, %d, want %d", name, counts["C"+name], counts["H"+name], want)
+		}
+	}
+	if len(counts) != 7 {
+		t.Errorf("%v", counts)
+	}
+}
+
+func TestIdlePrinted(t *testing.T) {
+	var out bytes.Buffer
+	want := "idle connections  7\nmemory before     1.0 MB\nmemory after      2.5 MB\nper connection    3.4 KB\n"
+	if err := (&IdleSummary{7, 1e6, 2.5e6, 3400}).Print(&out); err != nil || out.String() != want {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
+
+// TestCheckIdle has each bound and the first value beyond it.
+func TestCheckIdle(t *testing.T) {
+	one, two := []Target{{}}, []Target{{}, {}}
+	for _, tt := range []struct {
+		n    int
+		o    Options
+		want bool
+	}{
+		{1, Options{Milters: one, PIDs: []int{1}}, true}, {maxIdle, Options{Milters: one, PIDs: []int{1}}, true},
+		{0, Options{Milters: one, PIDs: []int{1}}, false}, {maxIdle + 1, Options{Milters: one, PIDs: []int{1}}, false},
+		{1, Options{Milters: two, PIDs: []int{1}}, false}, {1, Options{PIDs: []int{1}}, false}, {1, Options{Milters: one}, false},
+	} {
+		if err := CheckIdle(tt.n, tt.o); (err == nil) != tt.want {
+			t.Errorf("%d, %+v: %v", tt.n, tt.o, err)
 		}
 	}
 }

@@ -3,9 +3,7 @@ package load
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
-	"math"
 	"net"
 	"os"
 	"slices"
@@ -196,66 +194,15 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
-func TestTargets(t *testing.T) {
-	for _, tc := range []struct {
-		why, text string
-		remote    bool
-		network   string
-		want      error
-		ok        bool
-	}{
-		{"loopback", "inet:127.0.0.1:8891", false, "tcp", nil, true},
-		{"loopback without a family", "127.9.9.9:8891", false, "tcp", nil, true},
-		{"loopback of IPv6", "inet6:[::1]:8891", false, "tcp", nil, true},
-		{"a unix socket is always here", "unix:/run/x.sock", false, "unix", nil, true},
-		{"another host", "inet:192.0.2.1:8891", false, "", ErrRemote, false},
-		{"another host in IPv6", "inet:[2001:db8::1]:8891", false, "", ErrRemote, false},
-		{"loopback mapped into IPv6", "inet:[::ffff:127.0.0.1]:1", false, "tcp", nil, true},
-		{"another host mapped into IPv6", "inet:[::ffff:192.0.2.1]:1", false, "", ErrRemote, false},
-		{"every address", "inet:0.0.0.0:8891", false, "", ErrRemote, false},
-		{"another host, allowed", "inet:192.0.2.1:8891", true, "tcp", nil, true},
-		{"no port", "inet:127.0.0.1", false, "", nil, false},
-	} {
-		target, err := ParseTarget(t.Context(), tc.text, tc.remote)
-		if (err == nil) != tc.ok || tc.want != nil && !errors.Is(err, tc.want) || tc.ok && target.network != tc.network {
-			t.Errorf("%s: %+v, %v", tc.why, target, err)
-		}
-	}
-	for address, ok := range map[string]bool{"127.0.0.77:53": true, "[::1]:53": true, "0.0.0.0:53": false, "192.0.2.1:53": false, "x": false} {
-		if err := CheckDNSAddr(address, false); (err == nil) != ok {
-			t.Errorf("%s: %v", address, err)
-		}
-	}
-	if err := CheckDNSAddr("192.0.2.1:53", true); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestOptionsRefused(t *testing.T) {
-	target := []Target{{network: "unix", address: "/x", text: "unix:/x"}}
-	for why, o := range map[string]Options{
-		"no milter":         {Connections: 1, Check: CheckAll},
-		"no connection":     {Milters: target, Check: CheckAll},
-		"a crowd":           {Milters: target, Check: CheckAll, Connections: maxConnections + 1},
-		"negative":          {Milters: target, Check: CheckAll, Connections: 1, Messages: -1},
-		"an unknown check":  {Milters: target, Check: "some", Connections: 1},
-		"a past round trip": {Milters: target, Check: CheckAll, Connections: 1, RoundTrip: -1},
-		"milters and MTA":   {Milters: target, MTA: target[0], Check: CheckReplies, Connections: 1},
-		"no such results":   {MTA: target[0], Check: CheckResults, Connections: 1},
-		"a negative rate":   {Milters: target, Check: CheckAll, Connections: 1, Rate: -1},
-		"no rate":           {Milters: target, Check: CheckAll, Connections: 1, Rate: math.NaN()},
-		"no such rate":      {Milters: target, Check: CheckAll, Connections: 1, Rate: 2 * maxRate},
-		"nobody's calls":    {Milters: target, Check: CheckAll, Connections: 1, SystemCalls: true},
-	} {
-		if _, err := Run(t.Context(), &traffic.Corpus{}, o); err == nil {
-			t.Errorf("%s is taken", why)
-		}
-	}
-}
-
 // fakeMilter is a milter that answers the negotiation and then sends the answer in script for each
 // event that it gets.
 func fakeMilter(t *testing.T, script map[byte]string) Target {
+	t.Helper()
+	return heardMilter(t, script, func(byte, []byte) {})
+}
+
+// heardMilter is a fakeMilter that tells heard of each frame before it answers.
+func heardMilter(t *testing.T, script map[byte]string, heard func(cmd byte, data []byte)) Target {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -269,7 +216,7 @@ func fakeMilter(t *testing.T, script map[byte]string) Target {
 			if err != nil {
 				return
 			}
-			work.Go(func() { play(c, script) })
+			work.Go(func() { play(c, script, heard) })
 		}
 	})
 	target, err := ParseTarget(t.Context(), l.Addr().String(), false)
@@ -279,7 +226,7 @@ func fakeMilter(t *testing.T, script map[byte]string) Target {
 	return target
 }
 
-func play(c net.Conn, script map[byte]string) {
+func play(c net.Conn, script map[byte]string, heard func(cmd byte, data []byte)) {
 	defer c.Close()
 	for {
 		var head [5]byte
@@ -290,9 +237,10 @@ func play(c net.Conn, script map[byte]string) {
 		if _, err := io.ReadFull(c, data); err != nil {
 			return
 		}
+		heard(head[4], data)
 		answer, ok := script[head[4]]
 		switch {
-		case head[4] == 'O':
+		case head[4] == 'O' && !ok:
 			answer = "\x00\x00\x00\x0dO\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00"
 		case head[4] == 'D', head[4] == 'A', head[4] == 'Q':
 			continue

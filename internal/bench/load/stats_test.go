@@ -1,11 +1,14 @@
 package load
 
 import (
+	"errors"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +124,155 @@ func TestSummary(t *testing.T) {
 	}
 	if len(r.Verdicts) != 2 || r.Verdicts[0].Messages != 90 || !r.Verdicts[0].OK || r.Verdicts[1].OK {
 		t.Errorf("%+v", r.Verdicts)
+	}
+}
+
+// TestSummaryPrinted checks every value of a summary, and its text.
+func TestSummaryPrinted(t *testing.T) {
+	ms := time.Millisecond
+	good := traffic.Outcome{DKIM: "pass", SPF: "pass", DMARC: "pass", Action: traffic.Deliver}
+	bad := traffic.Outcome{Action: traffic.Reject}
+	a, b := newTally(), newTally()
+	a.messages, a.errors, a.err, b.messages, b.errors, b.err, a.unsent = 3, 1, errors.New("first"), 1, 2, errors.New("second"), 9
+	for x, by := range map[*tally]time.Duration{a: ms, b: 3 * ms} {
+		x.eom.add(by)
+		x.message.add(10 * by)
+		x.session.add(100 * by)
+		x.late.add(1000 * by)
+		x.count(good, good, CheckAll)
+		x.count(good, bad, CheckAll)
+	}
+	a.count(bad, bad, CheckAll)
+	a.count(good, good, CheckAll)
+	a.merge(b)
+	none := newTally()
+	none.merge(a)
+	if none.err != a.err || none.errors != 3 {
+		t.Errorf("%+v", none)
+	}
+	a.merge(newTally())
+	for _, tt := range []struct {
+		r    *Summary
+		want string
+	}{
+		{newSummary(newTally(), used{time: time.Second, queries: 4}, Options{}), `messages        0 in 1.00 s  0/s
+end of message  p50 0.00 ms  p95 0.00 ms  p99 0.00 ms  max 0.00 ms
+message         p50 0.00 ms  p95 0.00 ms  p99 0.00 ms  max 0.00 ms
+session         p50 0.00 ms  p95 0.00 ms  p99 0.00 ms  max 0.00 ms
+DNS             4 queries    4.000/message
+errors          0            
+unexpected      0
+`},
+		{newSummary(a, used{time: 2 * time.Second, queries: 6, measured: true, server: usage{cpu: 8 * ms, peak: 7e6, rss: 5e6, calls: 10, switches: 2}}, Options{Rate: 0.5}), `messages        4 in 2.00 s               2/s
+end of message  p50 1.00 ms               p95 3.00 ms     p99 3.00 ms     max 3.00 ms
+message         p50 10.03 ms              p95 30.00 ms    p99 30.00 ms    max 30.00 ms
+session         p50 100.14 ms             p95 299.89 ms   p99 299.89 ms   max 300.00 ms
+began late      p50 1002.44 ms            p95 3000.00 ms  p99 3000.00 ms  max 3000.00 ms
+schedule        0.5/s                     9 not sent
+server          2.000 ms CPU/message      peak 7.0 MB  now 5.0 MB
+                2.5 system calls/message  0.5 context switches/message
+DNS             6 queries                 1.500/message
+errors          3                         second
+unexpected      2
+  3             dkim=pass spf=pass dmarc=pass deliver
+  2             dkim=- spf=- dmarc=- reject  UNEXPECTED, wanted dkim=pass spf=pass dmarc=pass deliver
+  1             dkim=- spf=- dmarc=- reject
+`},
+	} {
+		var out strings.Builder
+		if err := tt.r.Print(&out); err != nil || out.String() != tt.want {
+			t.Errorf("%v\n%s\nwant\n%s", err, out.String(), tt.want)
+		}
+	}
+}
+
+// TestOK has a row for each thing that makes a run bad.
+func TestOK(t *testing.T) {
+	for _, tt := range []struct {
+		r    Summary
+		want bool
+	}{
+		{Summary{Messages: 1}, true}, {Summary{}, false}, {Summary{Messages: 1, Errors: 1}, false}, {Summary{Messages: 1, Mismatches: 1}, false},
+		{Summary{Messages: 1, Schedule: &Schedule{}}, true}, {Summary{Messages: 1, Schedule: &Schedule{Unsent: 1}}, false},
+	} {
+		if got := tt.r.OK(); got != tt.want {
+			t.Errorf("%+v: %v", tt.r, got)
+		}
+	}
+}
+
+// TestStatFields checks how a file of /proc is read.
+func TestStatFields(t *testing.T) {
+	const rest = "S 7 3 4 5 6 7 8 9 10 11 12 13"
+	for text, want := range map[string]string{
+		"5 (a) " + rest: rest, "5 (a b) (c) " + rest + " 14": rest + " 14", "5 (a) " + strings.TrimSuffix(rest, " 13"): "", "": "", rest: rest,
+	} {
+		name := t.TempDir() + "/stat"
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := statFields(name)
+		if got := strings.Join(f, " "); got != want || (err == nil) != (want != "") || err != nil && err.Error() != "load: process: "+name+" is too short" {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+	}
+	if _, err := statFields("/proc/none"); err == nil || !strings.HasPrefix(err.Error(), "load: process: open /proc/none: ") {
+		t.Error(err)
+	}
+}
+
+// TestProcessMemory compares the memory of a process that sleeps with what /proc says.
+func TestProcessMemory(t *testing.T) {
+	children := []*exec.Cmd{exec.Command("cat"), exec.Command("cat")}
+	var pids []int
+	var want usage
+	for _, c := range children {
+		in, err := c.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// It waits for the next line once it has given back the first one.
+		if _, err := io.WriteString(in, "x"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, c.Process.Pid)
+	}
+	for _, pid := range pids {
+		u, err := sampleProcess(pid)
+		b, err2 := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+		kB := func(name string) int64 {
+			_, after, _ := strings.Cut(string(b), name+":")
+			n, _ := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+			return n << 10
+		}
+		if err != nil || err2 != nil || u.peak != kB("VmHWM") || u.rss != kB("VmRSS") || u.rss == 0 || u.cpu <= 0 {
+			t.Errorf("%+v, %v, %v\n%s", u, err, err2, b)
+		}
+		want.peak, want.rss, want.cpu = want.peak+u.peak, want.rss+u.rss, want.cpu+u.cpu
+	}
+	if u, err := sampleProcesses(pids); err != nil || u.peak != want.peak || u.rss != want.rss || u.cpu < want.cpu {
+		t.Errorf("%+v, %v, want %+v", u, err, want)
+	}
+	for _, c := range children {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
+	if u, err := sampleProcess(pids[0]); u != (usage{}) || err == nil || !strings.HasPrefix(err.Error(), "load: CPU time of process "+strconv.Itoa(pids[0])+": ") {
+		t.Errorf("%+v, %v", u, err)
+	}
+	if u, err := sampleProcesses(nil); u != (usage{}) || err != nil {
+		t.Errorf("of no process: %+v, %v", u, err)
 	}
 }
 

@@ -42,7 +42,7 @@ func ParseTarget(ctx context.Context, text string, remote bool) (Target, error) 
 	}
 	for _, a := range addrs {
 		if !a.Unmap().IsLoopback() {
-			return Target{}, fmt.Errorf("%w: %s is %s", ErrRemote, text, a)
+			return Target{}, fmt.Errorf("%w: %s is %s", ErrRemote, text, a.Unmap())
 		}
 	}
 	return Target{"tcp", net.JoinHostPort(addrs[0].Unmap().String(), port), text}, nil

@@ -198,10 +198,6 @@ func (c *collector) droppable() bool {
 			if p.Body[len(p.Body)-1] != n {
 				return true
 			}
-		case *ast.IfStmt:
-			if p.Else == nil {
-				return true
-			}
 		case *ast.ForStmt, *ast.RangeStmt:
 			return true
 		case *ast.FuncDecl:

@@ -147,3 +147,12 @@ func literals() func() (bool, error) {
 func named() (yes, error) { return two() }
 
 func two() (yes, error) { return true, nil }
+
+func nothing(n int) {
+	if n > 9 {
+		return
+	} else {
+		n++
+	}
+	return
+}
