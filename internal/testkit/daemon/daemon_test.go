@@ -10,6 +10,7 @@ import (
 	"sekimori/internal/config"
 	"sekimori/internal/dns/zone"
 	"sekimori/internal/milter/client"
+	"sekimori/internal/policy"
 	"sekimori/internal/testkit/mta"
 	"sekimori/internal/testkit/nameserver"
 	"sekimori/internal/testkit/recorder"
@@ -124,4 +125,43 @@ func TestStartRefuses(t *testing.T) {
 	if said := recorder.Run(t, func(tb testing.TB) { Start(tb, cfg) }); !strings.HasPrefix(said, "fatal: ") {
 		t.Errorf("%q", said)
 	}
+}
+
+// TestChangeDNS checks that a daemon with a cache forgets its answers before the change, and again after it.
+func TestChangeDNS(t *testing.T) {
+	const cached = "$TTL 3600\n" + zoneText
+	z := nameserver.Zone(t, cached)
+	server := nameserver.ServeZone(t, z, nameserver.Options{})
+	cfg := Config(server.Addr())
+	cfg.AuthservID, cfg.DNS.Cache.Size, cfg.Mode = "mx.here.example", 1<<20, policy.Monitor
+	d := Start(t, cfg)
+	send := func(want string) {
+		t.Helper()
+		res, err := d.Send(mta.Peer{Addr: netip.MustParseAddrPort("192.0.2.9:2525"), HELO: "x.example"},
+			client.Envelope{From: "<a@bank.example>", To: []string{"<r@here.example>"}}, []byte("From: a@bank.example\r\n\r\nx\r\n"))
+		if err != nil || len(res.Modifications) == 0 || !strings.Contains(res.Modifications[0].Value, want) {
+			t.Errorf("%+v, %v, want %s", res, err, want)
+		}
+	}
+	asked := func() (n int) {
+		for _, q := range z.Queries() {
+			if q == "bank.example TXT" {
+				n++
+			}
+		}
+		return n
+	}
+	send("dmarc=fail")
+	send("dmarc=fail")
+	if n := asked(); n != 1 {
+		t.Errorf("asked %d times with a cache", n)
+	}
+	d.changeDNS(func() {
+		send("dmarc=fail")
+		if n := asked(); n != 2 {
+			t.Errorf("asked %d times, want again before the change", n)
+		}
+		server.SetZone(nameserver.Zone(t, strings.ReplaceAll(cached, "192.0.2.1", "192.0.2.9")))
+	})
+	send("dmarc=pass")
 }
