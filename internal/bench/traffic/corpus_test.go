@@ -132,65 +132,71 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestCorpusOptionsRefused(t *testing.T) {
-	for why, change := range map[string]func(*Options){
-		"no messages":        func(o *Options) { o.Messages = 0 },
-		"too many messages":  func(o *Options) { o.Messages = maxMessages + 1 },
-		"empty sessions":     func(o *Options) { o.PerSession = 0 },
-		"no domains":         func(o *Options) { o.Domains = 0 },
-		"too many domains":   func(o *Options) { o.Domains = maxDomains + 1 },
-		"a negative Zipf":    func(o *Options) { o.Zipf = -1 },
-		"no Zipf":            func(o *Options) { o.Zipf = math.NaN() },
-		"no TTL":             func(o *Options) { o.TTL = 0 },
-		"a TTL of centuries": func(o *Options) { o.TTL = math.MaxInt64 * time.Nanosecond },
-		"percentage":         func(o *Options) { o.Subdomains = 101 },
-		"size":               func(o *Options) { o.Sizes = Mix{{"2GB", 1}} },
-		"too large":          func(o *Options) { o.Sizes = Mix{{"65MB", 1}, {"100000000MB", 1}} },
-		"signatures":         func(o *Options) { o.Signatures = Mix{{"dsa", 1}} },
-		"11 lookups":         func(o *Options) { o.SPF = Mix{{"11", 1}} },
-		"policy":             func(o *Options) { o.Policies = Mix{{"p", 1}} },
-		"outcome":            func(o *Options) { o.Outcomes = nil },
+// TestCorpusOptions has each bound, the first value beyond it, and what is told of it.
+func TestCorpusOptions(t *testing.T) {
+	for _, tt := range []struct {
+		change func(*Options)
+		want   string
+	}{
+		{func(*Options) {}, ""},
+		{func(o *Options) {
+			o.Messages, o.PerSession, o.Domains, o.Zipf, o.Subdomains, o.TTL = 1, 1, 1, 0, 0, time.Second
+		}, ""},
+		{func(o *Options) {
+			o.Messages, o.PerSession, o.Domains, o.Zipf, o.Subdomains, o.TTL = maxMessages, maxMessages, maxDomains, 10, 100, 365*24*time.Hour
+		}, ""},
+		{func(o *Options) { o.Messages = 0 }, "0 messages; 1 to 1000000"},
+		{func(o *Options) { o.Messages = maxMessages + 1 }, "1000001 messages; 1 to 1000000"},
+		{func(o *Options) { o.PerSession = 0 }, "0 messages a session; 1 to 1000000"},
+		{func(o *Options) { o.PerSession = maxMessages + 1 }, "1000001 messages a session; 1 to 1000000"},
+		{func(o *Options) { o.Domains = 0 }, "0 domains; 1 to 60000"},
+		{func(o *Options) { o.Domains = maxDomains + 1 }, "60001 domains; 1 to 60000"},
+		{func(o *Options) { o.Zipf = -1 }, "Zipf exponent -1; 0 to 10"},
+		{func(o *Options) { o.Zipf = 10.1 }, "Zipf exponent 10.1; 0 to 10"},
+		{func(o *Options) { o.Zipf = math.NaN() }, "Zipf exponent NaN; 0 to 10"},
+		{func(o *Options) { o.Subdomains = -1 }, "-1 of 100 authors at subdomains"},
+		{func(o *Options) { o.Subdomains = 101 }, "101 of 100 authors at subdomains"},
+		{func(o *Options) { o.TTL = time.Second - 1 }, "TTL 999.999999ms; 1s to a year"},
+		{func(o *Options) { o.TTL = 365*24*time.Hour + 1 }, "TTL 8760h0m0.000000001s; 1s to a year"},
+		{func(o *Options) { o.Sizes = Mix{{"1", 1}, {"64MB", 1}} }, ""},
+		{func(o *Options) { o.Sizes = Mix{{"1", 1}, {"2GB", 1}} }, `sizes: "2GB" is not a size up to 64MB; write 2KB, 5MB`},
+		{func(o *Options) { o.Sizes = Mix{{"100000000MB", 1}} }, `sizes: "100000000MB" is not a size up to 64MB; write 2KB, 5MB`},
+		{func(o *Options) { o.Signatures = Mix{{"dsa", 1}} }, `signatures: "dsa" is none of none, rsa, ed25519, two, five`},
+		{func(o *Options) { o.SPF = Mix{{"0", 1}, {"10", 1}, {"terms", 1}} }, ""},
+		{func(o *Options) { o.SPF = Mix{{"11", 1}} }, `spf: "11" is neither a number of lookups from 0 to 10 nor terms`},
+		{func(o *Options) { o.SPF = Mix{{"-1", 1}} }, `spf: "-1" is neither a number of lookups from 0 to 10 nor terms`},
+		{func(o *Options) { o.SPF = Mix{{"x", 1}} }, `spf: "x" is neither a number of lookups from 0 to 10 nor terms`},
+		{func(o *Options) { o.Policies = Mix{{"p", 1}} }, `policies: "p" is none of none, quarantine, reject, absent`},
+		{func(o *Options) { o.Outcomes = Mix{{"lost", 1}} }, `outcomes: "lost" is none of pass, fail, spoof`},
+		{func(o *Options) { o.Outcomes = nil }, "outcomes: empty"},
 	} {
 		o := small()
-		change(&o)
-		if _, err := New(o); err == nil || !strings.HasPrefix(err.Error(), "traffic: ") {
-			t.Errorf("%s: %v", why, err)
+		tt.change(&o)
+		if err := o.Validate(); (err == nil) != (tt.want == "") || err != nil && err.Error() != "traffic: "+tt.want {
+			t.Errorf("%+v: %v, want %s", o, err, tt.want)
+		}
+		if tt.want == "" {
+			continue
+		}
+		if c, err := (Keys{}).Corpus(o); c != nil || err == nil || err.Error() != "traffic: "+tt.want {
+			t.Errorf("%+v: a corpus, %v", o, err)
+		}
+		if c, err := New(o); c != nil || err == nil || err.Error() != "traffic: "+tt.want {
+			t.Errorf("%+v: a new corpus, %v", o, err)
 		}
 	}
 }
 
-// TestCorpusOptionsBounds has each bound, and the first value beyond it.
-func TestCorpusOptionsBounds(t *testing.T) {
-	for _, tt := range []struct {
-		change func(*Options)
-		ok     bool
-	}{
-		{func(o *Options) {
-			o.Messages, o.PerSession, o.Domains, o.Zipf, o.Subdomains, o.TTL = 1, 1, 1, 0, 0, time.Second
-		}, true},
-		{func(o *Options) {
-			o.Messages, o.PerSession, o.Domains, o.Zipf, o.Subdomains, o.TTL = maxMessages, maxMessages, maxDomains, 10, 100, 365*24*time.Hour
-		}, true},
-		{func(o *Options) { o.PerSession = maxMessages + 1 }, false},
-		{func(o *Options) { o.Zipf = 10.1 }, false},
-		{func(o *Options) { o.Subdomains = -1 }, false},
-		{func(o *Options) { o.TTL = time.Second - 1 }, false},
-		{func(o *Options) { o.TTL = 365*24*time.Hour + 1 }, false},
-		{func(o *Options) { o.SPF = Mix{{"0", 1}, {"10", 1}, {"terms", 1}} }, true},
-		{func(o *Options) { o.SPF = Mix{{"-1", 1}} }, false},
-		{func(o *Options) { o.SPF = Mix{{"x", 1}} }, false},
-	} {
-		o := small()
-		tt.change(&o)
-		if err := o.Validate(); (err == nil) != tt.ok {
-			t.Errorf("%+v: %v", o, err)
-		}
-		if tt.ok {
-			continue
-		}
-		if c, err := (Keys{}).Corpus(o); err == nil || c != nil {
-			t.Errorf("%+v: a corpus, %v", o, err)
-		}
+// TestCorpusIsPinned checks that a corpus has the same octets as ever, so that the results of two versions can be compared.
+func TestCorpusIsPinned(t *testing.T) {
+	o := small()
+	o.Messages = 60
+	h := sha256.New()
+	for _, s := range newCorpus(t, o).Sessions {
+		fmt.Fprintf(h, "%q\n", fmt.Sprint(s))
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != "18a915693115f0e70d0eadfb25b2fe5092bd3b65f264d567398b65de57e81733" {
+		t.Errorf("another corpus: %s", got)
 	}
 }
 
@@ -364,8 +370,12 @@ func (refusing) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 
 func TestDefault(t *testing.T) {
 	o := Default()
-	if err := o.Validate(); err != nil {
-		t.Error(err)
+	want := Options{
+		Seed: 1, Messages: 1000, PerSession: 10, Domains: 1000, Zipf: 1.1, TTL: time.Hour, Subdomains: 20,
+		Sizes: o.Sizes, Signatures: o.Signatures, SPF: o.SPF, Policies: o.Policies, Outcomes: o.Outcomes,
+	}
+	if err := o.Validate(); err != nil || !reflect.DeepEqual(o, want) {
+		t.Errorf("%+v, %v", o, err)
 	}
 	for _, m := range []Mix{o.Sizes, o.Signatures, o.SPF, o.Policies, o.Outcomes} {
 		total := 0
@@ -434,13 +444,15 @@ func TestKeys(t *testing.T) {
 }
 
 func TestMix(t *testing.T) {
-	for _, tc := range []struct{ text, want string }{
-		{"rsa", "rsa=1"}, {"rsa=70, none=30", "rsa=70,none=30"}, {"a=0,b", "a=0,b=1"},
-		{"", ""}, {"a=-1", ""}, {"a=x", ""}, {"=3", ""}, {"a=0", ""}, {"a=9999999999", ""}, {"a=1000000", "a=1000000"}, {"a=1000001", ""},
+	for _, tc := range []struct{ text, want, err string }{
+		{"rsa", "rsa=1", ""}, {"rsa=70, none=30", "rsa=70,none=30", ""}, {"a=0,b", "a=0,b=1", ""}, {"a=1000000", "a=1000000", ""},
+		{"", "", `"" names no kind`}, {"a, ", "", `" " names no kind`}, {"=3", "", `"=3" names no kind`}, {"a=0,b=0", "", "no kind has a weight"},
+		{"a=-1", "", `"a=-1" is not a weight; write kind=number`}, {"a=x", "", `"a=x" is not a weight; write kind=number`},
+		{"a=1000001", "", `"a=1000001" is not a weight; write kind=number`},
 	} {
 		var m Mix
 		err := m.Set(tc.text)
-		if got := m.String(); got != tc.want || (err == nil) != (tc.want != "") {
+		if got := m.String(); got != tc.want || (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err {
 			t.Errorf("%q: %q, %v", tc.text, got, err)
 		}
 	}

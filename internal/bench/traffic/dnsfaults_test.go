@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,16 +188,49 @@ func TestSpoil(t *testing.T) {
 }
 
 func TestFaultsAreChecked(t *testing.T) {
-	for why, o := range map[string]DNSOptions{
-		"an unknown fault": {Faults: Mix{{"lies", 1}}},
-		"loss over all":    {Loss: 1.5},
-		"a loss below 0":   {Loss: -0.1},
-		"a past delay":     {Delay: -1},
+	const bounds = "; the loss is from 0 to 1, the delay is not negative"
+	for _, tt := range []struct {
+		o    DNSOptions
+		want string
+	}{
+		{DNSOptions{}, ""},
+		{DNSOptions{Loss: 1, Delay: time.Hour, Faults: Mix{{"none", 1}, {"flood", 1}}}, ""},
+		{DNSOptions{Loss: 1.5}, "loss 1.5, delay 0s" + bounds},
+		{DNSOptions{Loss: -0.1}, "loss -0.1, delay 0s" + bounds},
+		{DNSOptions{Delay: -1}, "loss 0, delay -1ns" + bounds},
 	} {
-		o.Addr = "127.0.0.1:0"
-		if s, err := Serve(testZone(t), o); err == nil {
+		if err := tt.o.Validate(); (err == nil) != (tt.want == "") || err != nil && err.Error() != "traffic: DNS: "+tt.want {
+			t.Errorf("%+v: %v", tt.o, err)
+		}
+		if tt.o.Addr = "127.0.0.1:0"; tt.want == "" {
+			continue
+		}
+		if s, err := Serve(testZone(t), tt.o); err == nil {
 			_ = s.Close()
-			t.Errorf("%s: served", why)
+			t.Errorf("%+v: served", tt.o)
+		}
+	}
+	want := `traffic: DNS faults: "lies" is none of none, servfail, refused, silent, truncate, close, garbage, wrongid, wrongquestion, flood`
+	if err := (DNSOptions{Faults: Mix{{"none", 1}, {"lies", 1}}}).Validate(); err == nil || err.Error() != want {
+		t.Error(err)
+	}
+}
+
+// TestZoneText checks what is written, and where a long text is parted.
+func TestZoneText(t *testing.T) {
+	z := newZone(90 * time.Second)
+	if want := "$TTL 90\n. SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 90\n"; z.text.String() != want {
+		t.Errorf("%q", z.text.String())
+	}
+	for n, parts := range map[int][]int{0: {0}, 254: {254}, 255: {255}, 256: {255, 1}, 510: {255, 255}, 511: {255, 255, 1}} {
+		z := &zoneWriter{}
+		z.addTXT("a.example", strings.Repeat("x", n))
+		want := "a.example. TXT"
+		for _, p := range parts {
+			want += " \"" + strings.Repeat("x", p) + "\""
+		}
+		if z.text.String() != want+"\n" {
+			t.Errorf("%d octets: %q", n, z.text.String())
 		}
 	}
 }
