@@ -66,12 +66,8 @@ func TestChoose(t *testing.T) {
 
 // TestChosen pins a choice, because with another one CI would judge other mutants.
 func TestChosen(t *testing.T) {
-	dir, err := filepath.Abs("testdata/many")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []string
-	for _, c := range loadPackage(t, dir, ".").choose(5, 16, nil, nil, nil) {
+	for _, c := range loadPackage(t, many(t), ".").choose(5, 16, nil, nil, nil) {
 		got = append(got, fmt.Sprint(c.File, ":", c.Line, " ", c.Op))
 	}
 	want := []string{

@@ -125,7 +125,7 @@ mutate: mutants survived; write a test that needs what they change, or a line in
 
 // TestDoesNotCompile checks that a change which does not compile is left out, with those of its line.
 func TestDoesNotCompile(t *testing.T) {
-	stdout, stderr, status := tool(t, "testdata/many", "--at", "plain.go:31,plain.go:32,plain.go:33,plain.go:35,plain.go:36", ".")
+	stdout, stderr, status := tool(t, many(t), "--at", "plain.go:31,plain.go:32,plain.go:33,plain.go:35,plain.go:36", ".")
 	want := `plain.go:31  2 plus one; in: bool := 2  (never reached)
 plain.go:33  removed: n = bool; under: if x < y  (never reached)
 plain.go:35  3 plus one; in: int := 3  (never reached)
