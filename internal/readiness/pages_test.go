@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,12 @@ c.example: 4 of 20 messages hit (p=reject, quarantine); 0 pass; it sends from 3 
 	}
 }
 
+func TestLanguages(t *testing.T) {
+	if !slices.Equal(Languages, []Language{"en", "ja"}) {
+		t.Error(Languages)
+	}
+}
+
 func TestPercent(t *testing.T) {
 	if got := percent(1, 8) + percent(0, 0) + percent(0, 1); got != "12.5 %-0.0 %" {
 		t.Error(got)
@@ -151,7 +158,8 @@ func TestReport(t *testing.T) {
 	j.more, j.moreMessages = 2, 11
 	r := j.Report()
 	if r.From != "2026-11-26" || r.To != "2026-11-28" || r.Days != 3 || r.Seen != 2 || r.Mode != policy.Monitor || r.Learned != "observe" || r.Messages != 157 || r.Fail != 57 || r.Reject != 30 || r.Quarantine != 20 ||
-		r.Hits() != 50 || r.ByDomain != 3+30+30+11 || r.Harsher != 4 || r.Milder != 7 || r.More != 2 || r.MoreMessages != 11 || r.of(Unclear) != 63 || len(r.Domains) != 3 {
+		r.Hits() != 50 || r.ByDomain != 3+30+30+11 || r.Harsher != 4 || r.Milder != 7 || r.More != 2 || r.MoreMessages != 11 || r.of(Unclear) != 63 || len(r.Domains) != 3 ||
+		len(r.Notes) == 0 || r.Notes[len(r.Notes)-1].Text != "not judged: 2 further domains with 11 messages" {
 		t.Errorf("%+v", r)
 	}
 	if d := r.Domains[1]; r.Domains[0].Domain != "a-large.example" || d.Domain != "large.example" || d.Policy != dmarc.PolicyReject || d.Messages != 90 || d.Pass != 30 || d.Reject != 10 || d.Quarantine != 20 ||
@@ -166,7 +174,7 @@ func TestKnow(t *testing.T) {
 	network := netip.MustParsePrefix("192.0.2.0/24")
 	j.Know("a.example", []ledger.Row{
 		{Day: today - 1, Counts: ledger.Counts{Pass: 1}, Signers: []ledger.Signer{{Domain: "a.example", Selector: "s", Pass: 1}, {Domain: "a.example", Selector: "bad", Fail: 1}, {Domain: "a.example", Selector: ledger.Others, Pass: 9}}},
-		{Day: today - 1, Counts: ledger.Counts{Pass: 2}}, {Day: today, Counts: ledger.Counts{Fail: 3}}, {Day: today, Counts: ledger.Counts{Pass: 1}},
+		{Day: today - 1, Counts: ledger.Counts{Pass: 2}}, {Day: today, Counts: ledger.Counts{Fail: 3}}, {Day: today - 2, Counts: ledger.Counts{Fail: 3}}, {Day: today, Counts: ledger.Counts{Pass: 1}},
 	}, []ledger.Source{
 		{Network: network, Last: today, Days: 0b111}, {Network: network, Last: today, Days: 1},
 		{Network: netip.MustParsePrefix("192.0.3.0/24"), Last: today - ledger.UsualDays, Days: 1},

@@ -167,8 +167,124 @@ func TestJudge(t *testing.T) {
 		for i := range tt.networks * tt.each {
 			g.samples = append(g.samples, &sample{spfFail: i < tt.fail})
 		}
-		if j.judge(g, 1); g.reason.Word != tt.want {
-			t.Errorf("class %d, %d networks with %d messages each, %d bare, %d times SPF fail: %s, want %s", tt.class, tt.networks, tt.each, tt.bare, tt.fail, g.reason.Word, tt.want)
+		looks := Unclear
+		switch tt.want {
+		case "own_record":
+			looks = Author
+		case "claims_list", "claims_scattered", "unsigned_scattered", "scattered", "spf_scattered":
+			looks = Spoof
+		}
+		if j.judge(g, 1); g.reason.Word != tt.want || g.looks != looks {
+			t.Errorf("class %d, %d networks with %d messages each, %d bare, %d times SPF fail: %s %s, want %s %s", tt.class, tt.networks, tt.each, tt.bare, tt.fail, g.looks, g.reason.Word, looks, tt.want)
+		}
+	}
+}
+
+// TestJudgeClass has the looks of each class that needs no numbers.
+func TestJudgeClass(t *testing.T) {
+	for _, tt := range []struct {
+		class class
+		host  host
+		of    int // what of the author's mail is broken
+		looks Looks
+		want  string
+	}{
+		{hidden, host{}, 0, Unclear, "hidden"}, {ownName, host{}, 0, Author, "own_name"}, {ownNetwork, host{}, 0, Author, "own_network"},
+		{shared, host{}, 0, Unclear, "shared"}, {shared, host{}, 1, Author, "shared_broken"},
+		{passedOn, host{listSigned: 1}, 0, Forwarded, "list"}, {passedOn, host{listSigned: 1, keyed: someNames(1)}, 0, Forwarded, "list"},
+		{passedOn, host{keyed: someNames(1)}, 0, Forwarded, "forwarder"}, {passedOn, host{}, 0, Forwarded, "carries"},
+		{signed, host{}, 0, Unclear, "signature_only"}, {handed, host{}, 0, Unclear, "carries_others"}, {forged, host{}, 0, Spoof, "many_names"},
+		{foreign, host{}, 0, Unclear, "other_name"}, {steady, host{}, 0, Unclear, "steady"}, {ownHost, host{}, 0, Unclear, "own_host"},
+	} {
+		j := New(Setup{})
+		g := &group{owner: "a.example", class: tt.class, networks: nets(1, 1), samples: make([]*sample, 1)}
+		g.samples[0] = &sample{}
+		j.hosts[g.host] = &tt.host
+		j.clients[g.samples[0].client] = &tt.host
+		j.owner(g.owner).broken = make([]ledger.Breakage, tt.of)
+		if j.judge(g, 1); g.reason.Word != tt.want || g.looks != tt.looks {
+			t.Errorf("class %d: %s %s, want %s %s", tt.class, g.looks, g.reason.Word, tt.looks, tt.want)
+		}
+	}
+}
+
+// TestAddBare: every group of a domain knows from how many networks the mail came for which nothing speaks.
+func TestAddBare(t *testing.T) {
+	for of, want := range map[class]int{listed: 3, claimed: 3, bare: 3} {
+		groups := []*group{{class: of, networks: nets(3, 1)}, {class: steady, networks: nets(5, 1)}, {class: handed, networks: nets(7, 1)}, {class: hidden, networks: nets(9, 1)}}
+		addBare(groups)
+		for _, g := range groups {
+			if g.bare != want {
+				t.Errorf("class %d: %d for class %d, want %d", of, g.bare, g.class, want)
+			}
+		}
+	}
+	groups := []*group{{class: listed, networks: nets(1, 1)}, {class: claimed, networks: nets(2, 1)}, {class: bare, networks: nets(4, 1)}, {class: ownHost, networks: nets(8, 1)}}
+	if addBare(groups); groups[3].bare != 7 {
+		t.Errorf("%d, want 7", groups[3].bare)
+	}
+}
+
+// TestMeetOne: each count of a host is of its own.
+func TestMeetOne(t *testing.T) {
+	for want, s := range map[string]sample{
+		"1 0 0 0 0 0": {}, "1 1 0 0 0 0": {indirect: true}, "1 0 1 0 0 0": {listSigned: true}, "1 0 0 1 0 0": {srs: true}, "1 0 0 0 1 0": {spfFail: true}, "1 0 0 0 0 1": {other: true},
+	} {
+		j, h := New(Setup{}), newHost()
+		s.owner = "a.example"
+		j.meetOne(h, &s)
+		if got := fmt.Sprint(h.samples, h.indirect, h.listSigned, h.srs, h.spfFail, h.other); got != want || h.signing != 0 || h.intact != 0 || len(h.owners) != 1 || len(h.usual) != 0 || len(h.keyed) != 0 || len(h.names) != 0 {
+			t.Errorf("%+v: %s, %+v", s, got, h)
+		}
+	}
+	for want, s := range map[string]sample{"1 0 0 1": {}, "1 1 1 1": {keys: []string{"k"}}, "1 0 0 1 ": {keys: []string{"x"}}} {
+		j, h := New(Setup{}), newHost()
+		s.owner = "a.example"
+		*j.owner(s.owner) = owner{days: 20, counts: ledger.Counts{Pass: 1000, PassDKIM: 1000}, keys: map[string]bool{"k": true}}
+		j.meetOne(h, &s)
+		if got := fmt.Sprint(h.signing, h.intact, len(h.keyed), len(h.usual)); got != strings.TrimSpace(want) {
+			t.Errorf("%+v: %s, want %s", s, got, want)
+		}
+	}
+}
+
+// TestHelp: what a rule would help, added up.
+func TestHelp(t *testing.T) {
+	all := map[int]*help{}
+	network := netip.MustParsePrefix("192.0.2.0/24")
+	add(all, 1, &sample{owner: "a.example", now: policy.Reject, authorHost: true, network: network}, 2)
+	add(all, 1, &sample{owner: "b.example", now: policy.Quarantine, network: network}, 3)
+	add(all, 2, &sample{owner: "b.example", now: policy.Quarantine}, 3)
+	if h := all[1]; h.messages != 5 || h.rejected != 2 || len(h.authors) != 2 || h.networks[network] != 2 || !h.names || all[2].names || all[2].rejected != 0 {
+		t.Errorf("%+v, %+v", h, all[2])
+	}
+	if r := New(Setup{}).ownRule("a b", &help{names: true}); r != nil {
+		t.Errorf("a rule for what is no domain: %+v", r)
+	}
+}
+
+// TestProposeQuarantine: a rule that quarantines helps those that would be rejected.
+func TestProposeQuarantine(t *testing.T) {
+	j := New(Setup{Today: today})
+	k := hostKey{forwarders.ClientName, "fwd.example"}
+	j.hosts[k] = &host{samples: 9, owners: someNames(4), keyed: someNames(2), names: map[string]bool{"n.fwd.example": true}, spfFail: 9}
+	g := &group{class: passedOn, host: k, looks: Forwarded}
+	for i, now := range []policy.Action{policy.Reject, policy.Reject, policy.Reject, policy.Quarantine, policy.Quarantine, policy.TempFail} {
+		g.samples = append(g.samples, &sample{owner: dns.Name(fmt.Sprintf("a%d.example", i)), now: now, host: k})
+	}
+	all, harmed, left := j.propose(map[dns.Name][]*group{"a.example": {g}}, map[dns.Name]float64{"a.example": 1}, 9)
+	if len(all) != 1 || all[0].Looks != Forwarded || all[0].Messages != 3 || all[0].Authors != 5 || all[0].Rule.Then != string(policy.Quarantine) || harmed != 5 || left != 2 {
+		t.Errorf("%+v, harmed %d, left %d", all, harmed, left)
+	}
+}
+
+// TestDomainNetworks: the number of a domain's networks is shown if it is small enough to say something.
+func TestDomainNetworks(t *testing.T) {
+	for networks, want := range map[int]int{0: 0, 1: 1, ledger.MaxUsual: ledger.MaxUsual, ledger.MaxUsual + 1: 0} {
+		j := New(Setup{})
+		*j.owner("a.example") = owner{days: ledger.LeastDays, counts: ledger.Counts{Pass: ledger.LeastMessages}, networks: nets(networks, 1)}
+		if d := j.domain(&ledger.Hit{Domain: "a.example"}, nil); d.Networks != want {
+			t.Errorf("%d networks: %d", networks, d.Networks)
 		}
 	}
 }
@@ -438,7 +554,7 @@ func TestPropose(t *testing.T) {
 		return g
 	}
 	home := netip.MustParsePrefix("192.0.2.0/24")
-	for _, d := range []dns.Name{"net.example", "few.example", "quarantine.example"} {
+	for _, d := range []dns.Name{"net.example", "few.example", "quarantine.example", "record.example"} {
 		j.owner(d).networks = map[netip.Prefix]int{home: ledger.LeastSourceDays, netip.MustParsePrefix("192.0.3.0/24"): ledger.LeastSourceDays - 1}
 	}
 	groups := map[dns.Name][]*group{
