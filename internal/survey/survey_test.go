@@ -18,6 +18,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,81 @@ func TestTruth(t *testing.T) {
 	}
 	t.Logf("%d domains of %d kinds, %d wrong, %d questions", len(f.truth), f.number, wrong, result.Asked)
 	checkSums(t, f, result)
+}
+
+// TestKinds is TestTruth without a network: two domains of each kind whose servers always answer. A second run on the same
+// file asks nothing of what is known.
+func TestKinds(t *testing.T) {
+	f := newFixture(2 * len(samples()))
+	f.list = f.reliable()
+	for domain := range f.truth {
+		if !slices.Contains(f.list, domain) {
+			delete(f.truth, domain)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	known := f.list[:len(f.list)/2]
+	z := nameserver.Zone(t, f.zone)
+	var asked sync.Map // domains
+	o := options(nameserver.Func(func(ctx context.Context, n dns.Name, typ dns.Type) (dns.Answer, error) {
+		asked.Store(string(n), true)
+		return z.Lookup(ctx, n, typ)
+	}))
+	var err error
+	if o.State, err = OpenState(path); err != nil {
+		t.Fatal(err)
+	}
+	defer o.State.Close()
+	if _, err := OpenState(path); err == nil || !strings.HasPrefix(err.Error(), "survey: "+path+": another run has it open: ") {
+		t.Errorf("two runs opened the file: %v", err)
+	}
+	if first, err := Run(t.Context(), list(t, known), o); err != nil || first.Earlier != 0 || first.All.Counts[Domains] != len(known) {
+		t.Fatalf("%v, %v", first, err)
+	}
+	asked.Clear()
+	r, err := Run(t.Context(), list(t, f.list), o)
+	if err != nil || r.Earlier != len(known) || r.Asked == 0 {
+		t.Fatalf("%v, %v", r, err)
+	}
+	checkSums(t, f, r)
+	for _, domain := range known {
+		if _, again := asked.Load(domain); again {
+			t.Errorf("%s was asked about again", domain)
+		}
+	}
+	got := map[string]Entry{}
+	if _, err := o.State.read(func(e *Entry) { got[e.Domain] = *e }); err != nil {
+		t.Fatal(err)
+	}
+	for domain, s := range f.truth {
+		if !reflect.DeepEqual(got[domain], s.want) {
+			t.Errorf("%s: %+v, want %+v\n%s", domain, got[domain], s.want, s.zone)
+		}
+	}
+}
+
+// TestUnknownAgain: a domain of the file whose lookups had failed is looked at again, and one that the list lacks does not count.
+func TestUnknownAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	content := headerPrefix + `1}
+{"domain":"known.example","mail":"mx"}
+{"domain":"failed.example","unknown":["mx"]}
+{"domain":"other.example","mail":"mx"}
+{"domain":"known.example","mail":"mx"}
+`
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenState(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var added []string
+	todo, err := s.replay([]dns.Name{"new.example", "known.example", "failed.example"}, func(e *Entry) { added = append(added, e.Domain) })
+	if err != nil || !slices.Equal(todo, []dns.Name{"new.example", "failed.example"}) || !slices.Equal(added, []string{"known.example"}) {
+		t.Errorf("to do %q, added %q, %v", todo, added, err)
+	}
 }
 
 // checkSums counts the truth by the words of the handbook, in another way than the program does.
@@ -252,6 +328,31 @@ func TestRate(t *testing.T) {
 		want := []time.Duration{0, 20 * time.Millisecond, 40 * time.Millisecond, 1040 * time.Millisecond, 1060 * time.Millisecond}
 		if !slices.Equal(at, want) || p.asked.Load() != 5 {
 			t.Errorf("asked at %v, want %v", at, want)
+		}
+	})
+}
+
+// cached is a resolver that has every answer in its cache.
+type cached struct{ dns.Resolver }
+
+func (cached) Peek(name dns.Name, typ dns.Type) (dns.Answer, bool) {
+	return dns.Answer{Name: name, Type: typ}, true
+}
+
+// TestCached: an answer from the cache is not waited for, does not count, and is given after the survey has ended, too.
+func TestCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaced(cached{}, 1)
+		began := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 3 {
+			if a, err := p.Lookup(ctx, "a.example", dns.TypeA); err != nil || a.Name != "a.example" || a.Type != dns.TypeA {
+				t.Errorf("%+v, %v", a, err)
+			}
+		}
+		if p.asked.Load() != 0 || time.Since(began) != 0 {
+			t.Errorf("%d questions in %s", p.asked.Load(), time.Since(began))
 		}
 	})
 }
@@ -405,6 +506,7 @@ func TestStateFile(t *testing.T) {
 		{"another file without line end", "hello", "not that of a survey"},
 		{"other JSON", `{"sekimori_dns_snapshot":1}` + "\n", "not that of a survey"},
 		{"a newer version", `{"sekimori_survey":2}` + "\n", "version 2"},
+		{"a header with two versions", `{"sekimori_survey":1,"sekimori_survey":"x"}` + "\n", "not that of a survey"},
 		{"a header of no version", `{"sekimori_survey":0}` + "\n", "not that of a survey"},
 		{"a header that is no JSON", `{"sekimori_survey":1` + "\n", "not that of a survey"},
 		{"half a line, and not of a header", `{"sekimori_survex`, "not that of a survey"},
@@ -673,6 +775,19 @@ func TestTally(t *testing.T) {
 	}
 	if r := newTally([]dns.Name{"jp"}).result(); len(r.Classes) != 1 { // nothing is of another class
 		t.Errorf("%v", r.Classes)
+	}
+	for suffixes, want := range map[int]string{0: "[]", 1: "[{jp map[]} {other map[]}]"} {
+		tally := newTally([]dns.Name{"jp"}[:suffixes])
+		for i, words := range [][]domaincheck.Word{{domaincheck.SPFSyntax, domaincheck.SPFPTR, domaincheck.MXAddress}, {domaincheck.SPFSyntax}, {domaincheck.SPFPTR}, {domaincheck.SPFSyntax}} {
+			tally.add(&Entry{Domain: fmt.Sprintf("%d.example", i), Mail: domaincheck.MailMX, Faults: words})
+		}
+		r := tally.result()
+		for i := range r.Classes {
+			r.Classes[i].Counts = nil
+		}
+		if got := fmt.Sprint(r.Classes); got != want || fmt.Sprint(r.Faults) != "[{spf_syntax 3 [0.example 1.example 3.example]} {spf_ptr 2 [0.example 2.example]} {mx_is_address 1 [0.example]}]" {
+			t.Errorf("%d suffixes: %s, %v", suffixes, got, r.Faults)
+		}
 	}
 	if n := len(Measures()); n != len(measures) || Measures()[0] != Domains || Measures()[n-1] != BIMI {
 		t.Errorf("%v", Measures())
