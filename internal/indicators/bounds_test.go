@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -210,6 +211,17 @@ func TestTake(t *testing.T) {
 	}
 	if ok, again := l.take("new.example", now); ok || !again.Equal(now.Add(perDomain/4)) {
 		t.Errorf("again at %s", again)
+	}
+}
+
+// TestPaceEnds: a fetch whose time is over before it may begin does not begin.
+func TestPaceEnds(t *testing.T) {
+	l := newLimits()
+	l.slot = time.Now().Add(time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.pace(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

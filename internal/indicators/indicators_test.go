@@ -30,6 +30,9 @@ func TestFind(t *testing.T) {
 		if a.Authority != bimi.AuthorityNone || string(a.Mark.SVG) != picture(200) || len(a.Checks) != 2 || !a.Until.Equal(a.Fetched.Add(keepGood)) {
 			t.Errorf("%+v", a)
 		}
+		if hits, misses := w.o.Counts.Hits.Load(), w.o.Counts.Misses.Load(); hits != 3 || misses != 2 || len(w.limits.passing) != 0 {
+			t.Errorf("%d hits, %d misses, %d domains whose messages are counted although the store knows them", hits, misses, len(w.limits.passing))
+		}
 	})
 }
 
@@ -216,6 +219,11 @@ func TestOnceAnHour(t *testing.T) {
 		for range 10 {
 			w.want("a.shop.example", "skipped not_fetched")
 			w.settle()
+		}
+		for after, want := range map[time.Duration]bool{0: false, perDomain - 1: false, perDomain: true} { // it is not even looked for again
+			if _, known, due := w.cache.find(idOf(query("a.shop.example")), time.Now().Add(after)); known == want || due != want {
+				t.Errorf("after %s: known %t, due %t", after, known, due)
+			}
 		}
 		w.fetches(1)
 		time.Sleep(perDomain)

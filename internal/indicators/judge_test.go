@@ -3,12 +3,15 @@ package indicators
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sekimori/internal/bimi"
@@ -115,6 +118,14 @@ func TestCertified(t *testing.T) {
 				}
 				return
 			}
+			const lost = "; the certificate's picture is used, and l= is not passed on"
+			if detail := a.Checks[len(a.Checks)-1].Detail; map[string]bool{
+				"another picture at l=": detail == "it is not the picture of the certificate: publish that one at l="+lost,
+				"a bomb at l=":          strings.HasSuffix(detail, lost) && len(detail) > len(lost),
+				"nothing at l=":         detail == "the server answered with status 404 ()"+lost,
+			}[c.name] == c.same {
+				t.Errorf("the last check says %q", detail)
+			}
 			if a.Mark.Same != c.same || string(a.Mark.SVG) != markca.SVG || !a.Mark.Certified || a.Until.After(now.Add(keepGood)) {
 				t.Errorf("%+v", a.Mark)
 			}
@@ -126,6 +137,48 @@ func TestCertified(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCause says why a fetch failed, and of what.
+func TestCause(t *testing.T) {
+	for want, err := range map[string]error{
+		"no route (https://a.example/)": fmt.Errorf("fetch: %w", &webfetch.Error{URL: "https://a.example/", Err: errors.New("no route")}), "x": errors.New("x"),
+	} {
+		if got := cause(err); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestOneListFetch has several that need the same list at once: one fetches it, and all get it when it is there.
+func TestOneListFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		text := markca.New(t, now).CRL(t, markca.List{})
+		l, hold := NewLists(), make(chan struct{})
+		var fetches, got atomic.Int64
+		for range 3 {
+			go func() {
+				crl := l.one(t.Context(), "u", now, func(context.Context, webfetch.Kind, string) ([]byte, error) {
+					fetches.Add(1)
+					<-hold
+					return text, nil
+				}, func(*mark.CRL) bool { return true })
+				if crl != nil {
+					got.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := got.Load(); n != 0 {
+			t.Errorf("%d have a list that nobody has fetched", n)
+		}
+		close(hold)
+		synctest.Wait()
+		if got.Load() != 3 || fetches.Load() != 1 {
+			t.Errorf("%d have the list after %d fetches", got.Load(), fetches.Load())
+		}
+	})
 }
 
 // TestEnds has certificates and lists that end soon.

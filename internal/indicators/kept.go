@@ -40,7 +40,7 @@ func (i *Indicators) load(ctx context.Context, m id) *judged {
 		return nil
 	}
 	var a judged
-	if text == nil || json.Unmarshal(text, &a) != nil || a.Result != bimi.Pass || a.Mark == nil {
+	if json.Unmarshal(text, &a) != nil || a.Result != bimi.Pass || a.Mark == nil {
 		return nil
 	}
 	a.Mark = a.Mark.Prepared()

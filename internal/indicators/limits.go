@@ -59,7 +59,7 @@ func (l *limits) take(domain dns.Name, now time.Time) (ok bool, again time.Time)
 			}
 		}
 	}
-	if len(l.fetched) >= maxDomains && !there {
+	if len(l.fetched) >= maxDomains {
 		return false, now.Add(perDomain / 4)
 	}
 	l.fetched[domain] = now
