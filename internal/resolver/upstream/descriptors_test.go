@@ -12,12 +12,18 @@ import (
 // TestReserve: if no descriptor is free, a query takes one from the reserve, and returns it when
 // its socket is closed.
 func TestReserve(t *testing.T) {
+	for _, full := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} { // of the process, and of the system
+		t.Run(full.Error(), func(t *testing.T) { testReserve(t, full) })
+	}
+}
+
+func testReserve(t *testing.T, full syscall.Errno) {
 	free, dialed := 0, 0 // descriptors that the rest of the process leaves free; calls of the dialer
 	var s *reserve
 	s = newReserve(func(context.Context, string, string) (net.Conn, error) {
 		dialed++
 		if free+maxReserved-len(s.fds) <= 0 {
-			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", full)}
 		}
 		free--
 		client, server := net.Pipe()
@@ -35,7 +41,7 @@ func TestReserve(t *testing.T) {
 		}
 		conns = append(conns, c)
 	}
-	if _, err := s.dial(t.Context(), "udp", "192.0.2.1:53"); !errors.Is(err, syscall.EMFILE) || len(s.fds) != 0 {
+	if _, err := s.dial(t.Context(), "udp", "192.0.2.1:53"); !errors.Is(err, full) || len(s.fds) != 0 {
 		t.Errorf("with nothing left: %v, %d in reserve", err, len(s.fds))
 	}
 	for _, c := range conns {
@@ -64,13 +70,24 @@ func TestReserve(t *testing.T) {
 		t.Errorf("with an idle socket: %v, lent %v, %d idle, %d in reserve", err, wrapped, idle, len(s.fds))
 	}
 	free, dialed = -maxReserved, 0 // the rest of the process takes each descriptor that becomes free
-	if c, err := s.dial(t.Context(), "udp", "192.0.2.1:53"); !errors.Is(err, syscall.EMFILE) || c != nil || dialed != 1+maxReserved {
+	if c, err := s.dial(t.Context(), "udp", "192.0.2.1:53"); !errors.Is(err, full) || c != nil || dialed != 1+maxReserved {
 		t.Errorf("nothing is left: %v, dialed %d times", err, dialed)
 	}
 	s.close()
 	s.refill()
 	if len(s.fds) != 0 {
 		t.Error("descriptors are kept after the end")
+	}
+}
+
+// TestReserveOtherErrors: what fails otherwise takes nothing from the reserve, and is told.
+func TestReserveOtherErrors(t *testing.T) {
+	s := newReserve(func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EPERM)}
+	}, func() bool { panic("a socket is closed") })
+	defer s.close()
+	if c, err := s.dial(t.Context(), "udp", "192.0.2.1:53"); c != nil || !errors.Is(err, syscall.EPERM) || len(s.fds) != maxReserved {
+		t.Errorf("%v, %v, %d in reserve", c, err, len(s.fds))
 	}
 }
 

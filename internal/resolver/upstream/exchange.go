@@ -169,9 +169,8 @@ func (c *Client) overTCP(ctx context.Context, s *server, q dnswire.Query, buf []
 		return answered{}, err
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
+	deadline, _ := ctx.Deadline() // that of the timeout at least
+	_ = conn.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
 	defer stop()
 	if _, err := conn.Write(frame(q.Packet)); err != nil {

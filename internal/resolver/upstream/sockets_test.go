@@ -82,6 +82,22 @@ func lookUp(t *testing.T, c *Client) {
 	}
 }
 
+// TestStrayBeforeAnswer: a packet that answers another question is read past. The question is not asked again.
+func TestStrayBeforeAnswer(t *testing.T) {
+	s := servePorts(t, func(query []byte, send func([]byte)) {
+		answer := nameserver.Respond(t, query, 0, goodA)
+		stray := slices.Clone(answer)
+		stray[0] ^= 1 // another ID
+		send(stray)
+		send(stray[:5])
+		send(answer)
+	})
+	lookUp(t, s.client(t, 10*time.Second))
+	if ports := s.seen(); len(ports) != 1 {
+		t.Errorf("asked from the ports %v", ports)
+	}
+}
+
 // TestPorts checks the ports of many queries: each is used for a few queries in a row, and the next
 // one cannot be guessed from it.
 func TestPorts(t *testing.T) {

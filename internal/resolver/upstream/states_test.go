@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -197,5 +198,37 @@ func TestCountedServers(t *testing.T) {
 		if got[i] != want[i] {
 			t.Errorf("server %d: %+v, want %+v", i, got[i], want[i])
 		}
+	}
+}
+
+// TestShow: the metrics show the servers of the newest client, and those of the one before when it is shown again.
+func TestShow(t *testing.T) {
+	m := testMetrics(t)
+	client := func(addr string) *Client {
+		c, _ := scripted(t, ClientConfig{Servers: []string{addr}, Metrics: m.Metrics}, nameserver.Script(nil))
+		return c
+	}
+	shown := func(want string) {
+		t.Helper()
+		if got := m.Counts().Servers; len(got) != 1 || got[0].Address != want {
+			t.Errorf("%+v, want %s", got, want)
+		}
+	}
+	old := client("192.0.2.1")
+	shown("192.0.2.1:53")
+	client("192.0.2.2")
+	shown("192.0.2.2:53")
+	old.Show()
+	shown("192.0.2.1:53")
+}
+
+// TestEndedBefore: a lookup whose time is over before it begins asks nobody, and says why.
+func TestEndedBefore(t *testing.T) {
+	c, dialed := scripted(t, ClientConfig{}, nameserver.Script(nil))
+	why := errors.New("the message was given up")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if _, err := c.Lookup(ctx, "x.example", dns.TypeA); !errors.Is(err, why) || len(dialed()) != 0 {
+		t.Errorf("%v, dialed %q", err, dialed())
 	}
 }

@@ -118,7 +118,7 @@ func (st *stream) forget(id uint16) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	delete(st.waiting, id)
-	if len(st.waiting) == 0 && st.err == nil {
+	if len(st.waiting) == 0 { // on a stream that has ended, this changes nothing
 		_ = st.conn.SetReadDeadline(time.Now().Add(idleTimeout))
 	}
 }
