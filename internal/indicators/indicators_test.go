@@ -326,6 +326,9 @@ func TestWaitsForNothing(t *testing.T) {
 		time.Sleep(18 * time.Hour)
 		began := time.Now()
 		w.want("shop.example", "pass")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("waited for %s", took)
+		}
 		w.end()
 		w.want("new.example", "skipped not_fetched")
 		if took := time.Since(began); took > time.Second { // of the stop

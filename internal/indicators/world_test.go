@@ -108,7 +108,7 @@ func (w *world) want(domain, want string) {
 	w.t.Helper()
 	a := w.Find(w.t.Context(), query(domain))
 	got := strings.TrimSpace(fmt.Sprint(a.Result, " ", a.Reason))
-	if got != want || (a.Result == bimi.Pass) != (a.Mark != nil) {
+	if got != want || a.Authority != bimi.AuthorityNone || (a.Result == bimi.Pass) != (a.Mark != nil) {
 		w.t.Errorf("%s: %q, want %q: %+v", domain, got, want, a)
 	}
 }

@@ -598,6 +598,19 @@ func TestOriginIsBounded(t *testing.T) {
 	}
 }
 
+// TestEnd: the end of a probe frees what it has, also a connection that no message used.
+func TestEnd(t *testing.T) {
+	near, far := net.Pipe()
+	freed := 0
+	for _, p := range []*prober{{first: near}, {}} {
+		p.free = func() { freed++ }
+		p.end()
+	}
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || freed != 2 {
+		t.Errorf("%v, freed %d times", err, freed)
+	}
+}
+
 // TestAnotherMilter: what another milter says is not judged as if the daemon had said it.
 func TestAnotherMilter(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -607,7 +620,7 @@ func TestAnotherMilter(t *testing.T) {
 	defer ln.Close()
 	go mta.Answer(ln, "j")
 	o := Options{Config: configured(t, nil), Socket: "inet:" + ln.Addr().String()}
-	if _, err := Quick(context.Background(), o); err == nil || !strings.Contains(err.Error(), "another milter than sekimori") {
+	if _, err := Quick(context.Background(), o); err == nil || err.Error() != "probe: "+o.Socket+": "+errAnother.Error() {
 		t.Errorf("error %v", err)
 	}
 }

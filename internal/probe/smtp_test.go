@@ -2,9 +2,12 @@ package probe
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
@@ -174,6 +177,41 @@ func TestOverSMTPFails(t *testing.T) {
 	o.Recipient, o.Config = "ann@example.jp", unusable()
 	if _, err := OverSMTP(t.Context(), o, "127.0.0.1:1"); err == nil || !strings.HasPrefix(err.Error(), "probe: app: dmarc.psl_file: ") {
 		t.Errorf("an unusable configuration: %v", err)
+	}
+}
+
+// breaking is a connection that gives replies until one of the writes fails.
+type breaking struct {
+	net.Conn
+	io.Reader
+	left int // writes
+}
+
+var errBroken = errors.New("broken")
+
+func (b *breaking) Read(p []byte) (int, error) { return b.Reader.Read(p) }
+
+func (b *breaking) Write(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, errBroken
+	}
+	b.left--
+	return len(p), nil
+}
+
+func (*breaking) Close() error { return nil }
+
+// TestPostBreaks: a session that breaks while something is sent is an error at every step, however long the message is.
+func TestPostBreaks(t *testing.T) {
+	for _, size := range []int{10, 100_000} {
+		for left := range 6 {
+			conn := &breaking{Reader: strings.NewReader("250 ok\r\n250 ok\r\n354 go\r\n250 done\r\n"), left: left}
+			s := &smtpSession{conn: conn, text: textproto.NewConn(conn)}
+			r, err := s.post(Mail{Recipient: "a@b", Raw: []byte(strings.Repeat("x", size))})
+			if sent := left > 3 && size == 10; sent != (err == nil) || sent && r != (smtpReply{250, "done"}) || !sent && (!errors.Is(err, errBroken) || r.code != 0) {
+				t.Errorf("%d octets, %d writes: %v, %v", size, left, r, err)
+			}
+		}
 	}
 }
 

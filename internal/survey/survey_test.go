@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,7 +178,7 @@ func TestUnknownAgain(t *testing.T) {
 {"domain":"other.example","mail":"mx"}
 {"domain":"known.example","mail":"mx"}
 `
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(content+`{"domain":"torn.ex`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s, err := OpenState(path)
@@ -189,6 +190,9 @@ func TestUnknownAgain(t *testing.T) {
 	todo, err := s.replay([]dns.Name{"new.example", "known.example", "failed.example"}, func(e *Entry) { added = append(added, e.Domain) })
 	if err != nil || !slices.Equal(todo, []dns.Name{"new.example", "failed.example"}) || !slices.Equal(added, []string{"known.example"}) {
 		t.Errorf("to do %q, added %q, %v", todo, added, err)
+	}
+	if raw, err := os.ReadFile(path); err != nil || string(raw) != content {
+		t.Errorf("%v, the file is now\n%s", err, raw)
 	}
 }
 
@@ -355,6 +359,47 @@ func TestCached(t *testing.T) {
 			t.Errorf("%d questions in %s", p.asked.Load(), time.Since(began))
 		}
 	})
+}
+
+// TestEnded: a survey that is ended says how far it came.
+func TestEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r, err := Run(ctx, list(t, []string{"a.example", "b.example"}), options(nameserver.Zone(t, "")))
+	if !errors.Is(err, context.Canceled) || err.Error() != "survey: 0 of 2 domains are judged: context canceled" || r.All.Counts[Domains] != 0 {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+// TestSync: an entry that could not be written is told although the file could be synced, and the file is synced once a second.
+func TestSync(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(path, []byte(headerPrefix+"1}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	s := &State{file: file}
+	if err := s.keep(&Entry{}); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("a file that cannot be written: %v", err)
+	}
+	if _, err := s.replay(nil, nil); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("a file that cannot be cut: %v", err)
+	}
+	if s, err = OpenState(path); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for ago, want := range map[time.Duration]bool{-time.Hour: false, syncInterval: true} {
+		was := time.Now().Add(-ago)
+		s.synced = was
+		if err := s.keep(&Entry{}); err != nil || s.synced.Equal(was) == want {
+			t.Errorf("synced %s ago: %v, synced at %s", ago, err, s.synced)
+		}
+	}
 }
 
 // TestAskTimeout: a question that nobody answers ends after a while, and one whose survey ended is not asked.
@@ -616,7 +661,7 @@ func TestHostile(t *testing.T) {
 	if err := errors.Join(r.Text(&text), r.HTML(&page, English, time.Time{})); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(text.String(), "\x1b") || strings.Contains(page.String(), "<script>") {
+	if !strings.Contains(text.String(), "\nFAULT") || strings.Contains(text.String(), "\x1b") || strings.Contains(page.String(), "<script>") {
 		t.Error(text.String(), page.String())
 	}
 }
@@ -636,7 +681,7 @@ func TestExamples(t *testing.T) {
 // TestChart: where the parts of a chart are.
 func TestChart(t *testing.T) {
 	class := func(name string) Class {
-		return Class{Name: name, Counts: map[Measure]int{Domains: 10, WithMX: 8, SPF: 6, DMARC: 4, BIMI: 1, "p_none": 1, "p_quarantine": 1, "p_reject": 2}}
+		return Class{Name: name, Counts: map[Measure]int{Domains: 10, WithMX: 8, SPF: 6, DMARC: 4, BIMI: 3, "p_none": 1, "p_quarantine": 1, "p_reject": 2}}
 	}
 	all := []Class{class("a.jp"), class("b.jp"), {Name: "c.jp", Counts: map[Measure]int{}}}
 	shown := func(c *chart) (out string) {
@@ -659,7 +704,7 @@ func TestChart(t *testing.T) {
 	}{
 		{published(all, words[English]), `28 "a.jp (8)" 75.0 % 501 40: spf 150+345 "spf 75.0 %"
 50 "" 50.0 % 386 62: dmarc 150+230 "dmarc 50.0 %"
-72 "" 12.5 % 213.5 84: bimi 150+57.5 "bimi 12.5 %"
+72 "" 37.5 % 328.5 84: bimi 150+172.5 "bimi 37.5 %"
 102 "b.jp (8)" 75.0 % 501 114: spf 150+345 "spf 75.0 %"
 `},
 		{policies(all, words[English]), `24 "a.jp (8)" 50.0 % 616 36: reject 150+115 "reject 25.0 %" quarantine 265+57.5 "quarantine 12.5 %" none 322.5+57.5 "none 12.5 %" nothing 380+230 "no record 50.0 %"
@@ -723,6 +768,10 @@ These lines of the list have no domain name, and perhaps others:
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page lacks %s", want)
 		}
+	}
+	page.Reset()
+	if err := r.HTML(&page, English, time.Unix(1.8e9, 0)); err != nil || !strings.Contains(page.String(), `<th scope="row">does not exist <small>[domains]</small></th><td>0 <small>0.0 %</small></td>`) {
+		t.Errorf("%v\n%s", err, page.String())
 	}
 	for _, err := range []error{r.Text(full{}), r.CSV(full{}), r.HTML(full{}, English, time.Time{})} {
 		if !errors.Is(err, errFull) {
