@@ -2,7 +2,10 @@ package demo
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,11 +96,67 @@ func TestShowsReadiness(t *testing.T) {
 	if err := showReadiness(t.Context(), &text, t.TempDir(), time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"First ", " rules, to help ", "- id: \"", "then: accept", "spoof", "sekimori explain --id ", "of 30 days"} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("lacks %q:\n%s", want, &text)
+	golden(t, "readiness.txt", text.String())
+}
+
+// TestMonth compares how many messages of each kind the month has, and from how many networks and domains they come.
+func TestMonth(t *testing.T) {
+	m, at := newMonth(shownSeed), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	type kind struct {
+		messages    int
+		domains     map[dns.Name]bool
+		clients     map[netip.Addr]bool
+		first, last int // days
+	}
+	kinds := map[string]*kind{}
+	for n := range monthMessages {
+		day := n * monthDays / monthMessages
+		mail := m.next(day, at.AddDate(0, 0, day))
+		line := describe(&mail)
+		k := kinds[line]
+		if k == nil {
+			k = &kind{domains: map[dns.Name]bool{}, clients: map[netip.Addr]bool{}, first: day}
+			kinds[line] = k
+		}
+		k.messages++
+		k.domains[mail.e.From.AuthorDomain], k.clients[mail.e.Session.Client], k.last = true, true, day
+		if e := &mail.e; e.Envelope.QueueID != fmt.Sprintf("MONTH%06d", n+1) || !e.Time.Equal(at.AddDate(0, 0, day)) {
+			t.Fatalf("message %d: %s of %s", n, e.Envelope.QueueID, e.Time)
 		}
 	}
+	var lines []string
+	for line, k := range kinds {
+		lines = append(lines, fmt.Sprintf("%s\n    %d messages of %d domains from %d clients, days %d to %d\n", line, k.messages, len(k.domains), len(k.clients), k.first, k.last))
+	}
+	slices.Sort(lines)
+	for _, x := range m.senders {
+		lines = append(lines, fmt.Sprintf("%s %s signs %g, SPF %t, %v %s %d\n", x.domain, x.policy, x.signs, x.spf, x.networks, x.trouble, x.since))
+	}
+	golden(t, "month.txt", strings.Join(lines, ""))
+}
+
+var (
+	number = regexp.MustCompile(`\d+`)
+	absent = regexp.MustCompile(` \w+=false`) // a trait
+)
+
+// describe says what a message is, with AUTHOR in place of its domain and # in place of the numbers in names.
+func describe(m *monthMail) string {
+	e := &m.e
+	name := func(d dns.Name) string {
+		return number.ReplaceAllString(strings.ReplaceAll(string(d), string(e.From.AuthorDomain), "AUTHOR"), "#")
+	}
+	first, last := e.Session.Client.As4()[0], e.Session.Client.As4()[3]
+	if first == 90 { // a bot is anywhere
+		last = 0
+	}
+	line := fmt.Sprintf("%s: %s, %d.*.*.%d %s %s, SPF %s %s %q, %s,", m.class, m.truth, first, last, e.IPRev.Status, name(e.IPRev.Name), e.MailFrom.Result,
+		name(e.MailFrom.Domain), e.MailFrom.Record, name(dns.Name(e.Envelope.MailFrom)))
+	for _, s := range e.DKIM {
+		line += fmt.Sprintf(" DKIM %s %s %s %q %d,", s.Result, name(s.Domain), s.Selector, s.Reason, s.KeyBits)
+	}
+	return line + absent.ReplaceAllString(fmt.Sprintf(" %v", e.Traits), "") + fmt.Sprintf(", DMARC %s %t %t, %s %s %s %t %t", e.DMARC.Result, e.DMARC.AlignedSPF, e.DMARC.AlignedDKIM, name(e.DMARC.AuthorDomain),
+		name(e.DMARC.OrganizationalDomain), name(e.DMARC.PolicyDomain), e.DMARC.Record != nil, e.DMARC.PolicyPublished == e.DMARC.Disposition)
 }
 
 // TestSameMonth checks that the month has the same mail every time.
