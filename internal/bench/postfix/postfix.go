@@ -23,16 +23,18 @@ const (
 // LayOut makes the directories of the instance with the owners and modes that "postfix check" would
 // set: etc for main.cf and master.cf, run, data, queue, and mail for the mailboxes. The caller must
 // be root. LayOut does not run "postfix check", because that takes seconds.
-func LayOut(dir, mail string) error {
-	pfUID, _, err := owner("postfix")
+func LayOut(dir, mail string) error { return layOut(dir, mail, "postfix", "nobody", "postdrop") }
+
+func layOut(dir, mail, mailOwner, mailbox, group string) error {
+	pfUID, _, err := owner(mailOwner)
 	if err != nil {
 		return err
 	}
-	nobodyUID, nobodyGID, err := owner("nobody")
+	nobodyUID, nobodyGID, err := owner(mailbox)
 	if err != nil {
 		return err
 	}
-	drop, err := user.LookupGroup("postdrop")
+	drop, err := user.LookupGroup(group)
 	if err != nil {
 		return fmt.Errorf("postfix: %w", err)
 	}
