@@ -3,6 +3,7 @@
 package postfix
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -79,10 +80,7 @@ func (d directory) make() error {
 	if err := os.MkdirAll(d.path, 0o755); err != nil {
 		return err
 	}
-	if err := os.Chown(d.path, d.uid, d.gid); err != nil {
-		return err
-	}
-	return os.Chmod(d.path, d.mode)
+	return errors.Join(os.Chown(d.path, d.uid, d.gid), os.Chmod(d.path, d.mode)) // chown clears the bits of a mode
 }
 
 // Instance is a running instance.

@@ -142,6 +142,9 @@ func TestLayOutFails(t *testing.T) {
 			t.Errorf("%v, want %s", err, tt.want)
 		}
 	}
+	if err := LayOut(file, file); err == nil {
+		t.Error("an instance was made below a file")
+	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 		t.Errorf("%v, %v: directories were made for users that do not exist", err, left)
 	}
