@@ -38,7 +38,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	cmd := newCommand()
+	cmd := newCommand(&settings{corpus: traffic.Default(), settle: settle})
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -105,6 +105,7 @@ type settings struct {
 	json    bool
 	watch   string        // address of the metrics of the milter under test
 	every   time.Duration // time between two samples of the metrics
+	settle  time.Duration // time between the end of the load and the last sample
 	idle    int
 	check   string
 	corpus  traffic.Options
@@ -112,8 +113,7 @@ type settings struct {
 	run     load.Options
 }
 
-func newCommand() *cobra.Command {
-	s := settings{corpus: traffic.Default()}
+func newCommand(s *settings) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "milterload", Short: "Put milters under load", Long: long, Args: cobra.NoArgs,
 		SilenceErrors: true, SilenceUsage: true,
@@ -225,8 +225,7 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// settle is the time between the end of the load and the last sample. It is longer than a DNS
-// lookup usually takes, because lookups may still run when the load ends.
+// settle is longer than a DNS lookup usually takes, because lookups may still run when the load ends.
 const settle = 15 * time.Second
 
 // measure runs the load. With --watch it also samples the metrics of the milter.
@@ -239,7 +238,7 @@ func (s *settings) measure(ctx context.Context, corpus *traffic.Corpus) (*load.S
 	var samples []load.Sample
 	var watchErr error
 	var work sync.WaitGroup
-	work.Go(func() { samples, watchErr = load.Watch(watching, s.watch, s.every, settle) })
+	work.Go(func() { samples, watchErr = load.Watch(watching, s.watch, s.every, s.settle) })
 	summary, err := load.Run(ctx, corpus, s.run)
 	end()
 	work.Wait()

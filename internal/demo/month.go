@@ -91,9 +91,8 @@ func newMonth(seed uint64) *month {
 		for i := range 1 + n%4 {
 			x.networks = append(x.networks, netip.AddrFrom4([4]byte{45, byte(n), byte(i), 9}))
 		}
-		if troubles := []string{2: keyBroken, 5: newProvider, 13: newHost, 8: stopsSigning, 12: addressLost, 16: ""}; n%17 < len(troubles) {
-			x.trouble, x.since = troubles[n%17], 18+n%9
-		}
+		troubles := [17]string{2: keyBroken, 5: newProvider, 13: newHost, 8: stopsSigning, 12: addressLost}
+		x.trouble, x.since = troubles[n%len(troubles)], 18+n%9
 		m.senders = append(m.senders, x)
 	}
 	return m

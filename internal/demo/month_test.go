@@ -1,8 +1,11 @@
 package demo
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -11,7 +14,9 @@ import (
 	"time"
 
 	"sekimori/internal/dns"
+	"sekimori/internal/ledger"
 	"sekimori/internal/readiness"
+	"sekimori/internal/store/sqlite"
 )
 
 // TestReadinessOfMonth scores the judgement of the generated month by its truth: no honest message may be
@@ -157,6 +162,33 @@ func describe(m *monthMail) string {
 	}
 	return line + absent.ReplaceAllString(fmt.Sprintf(" %v", e.Traits), "") + fmt.Sprintf(", DMARC %s %t %t, %s %s %s %t %t", e.DMARC.Result, e.DMARC.AlignedSPF, e.DMARC.AlignedDKIM, name(e.DMARC.AuthorDomain),
 		name(e.DMARC.OrganizationalDomain), name(e.DMARC.PolicyDomain), e.DMARC.Record != nil, e.DMARC.PolicyPublished == e.DMARC.Disposition)
+}
+
+// TestMonthEnds checks that a day that the store does not take ends the month.
+func TestMonthEnds(t *testing.T) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	at := time.Date(2026, 11, 30, 23, 0, 0, 0, time.UTC)
+	if err := showReadiness(t.Context(), full{"not written"}, filepath.Join(t.TempDir(), "gone"), at); err == nil {
+		t.Error("a month was kept in a directory that does not exist")
+	}
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "month.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	m := newMonth(shownSeed)
+	for _, day := range []int{0, ledger.LeastDays} {
+		if err := m.day(cancelled, db, day, ledger.DayOf(at), nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("day %d: %v", day, err)
+		}
+	}
+	if m.n != monthMessages/monthDays {
+		t.Errorf("%d messages were made; what is usual is asked for before the mail of a day, from day %d on", m.n, ledger.LeastDays)
+	}
+	if _, _, err := monthReport(cancelled, db, at, monthDays); !errors.Is(err, context.Canceled) {
+		t.Errorf("the report: %v", err)
+	}
 }
 
 // TestSameMonth checks that the month has the same mail every time.
