@@ -3,17 +3,23 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
+	"sekimori/internal/testkit/logs"
 	"sekimori/internal/testkit/web"
 )
 
@@ -75,6 +81,66 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestLevels: what goes wrong with one client is of little interest, and metrics that cannot be gathered are.
+func TestLevels(t *testing.T) {
+	var out logs.Buffer
+	s, err := New(Options{Listen: "127.0.0.1:0", Logger: slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Gatherer: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return nil, errors.New("no metrics") })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Stop(t.Context()) }()
+	s.http.ErrorLog.Print("a client")
+	w := httptest.NewRecorder()
+	s.http.Handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	r := out.Records(t, "")
+	if w.Code != http.StatusInternalServerError || len(r) != 2 || r[0]["level"] != "DEBUG" || r[0]["msg"] != "a client" || r[1]["level"] != "WARN" || !strings.Contains(fmt.Sprint(r[1]["msg"]), "no metrics") {
+		t.Errorf("%d, %v", w.Code, r)
+	}
+}
+
+// TestBoundScrapes checks that a further request of the metrics is refused while maxScrapes requests are running.
+func TestBoundScrapes(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s := serve(t, Options{Ready: func() error { return nil }, Gatherer: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		entered <- struct{}{}
+		<-leave
+		return nil, nil
+	})})
+	scrape := func() int {
+		w := httptest.NewRecorder()
+		s.http.Handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+		return w.Code
+	}
+	var wg sync.WaitGroup
+	for range maxScrapes {
+		wg.Go(func() {
+			if code := scrape(); code != http.StatusOK {
+				t.Errorf("one of the first requests: %d", code)
+			}
+		})
+		<-entered
+	}
+	go func() { // a mutant that lets it in must not hang
+		select {
+		case <-entered:
+		case <-leave:
+		}
+	}()
+	refused := make(chan int, 1)
+	go func() { refused <- scrape() }()
+	select {
+	case code := <-refused:
+		if code != http.StatusServiceUnavailable {
+			t.Errorf("the request over the limit: %d", code)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the request over the limit runs")
+	}
+	close(leave)
+	wg.Wait()
+}
+
 func TestBasicAuth(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "web.yaml")
 	// The bcrypt hash of the password "secret", with cost 4.
@@ -123,6 +189,9 @@ func TestStopWithoutStart(t *testing.T) {
 	}
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("stopped twice: %v", err)
 	}
 	again, err := New(Options{Listen: s.Addr(), Gatherer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

@@ -58,7 +58,7 @@ func (r *reserve) Accept() (net.Conn, error) {
 	for {
 		r.refill()
 		c, err := r.TCPListener.Accept()
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		if full(err) {
 			if !r.awaited() {
 				continue
 			}
@@ -85,8 +85,15 @@ func (r *reserve) awaited() bool {
 		return true
 	}
 	n, err := syscall.EpollWait(epoll, events[:], reserveWait)
-	return n > 0 || err != nil && !errors.Is(err, syscall.EINTR)
+	return came(n, err)
 }
+
+// full reports whether no descriptor is free, in the process or in the system.
+func full(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
+
+// came reports whether a client waits after n events. After an error that is not an interruption, accept says
+// what is wrong.
+func came(n int, err error) bool { return n > 0 || err != nil && !errors.Is(err, syscall.EINTR) }
 
 // free closes one reserved descriptor, so that accept can use its number. It returns false
 // if no reserved descriptor is left.

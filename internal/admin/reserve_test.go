@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestReserve: when no descriptor is free, the reserve lets a client in. When the reserve is used up, Accept
@@ -80,6 +81,75 @@ func TestReserve(t *testing.T) {
 	}
 	if _, err := r.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
+	}
+}
+
+// TestReserveAwaits: nothing is taken from the reserve for a client that does not come, and what lacks in it is filled up
+// before the next client.
+func TestReserveAwaits(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newReserve(tcp.(*net.TCPListener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := l.(*reserve)
+	c, err := net.Dial("tcp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for len(r.spare) > 0 {
+		r.free()
+	}
+	if c, err := r.Accept(); err != nil || len(r.spare) != maxReserved {
+		t.Fatalf("%v, %d in reserve", err, len(r.spare))
+	} else if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	exhaust(t, r)
+	if err := r.SetDeadline(time.Now().Add(reserveWait * time.Millisecond / 2)); err != nil { // it ends the second attempt
+		t.Fatal(err)
+	}
+	if _, err := r.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) || len(r.spare) != maxReserved {
+		t.Errorf("%v, %d in reserve", err, len(r.spare))
+	}
+}
+
+// TestReserveClosed: a reserve that was closed uses no descriptor any more, because its number may be another's.
+func TestReserveClosed(t *testing.T) {
+	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(epoll)
+	r := &reserve{epoll: epoll, closed: true}
+	if r.refill(); len(r.spare) != 0 || !r.awaited() {
+		t.Errorf("%d in reserve, or it waits", len(r.spare))
+	}
+}
+
+// TestReserveErrors has each error that says that no descriptor is free, and what a wait for a client means.
+func TestReserveErrors(t *testing.T) {
+	for err, want := range map[error]bool{nil: false, syscall.EMFILE: true, syscall.ENFILE: true, syscall.ECONNABORTED: false} {
+		if err != nil {
+			err = &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+		}
+		if full(err) != want {
+			t.Errorf("%v: full is %t", err, !want)
+		}
+	}
+	for _, tt := range []struct {
+		n    int
+		err  error
+		want bool
+	}{{0, nil, false}, {1, nil, true}, {-1, syscall.EINTR, false}, {-1, syscall.EBADF, true}} {
+		if came(tt.n, tt.err) != tt.want {
+			t.Errorf("%d events, %v: a client waits is %t", tt.n, tt.err, !tt.want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -296,7 +297,7 @@ func TestStoreWarns(t *testing.T) {
 	}{{good, true}, {judged{Answer: bimi.Answer{Result: bimi.Fail, Mark: good.Mark}, Ends: good.Ends}, false}, {judged{Answer: bimi.Answer{Result: bimi.Pass}, Ends: good.Ends}, false}} {
 		m := id{selector: fmt.Sprint(n)}
 		i.keep(t.Context(), m, tt.a)
-		if got := i.load(t.Context(), m); (got != nil) != tt.want {
+		if got := i.load(t.Context(), m); (got != nil) != tt.want || got != nil && !reflect.DeepEqual(got.Mark, good.Mark.Prepared()) { // no message should prepare it anew
 			t.Errorf("%+v: %+v", tt.a, got)
 		}
 	}

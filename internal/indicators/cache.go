@@ -130,7 +130,7 @@ func (c *cache) put(e *entry) {
 	}
 	l.of[e.id] = l.list.PushFront(e)
 	l.size += e.size
-	for l.size > l.limit && l.list.Len() > 0 {
+	for l.size > l.limit { // an empty list has no octets
 		l.remove(l.list.Back())
 		c.counts.Evictions.Add(1)
 	}
