@@ -250,6 +250,17 @@ func TestListTimes(t *testing.T) {
 			t.Errorf("%q is a list", text)
 		}
 	}
+	// A list that cannot be used is returned, so that the judgement can say why, unless there is one that can.
+	text := ca.CRL(t, markca.List{})
+	fetch := func(context.Context, webfetch.Kind, string) ([]byte, error) { return text, nil }
+	useless := func(*mark.CRL) bool { return false }
+	if crl := l.one(t.Context(), "useless", now, fetch, useless); crl == nil || l.of["useless"].crl != nil || l.of["useless"].next.Sub(now) != listAgain {
+		t.Errorf("a list that cannot be used: %v, %+v", crl, l.of["useless"])
+	}
+	good := l.one(t.Context(), "good", now, fetch, func(*mark.CRL) bool { return true })
+	if crl := l.one(t.Context(), "good", now.Add(listFresh), fetch, useless); good == nil || crl != good || l.of["good"].crl != good || !l.of["good"].used.Equal(now.Add(listFresh)) {
+		t.Errorf("after a good one: %v, %+v", crl, l.of["good"])
+	}
 	// Who waits for another's fetch goes when its own time is over.
 	_, _, mine := l.look("flight", now)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -58,6 +58,9 @@ func newWorld(t *testing.T, change func(*Options)) *world {
 }
 
 func (w *world) fetch(ctx context.Context, kind webfetch.Kind, url string) ([]byte, error) {
+	if strings.HasSuffix(url, ".svg") != (kind == webfetch.Picture) {
+		w.t.Errorf("%s is fetched as a %s", url, kind)
+	}
 	w.mu.Lock()
 	w.fetched = append(w.fetched, url)
 	web := w.web

@@ -357,6 +357,9 @@ func TestClassOf(t *testing.T) {
 			t.Errorf("%s: %d, want %d", domain, got, want)
 		}
 	}
+	if got := classOf("a.co.jp", []dns.Name{"jp", "co.jp"}); got != 1 {
+		t.Errorf("of two, the longer one after the other: %d", got)
+	}
 	if got := classOf("a.jp", []dns.Name{"jp", "jp"}); got != 0 {
 		t.Errorf("of two that are the same: %d", got)
 	}
@@ -676,7 +679,7 @@ func TestDayChart(t *testing.T) {
 		if !strings.Contains(html, `y="14">`+tt.top+"</text>") {
 			t.Errorf("%v: no %s in %s", tt.days, tt.top, html)
 		}
-		if whole := strings.Count(html, ` height="150.000">`); whole != tt.whole {
+		if whole := strings.Count(html, ` height="150.000">`); whole != tt.whole || strings.Contains(html, ` height="0.000">`) {
 			t.Errorf("%v: %d columns of the whole height", tt.days, whole)
 		}
 	}

@@ -587,9 +587,9 @@ func TestBounds(t *testing.T) {
 	}
 	for i := range maxKnown + 10 {
 		s.wanted(t.Context(), dns.Name(fmt.Sprintf("d%d.example", i)))
-	}
-	if len(s.known) > maxKnown {
-		t.Errorf("%d domains remembered", len(s.known))
+		if want := i%maxKnown + 1; len(s.known) != want {
+			t.Fatalf("%d domains remembered, want %d", len(s.known), want)
+		}
 	}
 	m := s.o.Memory
 	first := m.remember("a@b.example")
