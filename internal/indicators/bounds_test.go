@@ -1,6 +1,7 @@
 package indicators
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -312,6 +313,12 @@ func TestStoreWarns(t *testing.T) {
 			t.Errorf("%+v: %+v", tt.a, got)
 		}
 	}
+	damaged := id{selector: "damaged"} // by another version: all is there, and one field is of another type
+	i.keep(t.Context(), damaged, good)
+	key := i.key(damaged)
+	if m.marks[key] = append(bytes.TrimSuffix(m.marks[key], []byte("}")), `,"ends":5}`...); i.load(t.Context(), damaged) != nil {
+		t.Errorf("%s is taken", m.marks[key])
+	}
 	if i.load(t.Context(), id{selector: "none"}) != nil || log.Len() != 0 {
 		t.Errorf("%s", log.String())
 	}
@@ -321,6 +328,20 @@ func TestStoreWarns(t *testing.T) {
 	}
 	if i.keep(t.Context(), shopID, good); !strings.Contains(log.String(), "not in the store") {
 		t.Errorf("%s", log.String())
+	}
+}
+
+// TestLog: the log has what came of a mark, and of whom it is.
+func TestLog(t *testing.T) {
+	for want, m := range map[string]*bimi.Mark{
+		"": nil, " owner=Shop issuer=CA certificate_ends=2027-01-01T00:00:00.000Z": {Owner: "Shop", Issuer: "CA", NotAfter: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		var log strings.Builder
+		i := New(Options{Judge: &Judge{}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		i.log(query("shop.example"), bimi.Answer{Result: bimi.Fail, Reason: "crl", Until: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), Mark: m})
+		if _, got, _ := strings.Cut(log.String(), " level="); got != `INFO msg="bimi: mark fetched" domain=shop.example selector=default result=fail reason=crl until=2026-12-01T00:00:00.000Z`+want+"\n" {
+			t.Error(got)
+		}
 	}
 }
 

@@ -195,6 +195,14 @@ func TestEstablished(t *testing.T) {
 
 // TestTenMessages is about a daemon without a store.
 func TestTenMessages(t *testing.T) {
+	in(t, func(o *Options) {
+		o.Established = nil
+		o.Always = func(d dns.Name) bool { return d == "listed.example" }
+	}, func(w *world) {
+		w.want("listed.example", "skipped not_fetched")
+		w.fetches(1)
+		w.want("listed.example", "pass")
+	})
 	in(t, func(o *Options) { o.Established = nil }, func(w *world) {
 		for range messages - 1 {
 			w.want("shop.example", "skipped not_fetched")

@@ -125,9 +125,7 @@ func (l *Lists) renew(ctx context.Context, url string, now time.Time, fetch Fetc
 		}
 	}()
 	if text, err := fetch(ctx, webfetch.CRL, url); err == nil {
-		if crl, err = mark.ParseCRL(text); err != nil {
-			crl = nil
-		} else if !serves(crl) {
+		if crl, err = mark.ParseCRL(text); err == nil && !serves(crl) {
 			crl, useless = nil, crl
 		}
 		size = int64(len(text))

@@ -89,6 +89,9 @@ func (w *world) start() {
 func (w *world) end() {
 	w.stop()
 	<-w.done
+	if n := len(w.queue); n != 0 {
+		w.t.Errorf("%d marks still wait after the end", n)
+	}
 }
 
 // settle waits until all work that needs no time is done.

@@ -89,7 +89,7 @@ func (s *State) read(f func(*Entry)) (good int64, err error) {
 	for number := 1; ; number++ {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
-			if number == 1 && len(line) > 0 && !bytes.HasPrefix([]byte(headerPrefix), line[:min(len(line), len(headerPrefix))]) {
+			if number == 1 && !bytes.HasPrefix([]byte(headerPrefix), line[:min(len(line), len(headerPrefix))]) {
 				return 0, errNotState
 			}
 			return good, nil // the text after the last line end was left by an interrupted run

@@ -306,8 +306,8 @@ func TestReadList(t *testing.T) {
 	if _, err := ReadList(strings.NewReader(strings.Repeat("x", maxLine+1))); err == nil {
 		t.Error("a line beyond the limit was read")
 	}
-	if l, err := ReadList(strings.NewReader(strings.Repeat("x\n", 100))); err != nil || len(l.Invalid) != maxInvalid {
-		t.Errorf("%d invalid lines, error %v", len(l.Invalid), err)
+	if l, err := ReadList(strings.NewReader(strings.Repeat("x\n", 100))); err != nil || len(l.Invalid) != maxInvalid || len(l.Domains) != 0 {
+		t.Errorf("%d invalid lines, domains %q, error %v", len(l.Invalid), l.Domains, err)
 	}
 }
 
@@ -368,6 +368,54 @@ func TestEnded(t *testing.T) {
 	r, err := Run(ctx, list(t, []string{"a.example", "b.example"}), options(nameserver.Zone(t, "")))
 	if !errors.Is(err, context.Canceled) || err.Error() != "survey: 0 of 2 domains are judged: context canceled" || r.All.Counts[Domains] != 0 {
 		t.Errorf("%v, %v", r, err)
+	}
+	// What was found out when the end came may be wrong because of it.
+	ctx, cancel = context.WithCancel(t.Context())
+	r, err = Run(ctx, list(t, []string{"a.example"}), options(nameserver.Func(func(_ context.Context, n dns.Name, typ dns.Type) (dns.Answer, error) {
+		cancel()
+		return dns.Answer{Name: n, Type: typ}, nil
+	})))
+	if !errors.Is(err, context.Canceled) || r.All.Counts[Domains] != 0 {
+		t.Errorf("in the middle: %v, %v", r, err)
+	}
+}
+
+// TestFaultsOnce: a fault that a domain has twice counts once, and what is only missing is no fault.
+func TestFaultsOnce(t *testing.T) {
+	fault := func(word domaincheck.Word, subject string, grade domaincheck.Grade) domaincheck.Fault {
+		return domaincheck.Fault{Word: word, Subject: subject, Grade: grade}
+	}
+	for _, tt := range []struct {
+		faults []domaincheck.Fault
+		want   []domaincheck.Word
+		spf    string
+	}{
+		{[]domaincheck.Fault{fault("a", "dmarc", domaincheck.Broken), fault("b", "spf", domaincheck.Weak), fault("a", "dmarc", domaincheck.Broken)}, []domaincheck.Word{"a", "b"}, "fail"},
+		{[]domaincheck.Fault{fault("a", "spf", domaincheck.Missing), fault("b", "spf", domaincheck.Broken)}, []domaincheck.Word{"b"}, broken},
+	} {
+		e := newEntry(domaincheck.Facts{SPF: domaincheck.SPF{All: "fail"}, Faults: tt.faults})
+		if !slices.Equal(e.Faults, tt.want) || e.SPF != tt.spf {
+			t.Errorf("%+v: %v, %s", tt.faults, e.Faults, e.SPF)
+		}
+	}
+}
+
+// TestTornHeader: a file whose very first line was not written to its end begins anew.
+func TestTornHeader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(path, []byte(headerPrefix[:9]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenState(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.replay(nil, nil); err != nil {
+		t.Error(err)
+	}
+	if raw, err := os.ReadFile(path); err != nil || string(raw) != headerPrefix+"1}\n" {
+		t.Errorf("%q, %v", raw, err)
 	}
 }
 
@@ -758,6 +806,13 @@ These lines of the list have no domain name, and perhaps others:
 	for _, want := range []string{"class,measure,domains,of,share\ngo.jp,domains,10,,\ngo.jp,missing,0,domains,0.0000\n", "\nall,bimi,1,mx,0.1250\nall,fault:spf_syntax,2,mx,0.2500\nall,fault:spf_ptr,1,mx,0.1250\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)
+		}
+	}
+	for with, want := range map[int]string{0: "1.0000", 1: "1.0000", 2: "0.5000"} {
+		var b bytes.Buffer
+		one := &Result{All: Class{Name: ClassAll, Counts: map[Measure]int{WithMX: with}}, Faults: []FaultCount{{domaincheck.SPFSyntax, 1, nil}}}
+		if err := one.CSV(&b); err != nil || !strings.HasSuffix(b.String(), "\nall,fault:spf_syntax,1,mx,"+want+"\n") {
+			t.Errorf("of %d domains: %v\n%s", with, err, b.String())
 		}
 	}
 	var page bytes.Buffer
