@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"errors"
 	"runtime"
 	"strings"
 	"syscall"
@@ -35,8 +36,19 @@ func newPrimitives() (*primitives, error) {
 		return nil, err
 	}
 	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
 	p.edPublic, p.edSig = public, ed25519.Sign(private, p.sum[:])
-	return p, err
+	return p, p.verify()
+}
+
+// verify returns an error if a signature is wrong. Such a signature would be refused too soon.
+func (p *primitives) verify() error {
+	if !ed25519.Verify(p.edPublic, p.sum[:], p.edSig) {
+		return errors.New("the signature of ed25519 is wrong")
+	}
+	return rsa.VerifyPKCS1v15(p.public, crypto.SHA256, p.sum[:], p.signature)
 }
 
 // floors are times in milliseconds.

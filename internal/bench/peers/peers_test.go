@@ -86,7 +86,7 @@ func TestFloorsAreMeasured(t *testing.T) {
 func TestNeeds(t *testing.T) {
 	for kind, want := range map[string]cryptography{"none": {0, 0, 0.002}, "rsa": {1, 0, 0.002}, "two": {1, 1, 0.002}, "five": {5, 0, 0.002}} {
 		o := plain()
-		o.Messages, o.Signatures = 2, one(kind)
+		o.Messages, o.Domains, o.Signatures = 2, 2, one(kind)
 		c, err := traffic.New(o)
 		if err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestMeasure(t *testing.T) {
 		s.dns = "127.0.0.78:5359"
 	}
 	c := cases()[0]
-	c.corpus.Messages, c.connections, c.warmup, c.messages = 20, 2, 0, 20
+	c.corpus.Domains, c.corpus.Messages, c.connections, c.warmup, c.messages = 5, 20, 2, 0, 20
 	corpus, err := traffic.New(c.corpus)
 	if err != nil {
 		t.Fatal(err)

@@ -83,11 +83,14 @@ func newCaseResult(c benchCase, needs cryptography, rounds []floors, stations []
 	}}
 	r.Cryptography = r.Floors.of(needs)
 	for _, st := range stations {
-		if list := summaries[st.name]; len(list) > 0 {
-			r.Results = append(r.Results, summarize(st, list))
+		list := summaries[st.name]
+		if len(list) == 0 {
+			continue
 		}
-		if st.name == nothingName && len(r.Results) > 0 {
-			r.Floor = r.Results[len(r.Results)-1].CPU.Median + r.Cryptography
+		measured := summarize(st, list)
+		r.Results = append(r.Results, measured)
+		if st.name == nothingName {
+			r.Floor = measured.CPU.Median + r.Cryptography
 		}
 	}
 	return r
