@@ -255,3 +255,102 @@ func TestRunEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestPlace checks where a station is started, and that measure says what went wrong.
+func TestPlace(t *testing.T) {
+	o := plain()
+	o.Messages, o.Domains = 1, 1
+	corpus, err := traffic.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, err := traffic.Serve(corpus.Zone, traffic.DNSOptions{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	const free = "127.0.0.78:5358"
+	stopped := errors.New("stopped here")
+	for name, tt := range map[string]struct {
+		s    settings
+		c    benchCase
+		want string // tcp and asInstalled of the place, or the error
+	}{
+		"unix":         {settings{dns: free}, benchCase{}, "false false"},
+		"tcp":          {settings{dns: free, tcp: true}, benchCase{}, "true false"},
+		"postfix":      {settings{dns: free}, benchCase{postfix: true}, "true false"},
+		"installed":    {settings{dns: free}, benchCase{asInstalled: true}, "false true"},
+		"taken":        {settings{dns: busy.Addr()}, benchCase{}, "address already in use"},
+		"folder there": {settings{dns: free, binary: "there"}, benchCase{}, "file exists"},
+	} {
+		dir := filepath.Join(t.TempDir(), "m")
+		tt.s.binary += "binary"
+		if tt.s.binary != "binary" {
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := ""
+		_, err := measure(t.Context(), tt.s, tt.c, corpus, station{start: func(_ context.Context, p place) (*processes, error) {
+			if got = fmt.Sprint(p.tcp, p.asInstalled); p.dir != dir || p.dns != free || p.binary != "binary" || len(slices.Compact(slices.Sorted(slices.Values(p.ports)))) != 4 {
+				t.Errorf("%s: %+v", name, p)
+			}
+			return nil, stopped
+		}}, dir)
+		if started := errors.Is(err, stopped); err == nil || started && got != tt.want || !started && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %s, %v; want %s", name, got, err, tt.want)
+		}
+	}
+	for _, address := range []string{"nowhere", "inet:192.0.2.1:1"} {
+		_, err := measure(t.Context(), settings{dns: free}, benchCase{}, corpus, station{start: func(context.Context, place) (*processes, error) {
+			return &processes{addresses: []string{address, "unix:/x"}}, nil
+		}}, filepath.Join(t.TempDir(), "m"))
+		if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(address, "inet:")[:7]) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if _, err := freePorts("192.0.2.1"); err == nil {
+		t.Error("ports of another host")
+	}
+	ours, libmilter, rspamd := place{dir: "/d", dns: "127.0.0.9:53", ports: []int{1, 2, 3, 4}}.address(1)
+	if got := ours + ", " + libmilter + ", " + rspamd; got != "unix:/d/milter1.sock, local:/d/milter1.sock, /d/milter1.sock mode=0600" {
+		t.Error(got)
+	}
+	ours, libmilter, rspamd = place{dns: "127.0.0.9:53", ports: []int{1, 2, 3, 4}, tcp: true}.address(1)
+	if got := ours + ", " + libmilter + ", " + rspamd; got != "inet:127.0.0.9:2, inet:2@127.0.0.9, 127.0.0.9:2" {
+		t.Error(got)
+	}
+}
+
+// TestStart starts programs that cannot run, and one that can beside one that cannot.
+func TestStart(t *testing.T) {
+	dir := t.TempDir()
+	script := []string{"sh", "-c", "trap 'touch \"" + dir + "/stopped\"; exit' TERM; touch \"" + dir + "/started\"; while :; do sleep 0.01; done"}
+	if _, err := start(t.Context(), place{dir: filepath.Join(dir, "gone")}, nil, script); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+	p, err := start(t.Context(), place{dir: dir}, nil, script)
+	if err != nil || len(p.pids()) != 1 {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "started")); err == nil {
+			break
+		}
+	}
+	p.stop()
+	if _, err := os.Stat(filepath.Join(dir, "stopped")); err != nil {
+		t.Errorf("the program was not asked to stop: %v", err)
+	}
+	if _, err := start(t.Context(), place{dir: dir}, nil, []string{"sleep", "600"}, []string{"/nonexistent"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no second program: %v", err)
+	}
+	if _, err := start(t.Context(), place{dir: dir}, []string{"nowhere"}, []string{"sleep", "600"}); err == nil || !strings.Contains(err.Error(), "nowhere does not answer: ") {
+		t.Errorf("an address that is none: %v", err)
+	}
+	for argv, want := range map[string]string{"true": "", "echo words; exit 3": "sh -c echo words; exit 3: exit status 3\nwords\n"} {
+		if err := command(t.Context(), "sh", "-c", argv); (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%s: %v", argv, err)
+		}
+	}
+}
