@@ -187,6 +187,18 @@ func TestCorpusOptions(t *testing.T) {
 	}
 }
 
+func TestLookups(t *testing.T) {
+	for text, want := range map[string]int{"0": 0, "1": 1, "10": 10, "11": -1, "-1": -1, "x": -1, "": -1, "terms": -1} {
+		n, err := parseLookups(text)
+		if (err == nil) != (want >= 0) || n != max(want, 0) {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+		if ok := validSPF(text) == nil; ok != (want >= 0 || text == "terms") {
+			t.Errorf("%q is valid: %v", text, ok)
+		}
+	}
+}
+
 // TestCorpusIsPinned checks that a corpus has the same octets as ever, so that the results of two versions can be compared.
 func TestCorpusIsPinned(t *testing.T) {
 	o := small()

@@ -2,11 +2,13 @@ package traffic
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -178,5 +180,52 @@ func TestLoss(t *testing.T) {
 	s := serve(t, testZone(t), DNSOptions{Loss: 1})
 	if answer := ask(t, s.Addr(), query("d.example", typeTXT, 0)); answer != nil || s.Queries() != 1 {
 		t.Errorf("an answer that should be lost: %x", answer)
+	}
+}
+
+// TestRespond checks when a question is answered, lost, or too late, and which of them are counted.
+func TestRespond(t *testing.T) {
+	z := testZone(t)
+	for _, tt := range []struct {
+		why     string
+		opts    DNSOptions
+		query   []byte
+		overTCP bool
+		end     time.Duration // of the connection
+		answers int
+		keep    bool
+		took    time.Duration
+	}{
+		{"at once", DNSOptions{}, query("d.example", typeTXT, 0), false, time.Hour, 1, true, 0},
+		{"over TCP", DNSOptions{}, query("d.example", typeTXT, 0), true, time.Hour, 1, true, 0},
+		{"late", DNSOptions{Delay: time.Second}, query("d.example", typeTXT, 0), false, time.Hour, 1, true, time.Second},
+		{"too late", DNSOptions{Delay: time.Second}, query("d.example", typeTXT, 0), true, time.Millisecond, 0, false, time.Millisecond},
+		{"lost", DNSOptions{Loss: 1, Delay: time.Second}, query("d.example", typeTXT, 0), false, time.Hour, 0, true, 0},
+		{"not lost over TCP", DNSOptions{Loss: 1}, query("d.example", typeTXT, 0), true, time.Hour, 1, true, 0},
+		{"no question", DNSOptions{Delay: time.Second}, []byte("x"), false, time.Hour, 0, true, 0},
+		{"a flood", DNSOptions{Faults: Mix{{FaultFlood, 1}}}, query("d.example", typeTXT, 0), false, time.Hour, floodAnswers + 1, true, 0},
+		{"another length over TCP", DNSOptions{Faults: Mix{{FaultServFail, 1}}}, query("d.example", typeTXT, 0), true, time.Hour, 1, false, 0},
+		{"the same length over TCP", DNSOptions{Faults: Mix{{FaultWrongID, 1}}}, query("d.example", typeTXT, 0), true, time.Hour, 1, true, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &DNSServer{zone: z, opts: tt.opts, rng: newRand(1, "loss", 0)}
+			ctx, cancel := context.WithTimeout(t.Context(), tt.end)
+			defer cancel()
+			start := time.Now()
+			out, keep := s.respond(ctx, tt.query, tt.overTCP)
+			if took := time.Since(start); len(out) != tt.answers || keep != tt.keep || took != tt.took || s.Queries() != 1 {
+				t.Errorf("%s: %d answers, %v, after %v, %d counted", tt.why, len(out), keep, took, s.Queries())
+			}
+		})
+	}
+	s := &DNSServer{zone: z, opts: DNSOptions{Loss: 0.25}, rng: newRand(1, "loss", 0)}
+	answered := 0
+	for range 1000 {
+		if out, _ := s.respond(t.Context(), query("d.example", typeTXT, 0), false); len(out) > 0 {
+			answered++
+		}
+	}
+	if answered < 700 || answered > 800 || s.Queries() != 1000 {
+		t.Errorf("%d of 1000 answered", answered)
 	}
 }

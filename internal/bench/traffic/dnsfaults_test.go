@@ -143,7 +143,7 @@ func TestFaultsOverTCP(t *testing.T) {
 
 // TestSpoil checks the octets of each fault: over UDP, and over TCP those after the length.
 func TestSpoil(t *testing.T) {
-	const head, question, record = "\x12\x34\x85\x83\x00\x01\x00\x02\x00\x03\x00\x04", "\x01d\x02ex\x00\x00\x10\x00\x01", "a record"
+	const head, question, record = "\x12\x34\x85\x83\x00\x01\x05\x02\x06\x03\x07\x04", "\x01d\x02ex\x00\x00\x10\x00\x01", "a record"
 	const none = "\x00\x01\x00\x00\x00\x00\x00\x00"
 	for kind, want := range map[string]struct{ udp, tcp string }{
 		FaultNone:          {head + question + record, "\x00\x1e" + head + question + record},
