@@ -146,12 +146,13 @@ func (c *callCounter) stop() (calls, switches int64, err error) {
 			continue
 		}
 		n, err := strconv.ParseInt(fields[0], 10, 64)
-		switch {
-		case err != nil:
+		if err != nil {
 			continue
-		case fields[2] == callEvent:
+		}
+		switch fields[2] {
+		case callEvent:
 			calls = n
-		case fields[2] == switchEvent:
+		case switchEvent:
 			switches = n
 		}
 	}

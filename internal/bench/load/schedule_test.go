@@ -194,6 +194,7 @@ func TestCallsAreReadFromPerf(t *testing.T) {
 	}{
 		{"both", "echo '12,,raw_syscalls:sys_enter,1,100.00,,'; echo '3,,context-switches,1,100.00,,'", 12, 3, false},
 		{"a warning before", "echo 'a warning, of perf, here'; echo '12,,raw_syscalls:sys_enter,1,100.00,,'", 12, 0, false},
+		{"counted before", "echo '12,,raw_syscalls:sys_enter,1,100.00,,'; echo '3,,context-switches,'; echo '<not counted>,,raw_syscalls:sys_enter,0'; echo '9,,other'; echo '8,'", 12, 3, false},
 		{"not counted", "echo '<not counted>,,raw_syscalls:sys_enter,0,0.00,,'", 0, 0, true},
 		{"nothing", "exit 1", 0, 0, true},
 	} {

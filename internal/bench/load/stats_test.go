@@ -151,6 +151,8 @@ func TestSummaryPrinted(t *testing.T) {
 		t.Errorf("%+v", none)
 	}
 	a.merge(newTally())
+	watched := newSummary(newTally(), used{time: time.Second, measured: true, server: usage{cpu: ms, peak: 7e6, rss: 5e6}}, Options{})
+	watched.Samples = []Sample{{1, 2, 3, 4e6, 5e6, 6}}
 	for _, tt := range []struct {
 		r    *Summary
 		want string
@@ -177,6 +179,17 @@ unexpected      2
   3             dkim=pass spf=pass dmarc=pass deliver
   2             dkim=- spf=- dmarc=- reject  UNEXPECTED, wanted dkim=pass spf=pass dmarc=pass deliver
   1             dkim=- spf=- dmarc=- reject
+`},
+		{watched, `messages        0 in 1.00 s           0/s
+end of message  p50 0.00 ms           p95 0.00 ms  p99 0.00 ms  max 0.00 ms
+message         p50 0.00 ms           p95 0.00 ms  p99 0.00 ms  max 0.00 ms
+session         p50 0.00 ms           p95 0.00 ms  p99 0.00 ms  max 0.00 ms
+server          1.000 ms CPU/message  peak 7.0 MB  now 5.0 MB
+DNS             0 queries             0.000/message
+errors          0                     
+unexpected      0
+time            goroutines  descriptors  memory  heap    sessions
+1 s             2           3            4.0 MB  5.0 MB  6
 `},
 	} {
 		var out strings.Builder

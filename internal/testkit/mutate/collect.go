@@ -119,9 +119,10 @@ func (c *collector) isConst(e ast.Expr) bool {
 	return c.info.Types[e].Value != nil
 }
 
+// isBool reports whether a condition is of the type bool, and not of a type of its own.
 func (c *collector) isBool(e ast.Expr) bool {
-	b, ok := c.info.Types[e].Type.(*types.Basic)
-	return ok && (b.Kind() == types.Bool || b.Kind() == types.UntypedBool)
+	_, ok := c.info.Types[e].Type.(*types.Basic)
+	return ok
 }
 
 // spell gives the type's spelling in this file, or "".

@@ -161,7 +161,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestInterrupted checks that a signal ends the tool, the tests that it runs, and leaves no files.
+// TestInterrupted checks that a signal ends the tool and the tests that it runs, and leaves no files.
 func TestInterrupted(t *testing.T) {
 	files := packages()
 	files["internal/toll/toll_test.go"] = `package toll
@@ -173,6 +173,9 @@ import (
 )
 
 func TestPrice(t *testing.T) {
+	if Price(2, false); os.Getenv("ZMUT") != os.Getenv("STOP_AT") {
+		return
+	}
 	f, err := os.OpenFile("pipe", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -187,30 +190,36 @@ func TestPrice(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd, tmp := command(t, dir, "--n", "1", "toll", "untested")
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(pipe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r := bufio.NewReader(f)
-	if line, err := r.ReadString('\n'); line != "begun\n" {
-		t.Error(line, err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	if _, err := r.ReadByte(); err == nil {
-		t.Error("the tests went on")
-	}
-	left, err := os.ReadDir(tmp)
-	if want := "internal/toll: not judged: context canceled\nmutate: interrupted\n"; cmd.ProcessState.ExitCode() != 2 || out.String() != want || len(left) > 0 || err != nil {
-		t.Errorf("%v, %v, %v, %s", cmd.ProcessState, left, err, out.String())
+	for mutant, want := range map[string]string{
+		"0": "internal/toll: not judged: context canceled\nmutate: interrupted\n",
+		"1": "internal/toll: 1 of 12 possible mutants, tests take TIME\ninternal/toll: not judged: context canceled\nmutate: interrupted\n",
+	} {
+		cmd, tmp := command(t, dir, "--ops", "verdict", "--seed", "3", "--n", "1", "toll", "untested")
+		cmd.Env = append(cmd.Env, "STOP_AT="+mutant)
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(pipe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(f)
+		if line, err := r.ReadString('\n'); line != "begun\n" {
+			t.Error(line, err)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if _, err := r.ReadByte(); err == nil {
+			t.Error("the tests went on")
+		}
+		f.Close()
+		left, err := os.ReadDir(tmp)
+		if got := regexp.MustCompile(`[0-9.]+ s\b`).ReplaceAllString(out.String(), "TIME"); cmd.ProcessState.ExitCode() != 2 || got != want || len(left) > 0 || err != nil {
+			t.Errorf("in run %s: %v, %v, %v, %s", mutant, cmd.ProcessState, left, err, got)
+		}
 	}
 }

@@ -193,10 +193,8 @@ func (c *collector) constant(e ast.Expr) {
 		case *ast.SelectorExpr:
 			return
 		case *ast.IndexExpr:
-			if ct := c.info.Types[q.X].Type; ct != nil && q.Index == e {
-				if _, ok := ct.Underlying().(*types.Array); ok {
-					return
-				}
+			if _, ok := c.info.Types[q.X].Type.Underlying().(*types.Array); ok && q.Index == e {
+				return
 			}
 		case *ast.CallExpr:
 			if q.Fun == e {
