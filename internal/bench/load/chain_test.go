@@ -261,6 +261,9 @@ func TestRunSends(t *testing.T) {
 	if r, err := Run(ctx, corpus, Options{Milters: []Target{target}, Connections: 1, Check: CheckNone, Duration: time.Hour}); err != nil || r.Messages != 10 {
 		t.Errorf("until the end: %+v, %v", r, err)
 	}
+	if r, err := Run(ctx, corpus, Options{Milters: []Target{target}, Connections: 1, Check: CheckNone, Warmup: 1}); err != nil || r == nil || r.Messages != 0 {
+		t.Errorf("after the end: %+v, %v", r, err)
+	}
 	target, _ = counted(t, nil, func(int) {})
 	if r, err := Run(t.Context(), corpus, Options{Milters: []Target{target}, Connections: 1, Check: CheckNone, Warmup: 1 << 40, Duration: time.Millisecond, Messages: 1}); err != nil || r == nil {
 		t.Errorf("a warm-up without end: %+v, %v", r, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -163,7 +164,8 @@ func TestRateThatCannotBeKept(t *testing.T) {
 		Milters: []Target{fakeMilter(t, nil)}, Connections: 1, Check: CheckNone, Rate: 10_000, Duration: 100 * time.Millisecond,
 		RoundTrip: 5 * time.Millisecond,
 	})
-	if err != nil || r.OK() || r.Schedule.Unsent < 900 || r.Messages+r.Schedule.Unsent > 1001 {
+	// A message is timed from when it was due, so the one that began last took at least as long as it was late.
+	if err != nil || r.OK() || r.Schedule.Unsent < 900 || r.Messages+r.Schedule.Unsent > 1001 || r.Message.Max < r.Schedule.Late.Max {
 		t.Errorf("%v %+v %+v", err, r, r.Schedule)
 	}
 }
@@ -215,8 +217,8 @@ func TestCallsAreReadFromPerf(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := countCalls(t.Context(), []int{os.Getpid()}); err == nil {
-		t.Error("system calls are counted without perf")
+	if m, err := startMeter(t.Context(), Options{SystemCalls: true, PIDs: []int{os.Getpid()}}); m != nil || err == nil || !strings.HasPrefix(err.Error(), "load: perf counts the system calls (apt-get install linux-perf): ") {
+		t.Errorf("system calls are counted without perf: %v", err)
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/perf", []byte("#!/bin/sh\necho 'no permission' >&2\n"), 0o755); err != nil {
@@ -225,5 +227,43 @@ func TestCallsAreReadFromPerf(t *testing.T) {
 	t.Setenv("PATH", dir+":"+path)
 	if _, err := countCalls(t.Context(), []int{os.Getpid()}); err == nil || !strings.Contains(err.Error(), "no permission") {
 		t.Errorf("perf that is not allowed to count: %v", err)
+	}
+}
+
+// TestMeterFails checks that perf is ended if the processes cannot be measured, and that its own error is told too.
+func TestMeterFails(t *testing.T) {
+	child := exec.Command("true")
+	if err := child.Run(); err != nil {
+		t.Fatal(err)
+	}
+	gone := child.Process.Pid
+	path := os.Getenv("PATH")
+	for printed, told := range map[string]bool{"12,,raw_syscalls:sys_enter,1": false, "no permission": true} {
+		dir := t.TempDir()
+		script := "#!/bin/sh\nend() { echo '" + printed + "' >&2; exit 0; }\ntrap end INT\nwhile read -r command <&3; do echo ack >&4; done\n"
+		if err := os.WriteFile(dir+"/perf", []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir+":"+path)
+		m, err := startMeter(t.Context(), Options{SystemCalls: true, PIDs: []int{gone}})
+		check := func(err error) {
+			t.Helper()
+			want := fmt.Sprintf("load: CPU time of process %d: invalid argument", gone)
+			if told {
+				want += "\nload: perf counted no system calls (it needs root): no permission"
+			}
+			if err == nil || err.Error() != want {
+				t.Errorf("%s: %v, want %s", printed, err, want)
+			}
+		}
+		if check(err); m != nil {
+			t.Errorf("%s: a meter", printed)
+		}
+		if m, err = startMeter(t.Context(), Options{SystemCalls: true, PIDs: []int{os.Getpid()}}); err != nil {
+			t.Fatal(err)
+		}
+		m.o.PIDs = []int{gone}
+		_, err = m.stop()
+		check(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"net/textproto"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,7 @@ import (
 
 // fakeMTA is an MTA that takes mail over SMTP. replies has the reply to a command, by the first
 // word of the command ("." is the end of the message). Commands that are not in replies get a
-// positive reply. got returns every line that the MTA received.
+// positive reply. After an empty reply the connection is closed. got returns every line that the MTA received.
 func fakeMTA(t *testing.T, replies map[string]string) (target Target, got func() []string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,6 +68,9 @@ func talk(c net.Conn, replies map[string]string, heard func(string)) {
 				reply = "250-mx\r\n250 ok"
 			}
 		}
+		if reply == "" {
+			return
+		}
 		inData = strings.HasPrefix(reply, "354")
 		if _, err := fmt.Fprintf(c, "%s\r\n", reply); err != nil {
 			return
@@ -102,12 +106,48 @@ func TestMTA(t *testing.T) {
 			}
 		}
 	}
-	for why, replies := range map[string]map[string]string{
-		"no greeting": {"PROXY": "421 full"}, "no EHLO": {"EHLO": "502 what"}, "nonsense": {"MAIL": "sure"},
+	for want, replies := range map[string]map[string]string{
+		"load: SMTP: the MTA replied 421 full": {"PROXY": "421 full", "QUIT": "500 no"},
+		"load: SMTP: the MTA replied 502 what": {"EHLO": "502 what"},
+		`load: SMTP: short response: "sure"`:   {"MAIL": "sure"},
+		"load: SMTP: EOF":                      {"EHLO": ""},
+		"load: SMTP: EOF ":                     {"RCPT": ""},
+		"load: SMTP: EOF  ":                    {".": ""},
 	} {
 		target, _ := fakeMTA(t, replies)
-		if r, err := Run(t.Context(), corpus, Options{MTA: target, Connections: 1, Check: CheckNone}); err == nil {
-			t.Errorf("%s: %+v", why, r)
+		if r, err := Run(t.Context(), corpus, Options{MTA: target, Connections: 1, Check: CheckNone}); r != nil || err == nil || err.Error() != strings.TrimSpace(want) {
+			t.Errorf("%v: %+v, %v", replies, r, err)
+		}
+	}
+	target, _ := fakeMTA(t, map[string]string{"QUIT": "500 no"})
+	r, err := Run(t.Context(), corpus, Options{MTA: target, Connections: 1, Check: CheckNone})
+	if err != nil || r.Messages != 6 || r.Errors != 3 || r.LastError != "load: SMTP: the MTA replied 500 no" || r.Session.Max != 0 {
+		t.Errorf("a bad end: %+v, %v", r, err)
+	}
+}
+
+// TestSMTPConnection checks the errors of a connection that ends.
+func TestSMTPConnection(t *testing.T) {
+	if c, err := dialSMTP(Target{network: "unix", address: t.TempDir() + "/none"}, time.Minute); c != nil || err == nil || !strings.HasPrefix(err.Error(), "load: dial unix ") {
+		t.Errorf("%v, %v", c, err)
+	}
+	for _, closed := range []string{"here", "there"} {
+		near, far := net.Pipe()
+		c := &smtpClient{conn: near, w: bufio.NewWriter(near), r: textproto.NewReader(bufio.NewReader(near)), timeout: time.Minute}
+		if closed == "here" {
+			near.Close()
+		} else {
+			far.Close()
+		}
+		const want = "load: SMTP: io: read/write on closed pipe"
+		for name, call := range map[string]func() error{
+			"begin": func() error { return c.begin(traffic.Session{}) },
+			"send":  func() error { _, _, err := c.send(&traffic.Message{}); return err },
+			"quit":  func() error { return c.expect(221) },
+		} {
+			if err := call(); err == nil || err.Error() != want {
+				t.Errorf("closed %s, %s: %v", closed, name, err)
+			}
 		}
 	}
 }

@@ -42,6 +42,11 @@ func TestHistogram(t *testing.T) {
 			t.Errorf("quantile %g: %v, want %v", q, got, want)
 		}
 	}
+	var one histogram
+	one.add(5)
+	if q := one.quantile(0); q != 5 {
+		t.Errorf("the least of 5 ns is %v", q)
+	}
 	if a.max != all[len(all)-1] {
 		t.Errorf("max %v", a.max)
 	}
@@ -75,9 +80,9 @@ func TestProcesses(t *testing.T) {
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	all, err := descendants([]int{child.Process.Pid, child.Process.Pid})
-	if err != nil || len(all) != 2 || all[0] != child.Process.Pid {
-		t.Errorf("%v, %v: a shell and its sleep are two", all, err)
+	all := descendants([]int{child.Process.Pid, child.Process.Pid})
+	if len(all) != 2 || all[0] != child.Process.Pid {
+		t.Errorf("%v: a shell and its sleep are two", all)
 	}
 	for _, pid := range slices.Backward(all) {
 		p, err := os.FindProcess(pid)
