@@ -110,7 +110,7 @@ func (s *scanner) contentType() (kind string, params map[string]string, encoding
 			break
 		}
 		if line[0] == ' ' || line[0] == '\t' {
-			if name != "" && len(value)+len(line) <= maxType {
+			if len(value)+len(line) <= maxType { // of a field that is not read, the value is forgotten
 				value += line
 			}
 			continue

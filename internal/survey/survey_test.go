@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -363,20 +364,29 @@ func TestCached(t *testing.T) {
 
 // TestEnded: a survey that is ended says how far it came.
 func TestEnded(t *testing.T) {
+	var questions int64 // about a domain
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r, err := Run(ctx, list(t, []string{"a.example", "b.example"}), options(nameserver.Zone(t, "")))
 	if !errors.Is(err, context.Canceled) || err.Error() != "survey: 0 of 2 domains are judged: context canceled" || r.All.Counts[Domains] != 0 {
 		t.Errorf("%v, %v", r, err)
 	}
-	// What was found out when the end came may be wrong because of it.
-	ctx, cancel = context.WithCancel(t.Context())
-	r, err = Run(ctx, list(t, []string{"a.example"}), options(nameserver.Func(func(_ context.Context, n dns.Name, typ dns.Type) (dns.Answer, error) {
-		cancel()
-		return dns.Answer{Name: n, Type: typ}, nil
-	})))
-	if !errors.Is(err, context.Canceled) || r.All.Counts[Domains] != 0 {
-		t.Errorf("in the middle: %v, %v", r, err)
+	// What was found out when the end came may be wrong because of it, even if nothing failed.
+	for fewer, end := range []bool{false, true} {
+		ctx, cancel = context.WithCancel(t.Context())
+		defer cancel()
+		var asked atomic.Int64
+		o := options(nameserver.Func(func(_ context.Context, n dns.Name, typ dns.Type) (dns.Answer, error) {
+			if asked.Add(1) == questions && end {
+				cancel()
+			}
+			return dns.Answer{Name: n, Type: typ}, nil
+		}))
+		r, err = Run(ctx, list(t, []string{"a.example"}), o)
+		if r.All.Counts[Domains] != 1-fewer || errors.Is(err, context.Canceled) != end {
+			t.Errorf("ended by the last question %t: %v, %v", end, r, err)
+		}
+		questions = r.Asked
 	}
 }
 
@@ -416,6 +426,19 @@ func TestTornHeader(t *testing.T) {
 	}
 	if raw, err := os.ReadFile(path); err != nil || string(raw) != headerPrefix+"1}\n" {
 		t.Errorf("%q, %v", raw, err)
+	}
+}
+
+// TestFirstFailure: an entry is not kept after one that could not be, and the first reason stays.
+func TestFirstFailure(t *testing.T) {
+	s, err := OpenState(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := &run{o: Options{State: s}, tally: newTally(nil), failed: errFull}
+	if r.finish(&Entry{}) || !errors.Is(r.failed, errFull) || r.done != 0 || r.tally.classes[ClassAll].Counts[Domains] != 0 {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -161,7 +161,8 @@ func TestExchangeOverTCP(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client, dialed := scripted(t, ClientConfig{rounds: 1}, func(network, _ string, query []byte, conn net.Conn) {
+				m := testMetrics(t)
+				client, dialed := scripted(t, ClientConfig{rounds: 1, Metrics: m.Metrics}, func(network, _ string, query []byte, conn net.Conn) {
 					if network == "tcp" {
 						c.tcp(t, query, conn)
 						return
@@ -172,6 +173,9 @@ func TestExchangeOverTCP(t *testing.T) {
 				})
 				if got := nameserver.Show(client.Lookup(t.Context(), "x.example", dns.TypeTXT)); got != c.want {
 					t.Errorf("got %.100s, want %.100s", got, c.want)
+				}
+				if strings.Contains(c.reason, "come first") {
+					m.Expect(t, map[string]float64{"queries TXT malformed": 2, "queries TXT noerror": 1, "tcp_fallbacks truncated": 1})
 				}
 				// If the server did not answer over TCP, a probe may follow.
 				if got := dialed(); len(got) < 2 || !slices.Equal(got[:2], []string{"udp 192.0.2.53:53", "tcp 192.0.2.53:53"}) {

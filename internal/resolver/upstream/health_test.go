@@ -294,7 +294,8 @@ func TestOrder(t *testing.T) {
 	}{
 		{"as configured", []*health{{}, {}, {}}, "0 1 2"},
 		{"a little slower keeps its place", []*health{{srtt: 60 * ms}, {srtt: 10 * ms}, {}}, "0 1 2"},
-		{"much slower loses its place", []*health{{srtt: 71 * ms}, {srtt: 10 * ms}, {}}, "1 2 0"},
+		{"as slow as may be", []*health{{srtt: 70 * ms}, {srtt: 10 * ms}, {}}, "0 1 2"},
+		{"much slower loses its place", []*health{{srtt: 70*ms + 1}, {srtt: 10 * ms}, {}}, "1 2 0"},
 		{"fewer than maxFailures failures do not count", []*health{{failures: maxFailures - 1}, {}}, "0 1"},
 		{"a server with maxFailures failures is asked last", []*health{{failures: maxFailures}, {srtt: time.Second}, {}}, "1 2 0"},
 		{"a suspect server is asked last", []*health{{suspect: true}, {}, {srtt: ms}}, "1 2 0"},
