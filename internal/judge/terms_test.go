@@ -283,7 +283,15 @@ func TestCloseEndsLookups(t *testing.T) {
 		}
 		long.connection.Close()
 		synctest.Wait()
-		s := j.Open(t.Context(), m)
+		over := m
+		over.Whole = false
+		s := j.Open(t.Context(), over)
+		synctest.Wait()
+		if open.Load() != 0 {
+			t.Errorf("over a limit from the beginning: %d lookups", open.Load())
+		}
+		s.Close()
+		s = j.Open(t.Context(), m)
 		synctest.Wait()
 		s.Close()
 		synctest.Wait()

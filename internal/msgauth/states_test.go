@@ -205,14 +205,21 @@ func TestWholeKeepsThePolicy(t *testing.T) {
 }
 
 // TestLookupSlotSizes checks how many lookups of each purpose may run, of all messages and of one, and of one
-// organization.
+// organization, before the reply and after it.
 func TestLookupSlotSizes(t *testing.T) {
+	v := NewVerifier(nil, Options{})
+	checkSlotSizes(t, v.slots, 1)
+	checkSlotSizes(t, v.wholeSlots, wholeShare)
+}
+
+func checkSlotSizes(t *testing.T, l *lookupSlots, share int) {
+	t.Helper()
 	for p, want := range map[purpose][3]int{
 		forClient: {maxClientLookups, maxMessageLookups, 0}, forPolicy: {maxPolicyLookups, maxMessageLookups, maxOrganizationLookups},
 		forAuthor: {maxAuthorLookups, maxMessageLookups, maxOrganizationLookups}, forKey: {maxKeyLookups, maxMessageLookups, maxOrganizationLookups},
 		forChain: {maxChainLookups, maxChainKeys, maxSealerLookups},
 	} {
-		l := newLookupSlots(1)
+		want[0] /= share
 		count := func(from slots.Source) (n int) {
 			var taken []*slots.Slot
 			ctx, cancel := context.WithCancel(t.Context())
@@ -237,7 +244,7 @@ func TestLookupSlotSizes(t *testing.T) {
 			got[2] = count(l.organizations[p].Of(strings.Clone("o")))
 		}
 		if got != want {
-			t.Errorf("purpose %d: %v, want %v", p, got, want)
+			t.Errorf("purpose %d, share %d: %v, want %v", p, share, got, want)
 		}
 	}
 }

@@ -460,3 +460,26 @@ func BenchmarkObserve(b *testing.B) {
 	}
 	_ = k
 }
+
+// TestCommonDomain checks that a row names the domain of the recipients only if every one of them has it.
+func TestCommonDomain(t *testing.T) {
+	for _, tt := range []struct {
+		recipients []string
+		want       dns.Name
+	}{
+		{nil, ""},
+		{[]string{"<a@x.example>"}, "x.example"},
+		{[]string{"<a@x.example>", "<b@X.example>"}, "x.example"},
+		{[]string{"<a@x.example>", "<b@y.example>"}, ""},
+		{[]string{"<a@x.example>", "<b@y.example>", "<c@y.example>"}, ""},
+		{[]string{"<a@x.example>", "<postmaster>"}, ""},
+		{[]string{"<postmaster>", "<a@x.example>"}, ""},
+		{[]string{"<a@[192.0.2.1]>", "<a@x.example>"}, ""},
+		{[]string{"<a@x.example", "<a@x.example>"}, ""},
+		{[]string{"<a@x.example>", "<a@x.example"}, ""},
+	} {
+		if got := commonDomain(tt.recipients); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.recipients, got, tt.want)
+		}
+	}
+}

@@ -230,6 +230,21 @@ hosts.example TXT "v=spf1 include:good.example mx:eleven.example a:h1.example a:
 	}
 }
 
+// TestLookAheadEnds checks that questions that still wait when a term matches are neither asked nor counted.
+func TestLookAheadEnds(t *testing.T) {
+	const text = `
+ends.example TXT "v=spf1 a:h0.example a:h1.example a:h2.example a:h3.example a:h4.example a:h5.example a:h6.example a:h7.example a:h8.example -all"
+h0.example A 192.0.2.1
+`
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(nameserver.Zone(t, text), time.Second, "h1.example", "h2.example", "h3.example", "h4.example", "h5.example", "h6.example")
+		c := CheckMailFrom(t.Context(), dns.NewAhead(f), Args{IP: client, MailFrom: "a@ends.example", LookAhead: 10})
+		if c.Result != Pass || c.Ahead < maxUnderWay || c.Ahead > maxUnderWay+1 { // the answer for h0 makes room for one more
+			t.Errorf("%s, %d questions early", c.Result, c.Ahead)
+		}
+	})
+}
+
 // slow is a resolver whose answers for good.example and h1.example to h5.example take
 // a second more.
 type slow struct {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -140,6 +141,21 @@ func TestBounds(t *testing.T) {
 		if _, err := Check(c.svg); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// TestBoundOfReading checks that nothing after the bound is read: damage there does not matter.
+func TestBoundOfReading(t *testing.T) {
+	noise := make([]byte, MaxOctets*3/2)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
+	for i, b := range noise {
+		noise[i] = 'a' + b%8
+	}
+	damaged := compress(t, noise)
+	damaged = damaged[:len(damaged)*9/10]
+	_, err := Check(damaged)
+	if err == nil || !strings.Contains(err.Error(), "octets when it is uncompressed") {
+		t.Errorf("%d compressed octets: %v", len(damaged), err)
 	}
 }
 
