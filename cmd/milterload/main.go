@@ -209,7 +209,10 @@ func (s *settings) execute(ctx context.Context, out io.Writer) error {
 		if err != nil {
 			return failure{err}
 		}
-		return show(out, summary, s.json)
+		if err := show(out, summary, s.json); err != nil {
+			return failure{err}
+		}
+		return nil
 	}
 	s.run.Queries = server.Queries
 	summary, err := s.measure(ctx, corpus)

@@ -245,6 +245,7 @@ func TestFails(t *testing.T) {
 	}{
 		{"the address of the name server is taken", []string{milter, "--dns", busy.Addr().String()}, io.Discard, "address already in use"},
 		{"idle connections to nobody", []string{"inet:127.0.0.1:1", "--dns", dns, "--idle", "1", "--pid", self}, io.Discard, "refused"},
+		{"idle connections, and text that cannot be written", []string{milter, "--dns", dns, "--idle", "1", "--pid", self}, full{}, "no space left"},
 		{"text that cannot be written", []string{milter, "--dns", dns}, full{}, "no space left"},
 		{"JSON that cannot be written", []string{milter, "--dns", dns, "--json"}, full{}, "no space left"},
 	} {
