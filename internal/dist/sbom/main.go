@@ -57,6 +57,10 @@ func run(program, version string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read build information: %w", err)
 	}
+	return write(info, version, out)
+}
+
+func write(info *debug.BuildInfo, version string, out io.Writer) error {
 	b, err := describe(info, version)
 	if err != nil {
 		return err

@@ -149,7 +149,8 @@ func TestDescribe(t *testing.T) {
 		t.Errorf("%v: %s", err, got)
 	}
 	info.Deps[0].Sum = "h1:?"
-	if _, err := describe(info, "1"); err == nil || !strings.HasPrefix(err.Error(), "checksum of a.example/m: ") {
+	var out bytes.Buffer
+	if err := write(info, "1", &out); err == nil || out.Len() > 0 || !strings.HasPrefix(err.Error(), "checksum of a.example/m: ") {
 		t.Errorf("a checksum that is none was taken: %v", err)
 	}
 }
