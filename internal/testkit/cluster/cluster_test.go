@@ -103,8 +103,16 @@ func clients(t *testing.T, c *Cluster) {
 	}
 	c.Freeze(t)
 	for _, pid := range c.processes(t) {
-		if text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil && !strings.Contains(string(text), ") T ") {
-			t.Errorf("process %d is not stopped: %s", pid, text)
+		state := ""
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) { // a process stops when its turn comes
+			text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+			if state = string(text); err != nil || strings.Contains(state, ") T ") || strings.Contains(state, ") Z ") {
+				state = ""
+				break
+			}
+		}
+		if state != "" {
+			t.Errorf("process %d is not stopped: %s", pid, state)
 		}
 	}
 	c.Thaw(t)
