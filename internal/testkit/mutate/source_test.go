@@ -178,13 +178,16 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	source := filepath.Join(root, "untested/untested.go")
+	if _, _, err := (&source{root: ".", pkg: s.pkg}).write(t.TempDir(), nil, late); err == nil || !strings.HasPrefix(err.Error(), "Rel: ") {
+		t.Errorf("a root that is no full path: %v", err)
+	}
+	untested := filepath.Join(root, "untested/untested.go")
 	for _, damage := range []struct {
 		do   func() error
 		want string
 	}{
-		{func() error { return os.WriteFile(source, []byte("no package"), 0o600) }, "untested.go:1:1: expected 'package'"},
-		{func() error { return os.Remove(source) }, "untested.go: no such file"},
+		{func() error { return os.WriteFile(untested, []byte("no package"), 0o600) }, "untested.go:1:1: expected 'package'"},
+		{func() error { return os.Remove(untested) }, "untested.go: no such file"},
 	} {
 		if err := damage.do(); err != nil {
 			t.Fatal(err)
@@ -201,6 +204,13 @@ func TestLoadFails(t *testing.T) {
 		"go.mod": "module example\n\ngo 1.20\n", "a/a.go": "package a\n\nfunc F() {\n\tfor i := range 3 {\n\t\t_ = i\n\t}\n}\n",
 		"b/b.go": "package b\n\nfunc {\n", "c/c.go": "package c\n\nimport \"fmt\"\n\nvar X = fmt.Sprint(1)\n", "d/d.go": "package d\n\nvar X int = 1\n",
 	})
+	d := listed{Dir: filepath.Join(root, "d"), GoFiles: []string{"d.go"}}
+	if err := json.Unmarshal([]byte("{}"), &d.Module); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := load(".", d, nil); s != nil || err == nil || !strings.HasPrefix(err.Error(), "Rel: ") {
+		t.Errorf("a root that is no full path: %v", err)
+	}
 	for _, tt := range []struct {
 		name, version string
 		cgo           []string

@@ -58,7 +58,7 @@ func TestOnce(t *testing.T) {
 			if output := strings.ReplaceAll(o.output, x.dir, "DIR"); o.what != tt.what || o.why != tt.why || output != tt.told {
 				t.Errorf("%+v", o)
 			}
-			if o.took <= 0 || o.took > 30*time.Second {
+			if o.took <= 0 || o.took > 15*time.Second {
 				t.Errorf("took %v", o.took)
 			}
 			if left, err := os.ReadDir(filepath.Join(x.dir, "tmp")); err != nil || len(left) != 1 {

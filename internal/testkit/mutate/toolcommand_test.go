@@ -94,6 +94,7 @@ mutate: mutants survived; write a test that needs what they change, or a line in
 		{"--list --at broken.go:3 empty broken/...", 0, "internal/empty: 0 possible\ninternal/broken/broken.go:3  1 plus one; in: return 1\ninternal/broken: 1 possible\n", ""},
 		{"--n 65535 --runs 1 --jobs 1 --list empty", 0, "internal/empty: 0 possible\n", ""},
 		{"--n 1 --list empty", 0, "internal/empty: 0 possible\n", ""},
+		{"--delay 1ms untested", 0, "", ""},
 		{"--at toll.go:3", 2, "", "mutate: no package named (see --help)\n"},
 		{"--at toll/toll.go:x", 2, "", "mutate: --at toll/toll.go:x: want FILE:LINE\n"},
 		{"", 2, "", "mutate: no package named (see --help)\n"},
@@ -120,6 +121,17 @@ mutate: mutants survived; write a test that needs what they change, or a line in
 				t.Errorf("status %d, want %d\n%s\nwant\n%s\n%s\nwant\n%s", status, tt.status, stdout, tt.stdout, stderr, tt.stderr)
 			}
 		})
+	}
+}
+
+// TestNoScratch checks that the tool needs a folder for its files.
+func TestNoScratch(t *testing.T) {
+	cmd, tmp := command(t, t.TempDir(), "--help")
+	cmd.Args = cmd.Args[:1]
+	cmd.Env = append(cmd.Env, "TMPDIR="+tmp+"/none")
+	out, _ := cmd.CombinedOutput()
+	if want := "mutate: stat " + tmp + "/none: no such file or directory\n"; cmd.ProcessState.ExitCode() != 2 || string(out) != want {
+		t.Errorf("%v, %s, want %s", cmd.ProcessState, out, want)
 	}
 }
 
