@@ -108,6 +108,28 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
+// TestIdleEnds checks that an interrupt, or a refusal, after the first measurement is no result.
+func TestIdleEnds(t *testing.T) {
+	t.Parallel()
+	o := small()
+	o.Messages = 8
+	corpus := newCorpus(t, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	target, names := counted(t, nil, func(n int) {
+		if n == idleWarmup+1 {
+			cancel()
+		}
+	})
+	if r, err := Idle(ctx, corpus, 100, Options{Milters: []Target{target}, PIDs: []int{os.Getpid()}}); r != nil || err != context.Canceled || len(names()) != idleWarmup+1 {
+		t.Errorf("%+v, %v after %d connections", r, err, len(names()))
+	}
+	target, names = counted(t, map[byte]string{'H': frame("r")}, func(int) {})
+	want := "load: " + target.String() + ": the client was refused: reject"
+	if r, err := Idle(t.Context(), corpus, 100, Options{Milters: []Target{target}, PIDs: []int{os.Getpid()}}); r != nil || err == nil || err.Error() != want || len(names()) != 1 {
+		t.Errorf("%+v, %v, want %s", r, err, want)
+	}
+}
+
 func TestIdlePrinted(t *testing.T) {
 	var out bytes.Buffer
 	want := "idle connections  7\nmemory before     1.0 MB\nmemory after      2.5 MB\nper connection    3.4 KB\n"
