@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -214,6 +215,11 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s to %s is not counted", tc.sample, tc.to)
 		}
 	}
+	d.mu.Lock()
+	if want := map[Kind]int{KindFailed: 3, KindOther: 3, KindUnknown: 7}; !maps.Equal(d.counts, want) {
+		t.Errorf("counted %v, want %v", d.counts, want)
+	}
+	d.mu.Unlock()
 	d.broken.Store(true)
 	var reply *smtp.SMTPError
 	if err := bring(c, address(7), "x"); !errors.As(err, &reply) || reply.Code != 451 || strings.Contains(reply.Message, "store") {

@@ -228,6 +228,8 @@ func TestCameBack(t *testing.T) {
 			Outcome{Fate: Delivered, Results: []string{"mx.jp; dmarc=none"}, Foreign: 1}},
 		{client.Action{Kind: client.Accept}, []client.Modification{insert, {Kind: client.Quarantine, Value: "why"}, insert},
 			Outcome{Fate: Held, Results: []string{"mx.jp; dmarc=none", "mx.jp; dmarc=none", "mx.jp; dmarc=pass"}, Foreign: 1}},
+		{client.Action{Kind: client.Accept}, []client.Modification{{Kind: client.InsertHeader, Index: 2, Name: insert.Name, Value: "mx.jp; second"}},
+			Outcome{Fate: Delivered, Results: []string{"mx.jp; dmarc=pass", "mx.jp; second"}, Foreign: 1}},
 		{client.Action{Kind: client.Reject}, nil, Outcome{Fate: Rejected, Reply: "reject"}}, {client.Action{Kind: client.Discard}, nil, Outcome{Fate: Rejected, Reply: "discard"}},
 		{client.Action{Kind: client.Tempfail}, nil, Outcome{Fate: Deferred, Reply: "tempfail"}},
 		{client.Action{Kind: client.Custom, Code: 500, Lines: []string{"a", "b"}}, nil, Outcome{Fate: Rejected, Reply: "500 a b"}},

@@ -201,6 +201,22 @@ func TestCountedServers(t *testing.T) {
 	}
 }
 
+// TestProbesEndAtOnce: when a server answers a probe, the series is over, so that the next silence begins another.
+func TestProbesEndAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, dialed := scripted(t, ClientConfig{}, func(_, _ string, query []byte, conn net.Conn) { _, _ = conn.Write(truth(t, query)) })
+		s := c.list()[0]
+		s.health.silent()
+		c.probe(s)
+		synctest.Wait()
+		s.health.mu.Lock()
+		defer s.health.mu.Unlock()
+		if s.health.probing || s.health.suspect || len(dialed()) != 1 {
+			t.Errorf("%+v after %q", &s.health, dialed())
+		}
+	})
+}
+
 // TestShow: the metrics show the servers of the newest client, and those of the one before when it is shown again.
 func TestShow(t *testing.T) {
 	m := testMetrics(t)
