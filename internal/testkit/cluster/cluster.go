@@ -286,17 +286,19 @@ func (c *Cluster) processes(t testing.TB) []int {
 	if err != nil || pid < 2 {
 		t.Fatalf("postmaster.pid begins with %q", first)
 	}
-	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
-	if err != nil {
+	// pgrep exits with 1 if there are none. A list of every process would not do: one wrong condition here,
+	// as the mutation tester makes, and the whole machine gets the signal.
+	out, err := exec.Command("pgrep", "-P", first).Output()
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 		t.Fatal(err)
 	}
 	all := []int{pid}
 	for line := range strings.Lines(string(out)) {
-		if f := strings.Fields(line); len(f) == 2 && f[1] == first {
-			if child, err := strconv.Atoi(f[0]); err == nil {
-				all = append(all, child)
-			}
+		child, err := strconv.Atoi(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
 		}
+		all = append(all, child)
 	}
 	return all
 }
