@@ -218,21 +218,38 @@ func TestWants(t *testing.T) {
 	}
 }
 
-// TestInstalled checks that a station whose programs are not there is left out, with a sentence.
+// TestInstalled checks that a station whose programs are not there, or may not be used, is left out with a sentence.
 func TestInstalled(t *testing.T) {
-	t.Setenv("PATH", t.TempDir())
-	here, absent := installed()
-	var names []string
-	for _, st := range here {
-		names = append(names, st.name)
+	bin := t.TempDir()
+	t.Setenv("PATH", bin)
+	alone := []string{"sekimori 0", "sekimori with a store 1", "milter that does nothing 3", "no milter 3"}
+	compare := func(wanted, missing []string) {
+		t.Helper()
+		here, absent := installed()
+		var names []string
+		for _, st := range here {
+			names = append(names, fmt.Sprintf("%s %d", st.name, st.role))
+		}
+		if !slices.Equal(names, wanted) || !slices.Equal(absent, missing) {
+			t.Errorf("%q, %q", names, absent)
+		}
 	}
-	if strings.Join(names, ", ") != "sekimori, sekimori with a store, milter that does nothing, no milter" {
-		t.Errorf("%q", names)
+	compare(alone, []string{`opendkim+opendmarc was not measured: exec: "opendkim": executable file not found in $PATH.`,
+		`rspamd was not measured: exec: "rspamd": executable file not found in $PATH.`})
+	for _, name := range []string{"opendkim", "opendmarc", "unshare", "mount", "rspamd"} {
+		if err := os.WriteFile(filepath.Join(bin, name), nil, 0o755); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
 	}
-	if want := []string{`opendkim+opendmarc was not measured: exec: "opendkim": executable file not found in $PATH.`,
-		`rspamd was not measured: exec: "rspamd": executable file not found in $PATH.`}; !slices.Equal(absent, want) {
-		t.Errorf("%q", absent)
+	if os.Geteuid() != 0 {
+		compare(alone, []string{"opendkim+opendmarc was not measured: it needs root.", "rspamd was not measured: it needs root."})
+		return
 	}
+	compare(slices.Insert(slices.Clone(alone), 2, "opendkim+opendmarc 2", "rspamd 2"), nil)
+	if err := os.Remove(filepath.Join(bin, "mount")); err != nil {
+		t.Fatal(err)
+	}
+	compare(slices.Insert(slices.Clone(alone), 2, "rspamd 2"), []string{`opendkim+opendmarc was not measured: exec: "mount": executable file not found in $PATH.`})
 }
 
 // TestRunEnds checks what a run says that does not begin, or that is interrupted.
@@ -302,6 +319,14 @@ func TestPlace(t *testing.T) {
 		}}, dir)
 		if started := errors.Is(err, stopped); err == nil || started && got != tt.want || !started && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %s, %v; want %s", name, got, err, tt.want)
+		}
+	}
+	if c := (benchCase{postfix: true}); c.impossible() == "" {
+		_, err := measure(t.Context(), settings{dns: free}, c, corpus, station{start: func(_ context.Context, p place) (*processes, error) {
+			return &processes{}, os.WriteFile(filepath.Join(p.dir, "postfix"), nil, 0o600)
+		}}, filepath.Join(t.TempDir(), "m"))
+		if err == nil || !strings.HasSuffix(err.Error(), "/m/postfix: not a directory") {
+			t.Errorf("a file in place of Postfix's folder: %v", err)
 		}
 	}
 	for _, address := range []string{"nowhere", "inet:192.0.2.1:1"} {
