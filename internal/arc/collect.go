@@ -42,14 +42,11 @@ type failure struct {
 }
 
 // collect gathers the sets in the order of their instances, from 1, and checks the
-// structure of the chain (RFC 8617 §5.2 steps 1 to 3). If there is no chain, both results
-// are nil.
+// structure of the chain (RFC 8617 §5.2 steps 1 to 3). If there is no chain, there are no sets and no
+// failure.
 func collect(m *dkim.Message) ([]set, *failure) {
 	results, messages, seals := m.Named(resultsField), m.Named(messageField), m.Named(sealField)
 	n := max(len(results), len(messages), len(seals))
-	if n == 0 {
-		return nil, nil
-	}
 	if n > maxSets {
 		return nil, &failure{reason: ReasonTooManySets, detail: "more than 50 fields of a kind"}
 	}

@@ -126,9 +126,7 @@ func (d *Discovery) discoverByWalk(ctx context.Context, r dns.Resolver) {
 		return
 	}
 	d.OrganizationalDomain = organizationalDomain(d.AuthorDomain, p.found)
-	if found, source := choose(d.OrganizationalDomain, p.found); source != "" {
-		d.use(found, source)
-	}
+	d.use(choose(d.OrganizationalDomain, p.found))
 }
 
 // choose picks the record that applies to names below the Organizational Domain

@@ -87,6 +87,8 @@ h8.example A 192.0.2.1
 other.example TXT "v=spf1 ip4:203.0.113.9 a:h1.example a:h2.example -all"
 behind.example TXT "v=spf1 include:one.example mx:mx.behind.example -all"
 mx.behind.example MX 1 h8.example
+wide.example TXT "v=spf1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 ip6:2001:db8::1 a:h8.example -all"
+after.example TXT "v=spf1 ip4:203.0.113.9 -all a:h8.example"
 null.example TXT "v=spf1 mx a:h8.example -all"
 null.example MX 0 .
 ten.example TXT "v=spf1 mx -all"
@@ -121,6 +123,8 @@ func TestLookAhead(t *testing.T) {
 		{"a name that depends on PTR is not guessed", "ptr.example", 10, 4, 3, 1, 0, Fail},
 		{"two questions only", "several.example", 2, 9, 8, 2, 0, Pass},
 		{"an address that does not match before the questions", "other.example", 10, 3, 2, 2, 0, Fail},
+		{"ten addresses, which are no lookups, before a question", "wide.example", 10, 2, 2, 1, 0, Pass},
+		{"what comes after all", "after.example", 10, 1, 1, 0, 0, Fail},
 		{"the hosts of an mx behind a slow term", "behind.example", 10, 6, 4, 5, 0, Pass},
 		{"as many hosts as an mx may have", "ten.example", 20, 12, 4, 11, 0, Pass},
 		{"a null MX names no host", "null.example", 10, 3, 2, 2, 0, Pass},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -120,7 +121,7 @@ func TestIdleEnds(t *testing.T) {
 			cancel()
 		}
 	})
-	if r, err := Idle(ctx, corpus, 100, Options{Milters: []Target{target}, PIDs: []int{os.Getpid()}}); r != nil || err != context.Canceled || len(names()) != idleWarmup+1 {
+	if r, err := Idle(ctx, corpus, 100, Options{Milters: []Target{target}, PIDs: []int{os.Getpid()}}); r != nil || !errors.Is(err, context.Canceled) || len(names()) != idleWarmup+1 {
 		t.Errorf("%+v, %v after %d connections", r, err, len(names()))
 	}
 	target, names = counted(t, map[byte]string{'H': frame("r")}, func(int) {})

@@ -152,7 +152,7 @@ func TestSummaryPrinted(t *testing.T) {
 	a.merge(b)
 	none := newTally()
 	none.merge(a)
-	if none.err != a.err || none.errors != 3 {
+	if !errors.Is(none.err, a.err) || none.errors != 3 {
 		t.Errorf("%+v", none)
 	}
 	a.merge(newTally())

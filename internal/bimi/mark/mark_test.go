@@ -128,6 +128,19 @@ func TestUntil(t *testing.T) {
 	}
 }
 
+// TestValidityWithoutChain checks that it is also said of a certificate of an unknown CA whether it has ended.
+func TestValidityWithoutChain(t *testing.T) {
+	ca, other := markca.New(t, now), markca.New(t, now)
+	for days, want := range map[int]string{1: "chain", -1: "chain validity"} {
+		end := now.AddDate(0, 0, days)
+		file := other.Issue(t, domain, func(l *markca.Leaf) { l.NotAfter = end })
+		j := rulesOf(t, ca).Judge(evidence(t, other, file), now)
+		if failing(j) != want || !strings.Contains(detail(j, "validity"), day(end)) {
+			t.Errorf("%d days: %q, %s", days, failing(j), detail(j, "validity"))
+		}
+	}
+}
+
 // TestFaultBeforeUndecided checks that a fault of the certificate is the result, also if something
 // before it is undecided.
 func TestFaultBeforeUndecided(t *testing.T) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"go/parser"
 	"go/token"
 	"os"
@@ -220,7 +221,7 @@ p: 3 places where a goroutine begins, 3 of 4 runs failed, TIME
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := &strings.Builder{}
-	if err := (&Report{}).unsteady(ctx, newTester(t, "sleep 20"), out); err != context.Canceled || out.String() != "" {
+	if err := (&Report{}).unsteady(ctx, newTester(t, "sleep 20"), out); !errors.Is(err, context.Canceled) || out.String() != "" {
 		t.Errorf("%v, %s", err, out)
 	}
 }
