@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -171,7 +172,7 @@ func TestBase(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := newTester(t, "sleep 20").base(ctx); err != context.Canceled {
+	if _, err := newTester(t, "sleep 20").base(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
