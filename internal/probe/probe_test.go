@@ -103,6 +103,7 @@ func TestRun(t *testing.T) {
 			"pass=delivered forged=delivered spoof=rejected pass=delivered forged=delivered spoof=held", ""},
 		{"the stranger is trusted", nil, func(c *config.Config) { trust(c, "203.0.113.0/24") }, "pass=delivered forged=delivered spoof=rejected", ""},
 		{"the sender is trusted", nil, func(c *config.Config) { trust(c, "192.0.2.0/24") }, "forged=delivered spoof=rejected", "outside trusted.networks"},
+		{"a host without a domain", nil, func(c *config.Config) { c.AuthservID = "mx.internal" }, "forged=delivered spoof=delivered", "--domain names another."},
 		{"a recipient opted out", nil, func(c *config.Config) { c.Policy.Recipients.Default = policy.Out }, "pass=delivered forged=delivered spoof=delivered", ""},
 		{"a short label", nil, func(c *config.Config) { c.Headers.Verdict, c.Headers.ReceivedSPF = true, true },
 			"pass=delivered forged=delivered spoof=rejected", ""},
