@@ -102,12 +102,12 @@ func open(t *testing.T, addr, ip, helo string, offer client.Offer) mtaSession {
 	if ip != "" {
 		peer = netip.AddrPortFrom(netip.MustParseAddr(ip), 40000)
 	}
-	if _, err := c.Connect("client.example", peer); err != nil {
-		t.Fatal(err)
+	if a, err := c.Connect("client.example", peer); err != nil || a.Kind != client.Continue {
+		t.Fatalf("the answer to CONNECT is %q: %v", a, err) // after "accept", an MTA would show none of the client's messages
 	}
 	if helo != "" {
-		if _, err := c.Helo(helo); err != nil {
-			t.Fatal(err)
+		if a, err := c.Helo(helo); err != nil || a.Kind != client.Continue {
+			t.Fatalf("the answer to HELO is %q: %v", a, err)
 		}
 	}
 	return mtaSession{t, c}

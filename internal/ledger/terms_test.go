@@ -108,6 +108,15 @@ func TestStrongestFirst(t *testing.T) {
 	if want := []Signer{{"a.example", "s", 3, 3}, {"a.example", "t", 1, 0}, {"b.example", "s", 1, 0}}; !slices.Equal(all, want) {
 		t.Errorf("%v, want %v", all, want)
 	}
+	// The counts of a network are added, and its record is the newest.
+	one, two := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.0/24")
+	var networks []Sending
+	for _, s := range []Sending{{one, 1, 2, 3, 4}, {two, 1, 1, 1, 1}, {one, 10, 20, 30, 5}} {
+		networks = addSending(networks, s)
+	}
+	if want := []Sending{{one, 11, 22, 33, 5}, {two, 1, 1, 1, 1}}; !slices.Equal(networks, want) {
+		t.Errorf("%v, want %v", networks, want)
+	}
 }
 
 // TestSums checks which days and networks of an author domain count, at the edges.

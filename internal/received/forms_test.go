@@ -98,6 +98,8 @@ func TestUnreadable(t *testing.T) {
 	for name, value := range map[string]string{
 		"no address at all":               "from mail.a.example by mx.test with ESMTP id 1",
 		"a comment without an address":    "from mail.a.example (some words) by mx.test with ESMTP id 1",
+		"a name of two words":             "from mail.a.example (two words [192.0.2.66]) by mx.test with ESMTP id 1",
+		"a name with a comment":           "from mail.a.example ((x)y [192.0.2.66]) by mx.test with ESMTP id 1",
 		"half an address":                 "from mail.a.example (192.0.2) by mx.test with SMTP",
 		"half an IPv6 address":            "from mail.a.example (2001:db8:66) by mx.test with SMTP",
 		"qmail, a name for the address":   "from unknown (HELO mail.a.example) (elsewhere) by mx.test with SMTP",
