@@ -29,8 +29,11 @@ type encoder struct {
 	maps      []element // for each map type, room for the element that is being written
 	// texts has texts that were written. The hash of a text is its index. Of several texts with
 	// the same hash, only the last is kept.
-	texts [64]written
+	texts [slots]written
 }
+
+// slots is the number of texts that an encoder remembers.
+const slots = 64
 
 // written says where a text is in encoder.out: where its length begins, where the text begins,
 // and how many octets it has.
@@ -50,7 +53,7 @@ func newEncoder(c *codecs) *encoder {
 // begin prepares the encoder for the next decision.
 func (e *encoder) begin() {
 	e.out, e.limit, e.used, e.truncated = e.out[:0], maxDecisionBytes, 0, false
-	e.texts = [64]written{}
+	e.texts = [slots]written{}
 }
 
 // put writes the value that v points to.
@@ -171,7 +174,7 @@ func (e *encoder) string(s string) {
 		e.out = append(binary.AppendUvarint(e.out, uint64(len(s))<<1), s...)
 		return
 	}
-	last := &e.texts[(len(s)*31^int(s[0])*7^int(s[len(s)/2])*3^int(s[len(s)-1]))%len(e.texts)]
+	last := &e.texts[slot(s)]
 	if at := last.at; last.size == len(s) && string(e.out[at:at+len(s)]) == s {
 		e.out = binary.AppendUvarint(e.out, uint64(last.before)<<1|1)
 		return
@@ -179,6 +182,12 @@ func (e *encoder) string(s string) {
 	before := len(e.out)
 	e.out = append(binary.AppendUvarint(e.out, uint64(len(s))<<1), s...)
 	*last = written{before, len(e.out) - len(s), len(s)}
+}
+
+// slot returns the hash of a text of at least minRepeated octets. Each factor is odd, so texts that differ
+// only in one of the octets, or only in their length, rarely share a slot.
+func slot(s string) int {
+	return (len(s)*31 ^ int(s[0])*7 ^ int(s[len(s)/2])*3 ^ int(s[len(s)-1])) % slots
 }
 
 // list writes the number of elements + 1, and the elements. 0 stands for nil.

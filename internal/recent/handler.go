@@ -67,7 +67,7 @@ func Handler(find func(context.Context, Query) Answer) http.Handler {
 func (r *Ring) answer(q Query) Answer {
 	a := Answer{Decisions: []*Entry{}}
 	found, more := r.FindBounded(q.Matches, q.Limit)
-	if a.Decisions, a.More = append(a.Decisions, found...), more; more && len(found) > 0 {
+	if a.Decisions, a.More = append(a.Decisions, found...), more; more { // then at least one was found: each is far below maxAnswerBytes
 		a.Next = found[len(found)-1].Time
 	}
 	return a

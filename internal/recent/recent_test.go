@@ -278,11 +278,109 @@ func TestConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// TestHost: a Ring does not know its host, so the query is asked by itself.
-func TestHost(t *testing.T) {
-	for query, want := range map[string]bool{"": true, "mx1": true, "mx2": false} {
-		if q := (Query{Host: query}); q.Matches(&Head{Host: "mx1"}) != want {
-			t.Errorf("%q", query)
+// TestMatches has each field of a Query with a Head that it selects and one that it does not.
+func TestMatches(t *testing.T) {
+	h := Head{Time: epoch, QueueID: "Q", ID: "AB", Client: netip.MustParseAddr("192.0.2.1"), AuthorDomain: "bank.example", Sender: "<A@b.example>",
+		Action: policy.Reject, Reason: policy.ReasonRule, Host: "mx1"}
+	for _, tt := range []struct {
+		q    Query
+		want bool
+	}{
+		{Query{}, true},
+		{Query{QueueID: "Q"}, true}, {Query{QueueID: "q"}, false},
+		{Query{ID: "ab"}, true}, {Query{ID: "ac"}, false},
+		{Query{Author: "bank.example"}, true}, {Query{Author: "shop.example"}, false},
+		{Query{Client: netip.MustParseAddr("::ffff:192.0.2.1")}, true}, {Query{Client: netip.MustParseAddr("192.0.2.2")}, false},
+		{Query{Sender: "a@B.example"}, true}, {Query{Sender: "<a@b.example>"}, true}, {Query{Sender: "c@b.example"}, false}, {Query{Sender: "<>"}, false},
+		{Query{Verdict: policy.Reject}, true}, {Query{Verdict: policy.Accept}, false},
+		{Query{Reason: policy.ReasonRule}, true}, {Query{Reason: policy.ReasonReject}, false},
+		{Query{Host: "mx1"}, true}, {Query{Host: "mx2"}, false},
+		{Query{From: epoch}, true}, {Query{From: epoch.Add(1)}, false},
+		{Query{Until: epoch.Add(1)}, true}, {Query{Until: epoch}, false},
+	} {
+		if tt.q.Matches(&h) != tt.want {
+			t.Errorf("%+v: %t", tt.q, !tt.want)
+		}
+	}
+	mapped := Head{Client: netip.MustParseAddr("::ffff:192.0.2.1")}
+	if q := (Query{Client: h.Client}); !q.Matches(&mapped) {
+		t.Error("a client that came as an IPv4-mapped address is not found")
+	}
+}
+
+func TestSenderDomain(t *testing.T) {
+	for path, want := range map[string][2]string{
+		"":                     {"<>", ""},
+		"<>":                   {"<>", ""},
+		"<a@B.example>":        {"a@B.example", "b.example"},
+		"a@b.example":          {"a@b.example", "b.example"},
+		`<"x@y"@b.example>`:    {`"x@y"@b.example`, "b.example"},
+		"<postmaster>":         {"postmaster", ""},
+		"<postmaster.example>": {"postmaster.example", ""},
+		"<a@b..example>":       {"a@b..example", ""},
+		"<@b.example>":         {"@b.example", "b.example"},
+	} {
+		if got := [2]string{BarePath(path), string(SenderDomain(path))}; got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestHead: an Entry is found by the same Head as the decision that it was made of.
+func TestHead(t *testing.T) {
+	d := ordinary()
+	skipped := &judge.Decision{Session: d.Session, Envelope: d.Envelope, Verdict: d.Verdict}
+	s := NewSealer()
+	for _, d := range []*judge.Decision{d, skipped, {}} {
+		sealed := s.Seal(d, epoch, 0)
+		if got, want := s.Open(sealed).Head(), open(s.codecs, sealed).head; got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	e := Entry{Host: "mx1"}
+	if got := e.Head(); got != (Head{Host: "mx1"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFindIsBounded asks for as much memory as some entries take, and for an octet less.
+func TestFindIsBounded(t *testing.T) {
+	r := New(Options{Entries: 10, Now: clock()})
+	for range 3 {
+		r.Decided(ordinary(), 0)
+	}
+	weight := open(r.sealer.codecs, r.newestFirst()[0]).weight
+	if got := octets(reflect.ValueOf(r.sealer.Open(r.newestFirst()[0])), func(string) {}); weight < got*3/4 || weight > got*3/2 {
+		t.Errorf("the weight is %d, the entry takes %d octets", weight, got)
+	}
+	all := func(*Head) bool { return true }
+	for _, tt := range []struct {
+		limit, most, want int
+		more              bool
+	}{
+		{0, 0, 3, false}, {1, 0, 1, true}, {2, 0, 2, true}, {3, 0, 3, false}, {4, 0, 3, false},
+		{0, 3 * weight, 3, false}, {0, 3*weight - 1, 2, true}, {0, 2 * weight, 2, true}, {0, weight, 1, true}, {0, weight - 1, 0, true}, {0, 1, 0, true},
+		{1, 2 * weight, 1, true}, {2, weight, 1, true},
+	} {
+		if found, more := r.find(all, tt.limit, tt.most); len(found) != tt.want || more != tt.more {
+			t.Errorf("limit %d, %d octets: %d entries, more %t", tt.limit, tt.most, len(found), more)
+		}
+	}
+}
+
+// TestSlots: a Ring has at least one slot, and it forgets only when it is over maxBytes.
+func TestSlots(t *testing.T) {
+	for entries, want := range map[int]int{-1: 1, 0: 1, 1: 1, 2: 2, MaxEntries: MaxEntries, MaxEntries + 1: MaxEntries} {
+		if got := len(New(Options{Entries: entries}).slots); got != want {
+			t.Errorf("%d entries: %d slots, want %d", entries, got, want)
+		}
+	}
+	half := strings.Repeat("x", maxBytes/2)
+	for last, want := range map[string]int{half: 2, half + "x": 1, half[1:]: 2} {
+		r := New(Options{Entries: 3})
+		r.add(half)
+		if r.add(last); r.count != want || len(r.newestFirst()) != want || r.newestFirst()[0] != last {
+			t.Errorf("%d octets more: %d entries", len(last), r.count)
 		}
 	}
 }
