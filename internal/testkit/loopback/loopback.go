@@ -13,7 +13,17 @@ import (
 // tests of other packages run at the same time, and their listeners and connections are all there.
 func Address(t testing.TB) string {
 	t.Helper()
-	host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	return address(t, host(rand.IntN))
+}
+
+// host makes a host of random numbers from 0 to under n. It is never one of 127.0.0.0/16, nor ends in 0 or 255.
+func host(random func(n int) int) string {
+	return fmt.Sprintf("127.%d.%d.%d", 1+random(254), random(256), 1+random(254))
+}
+
+// address adds a port that is free on the host.
+func address(t testing.TB, host string) string {
+	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
