@@ -41,13 +41,18 @@ var places = [...][]any{
 // Parse reads the content of a file. It keeps data, which must not be changed any more. It looks at the first
 // networks only, so damage may be found later: then damaged is called, once for each Countries, and the
 // addresses in the damaged part have an unknown country.
-func Parse(data []byte, damaged func(error)) (c *Countries, err error) {
+func Parse(data []byte, damaged func(error)) (*Countries, error) {
+	return parse(func() (*maxminddb.Reader, error) { return maxminddb.OpenBytes(data) }, damaged)
+}
+
+// parse does what Parse does with the reader that open returns. A test has another one.
+func parse(open func() (*maxminddb.Reader, error), damaged func(error)) (c *Countries, err error) {
 	defer func() {
 		if v := recover(); v != nil { // by the reader, which others wrote
 			c, err = nil, errDamaged
 		}
 	}()
-	db, err := maxminddb.OpenBytes(data)
+	db, err := open()
 	if err != nil {
 		return nil, errors.New("geo: it is not a file of the MaxMind DB format (.mmdb), or it is damaged; fetch it again, and unpack it if it is an archive")
 	}
@@ -85,11 +90,9 @@ func (c *Countries) Country(addr netip.Addr) (country string) {
 
 func (c *Countries) report(err error) { c.once.Do(func() { c.damaged(err) }) }
 
-// code returns the code of a country, and an error if the file is damaged there.
+// code returns the code of a country, and an error if the file is damaged there. For an address that is not
+// in the file, DecodePath leaves the text empty.
 func code(found maxminddb.Result) (string, error) {
-	if !found.Found() {
-		return ledger.UnknownCountry, damage(found.Err())
-	}
 	for _, place := range places {
 		var text string
 		err := found.DecodePath(&text, place...)

@@ -92,6 +92,18 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestPanicAtParse: neither a panic at the opening of a file nor one at the look at its networks ends anything.
+func TestPanicAtParse(t *testing.T) {
+	for name, open := range map[string]func() (*maxminddb.Reader, error){
+		"at the opening": func() (*maxminddb.Reader, error) { panic("index out of range") },
+		"afterwards":     func() (*maxminddb.Reader, error) { return nil, nil },
+	} {
+		if c, err := parse(open, ignore); c != nil || !errors.Is(err, errDamaged) {
+			t.Errorf("%s: %v, %v", name, c, err)
+		}
+	}
+}
+
 // TestOneFamily: what a file of IPv4 says of an IPv6 address does not mean damage.
 func TestOneFamily(t *testing.T) {
 	if err := damage(errors.New("you attempted to look up an IPv6 address in an IPv4-only database")); err != nil {
