@@ -131,7 +131,6 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, path string) {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		if _, null := item.(*ast.NullNode); null {
 			d.problem(item.GetToken(), at, "an empty item")
-			continue
 		}
 		d.value(item, out.Index(i), at)
 	}

@@ -33,8 +33,8 @@ func diff(a, b reflect.Value, path string) []Change {
 
 // inline returns a value as YAML on one line.
 func inline(v reflect.Value) string {
-	if (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0 {
-		return "[]" // nil and an empty list (or map) count as equal
+	if v.Kind() == reflect.Map && v.Len() == 0 {
+		return "[]" // as for a list without items
 	}
 	out, err := yaml.MarshalWithOptions(v.Interface(), yaml.Flow(true))
 	if err != nil {

@@ -3,7 +3,6 @@ package strict
 import (
 	"encoding"
 	"reflect"
-	"slices"
 )
 
 // Keys returns the YAML keys of a struct's exported fields, in order.
@@ -44,7 +43,7 @@ func paths(t reflect.Type, path string) []string {
 		out = append(out, at)
 		f := t.Field(i).Type
 		text := reflect.PointerTo(f).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) // may also be written as one value
-		if f.Kind() == reflect.Struct && !text && !slices.Contains(Keys(f), "") {
+		if f.Kind() == reflect.Struct && !text {
 			out = append(out, paths(f, at)...)
 		}
 	}

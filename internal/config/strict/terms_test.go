@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // colour has one of two values.
@@ -21,7 +25,12 @@ func (c *colour) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (c colour) MarshalText() ([]byte, error) { return []byte(c), nil }
+func (c colour) MarshalText() ([]byte, error) {
+	if c == "none" {
+		return nil, errors.New("it has no name")
+	}
+	return []byte(c), nil
+}
 
 // size is written as one value, because its only field has no key.
 type size struct {
@@ -53,8 +62,17 @@ type car struct {
 	hidden int
 }
 
-// TestMistakes checks what is said of one mistake of each kind, and where.
+// TestMistakes checks what is said of one mistake of each kind, and where, and that a wrong value leaves what was there.
 func TestMistakes(t *testing.T) {
+	start := func() car {
+		return car{Paint: "red", Size: size{"red"}, Doors: map[colour]int{"red": 1}, Seats: []int{1}, Weight: 1, Text: "t", Number: 1, Engine: engine{Running: true}}
+	}
+	changes := map[string]func(*car){ // a list or map is replaced, without what is wrong in it
+		"doors: {red: x}":                 func(c *car) { c.Doors = map[colour]int{"red": 0} },
+		"seats: [1, ~]":                   func(c *car) { c.Seats = []int{1, 0} },
+		"seats: [1, x]":                   func(c *car) { c.Seats = []int{1, 0} },
+		"engine: {wheels: [{inches: x}]}": func(c *car) { c.Engine.Wheels = []wheel{{}} },
+	}
 	for in, want := range map[string]string{
 		"paint: green":                    `1:8: paint: "green" is no colour`,
 		"paint: 5":                        `1:8: paint: "5" is no colour`,
@@ -100,11 +118,19 @@ func TestMistakes(t *testing.T) {
 		"text: a\n---\ntext: b":           "a second document; there must be only one",
 		"text: \xff":                      "the file is not UTF-8 text",
 		"text: \x00":                      "the file is not UTF-8 text",
+		"\x00":                            "the file is not UTF-8 text",
+		`"": 1`:                           `1:1: unknown key ""; known here`,
 		"hidden: 1":                       `unknown key "hidden"`,
 		"password=abc: 1":                 `unknown key "password=***"`,
 	} {
+		got, left := start(), start()
+		if change := changes[in]; change != nil {
+			change(&left)
+		}
 		doc := Parse("f", []byte(in))
-		doc.Decode(&car{}, nil)
+		if doc.Decode(&got, nil); !reflect.DeepEqual(got, left) {
+			t.Errorf("%q: %+v, want %+v", in, got, left)
+		}
 		var all *Error
 		if err := doc.Err(); !errors.As(err, &all) || len(all.Problems) != 1 || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v\nwant %s", in, err, want)
@@ -161,6 +187,10 @@ func TestNesting(t *testing.T) {
 		{"spaces within a line", "a" + strings.Repeat(" ", 2*maxNesting), false},
 		{"spaces after a bracket", "[" + strings.Repeat(" ", 2*maxNesting), false},
 		{"spaces after a closed one", "]" + strings.Repeat(" ", 2*maxNesting), false},
+		{"one is closed", strings.Repeat("[", maxNesting) + "][", false},
+		{"one is closed, two more", strings.Repeat("[", maxNesting) + "][[", true},
+		{"none was open", "]" + strings.Repeat("[", maxNesting), false},
+		{"the second line", "a\n" + strings.Repeat(" ", maxNesting+1) + "a", true},
 		{"each line begins anew", strings.Repeat(strings.Repeat(" ", maxNesting)+"a\n", 3), false},
 	} {
 		if err := check([]byte(tt.in)); (err != nil) != tt.deep {
@@ -172,6 +202,33 @@ func TestNesting(t *testing.T) {
 	}
 	if err := check([]byte(strings.Repeat("#", MaxFile))); err != nil {
 		t.Error(err)
+	}
+	if n := len(Parse("f", []byte(strings.Repeat("#", MaxFile+1))).lines[0]); n != MaxFile {
+		t.Errorf("%d octets of a file that is too large are kept", n)
+	}
+}
+
+// TestParser checks what is said if the parser of YAML fails, in each of its ways.
+func TestParser(t *testing.T) {
+	for want, read := range map[string]reader{
+		"the YAML parser cannot cope with this file: oh": func([]byte, parser.Mode, ...parser.Option) (*ast.File, error) { panic("oh") },
+		"mode 0": func(_ []byte, m parser.Mode, _ ...parser.Option) (*ast.File, error) {
+			return nil, fmt.Errorf("mode %d", m)
+		}, // no comments
+	} {
+		if body, at, err := parse([]byte("a: b"), read); body != nil || at != nil || err == nil || err.Error() != want {
+			t.Errorf("%v, %v, %v, want %s", body, at, err, want)
+		}
+	}
+	for message, want := range map[string]string{
+		"found a tab character": "found a tab character; indent with spaces, because YAML does not allow tabs there",
+		"found '\t'":            "found '\t'; indent with spaces, because YAML does not allow tabs there",
+		"x already defined":     "x already defined; remove one of the two",
+		"x":                     "x",
+	} {
+		if got := cure(message); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 
@@ -185,6 +242,13 @@ func TestPlaces(t *testing.T) {
 		if got := doc.Line(path); got != want {
 			t.Errorf("%s is in line %d, want %d", path, got, want)
 		}
+	}
+	doc.at["labels"] = &token.Token{} // without a place
+	if doc.problem(doc.at["labels"], "labels", "m"); doc.Line("labels") != 0 || doc.problems[0].Line != 0 {
+		t.Errorf("a key without a place: %v", doc.problems)
+	}
+	if got := (*Document)(nil).Line("text"); got != 0 {
+		t.Errorf("a key of no file is in line %d", got)
 	}
 	for name, want := range map[string]string{"text": "2 1 true", "number": "3 1 false", "labels": "0 0 false"} {
 		line, column, set := doc.Key(name)
@@ -222,6 +286,15 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q, want %q", e.Error(), want)
 		}
 	}
+	many := slices.Repeat([]Problem{{Message: "m", Line: 1, Column: 2}}, MaxProblems+2)
+	doc := Parse("f", []byte("abc"))
+	doc.Add(many)
+	for range 2 { // the first call must not change what the second one says
+		want := strings.Repeat("config: f:1:2: m\n  >   1 | abc\n        |  ^\n", MaxProblems) + "config: f: and 2 more problems"
+		if err := doc.Err(); err == nil || err.Error() != want || doc.problems[MaxProblems].Excerpt != "" {
+			t.Errorf("many problems: %v", err)
+		}
+	}
 	for n, last := range map[int]string{MaxProblems: "m", MaxProblems + 1: "and 1 more problems"} {
 		var all *Error
 		if !errors.As(result("", slices.Repeat([]Problem{{Message: "m"}}, n)), &all) || all.Problems[len(all.Problems)-1].Message != last {
@@ -245,6 +318,8 @@ func TestDiff(t *testing.T) {
 	for want, change := range map[string]func(*car){
 		"[]":                          func(*car) {},
 		"[{paint red blue}]":          func(c *car) { c.Paint = "blue" },
+		"[{paint red ?}]":             func(c *car) { c.Paint = "none" },
+		`[{text "" a}]`:               func(c *car) { c.Text = "a" },
 		`[{size "" red}]`:             func(c *car) { c.Size.N = "red" },
 		"[{engine.spare.inches 1 2}]": func(c *car) { c.Engine.Spare.Inches = 2 },
 		"[{seats [] [1, 2]}]":         func(c *car) { c.Seats = []int{1, 2} },
@@ -270,11 +345,33 @@ func TestWords(t *testing.T) {
 	}
 	for word, want := range map[string]string{
 		"weight": "weight", "wieght": "weight", "wight": "weight", "weihgtx": "weight", "weightxx": "weight", "weightxxx": "", "tex": "text", "txt": "text", "ab": "",
-		"o": "", "onn": "",
+		"o": "", "onn": "", "": "",
+		"weihgtxx": "", "rad": "red", "rod": "red", "ode": "", "transpo": "transport", "transp": "",
 	} {
-		if got := Nearest(word, []string{"weight", "text", "on"}); got != want {
+		if got := Nearest(word, []string{"weight", "text", "on", "red", "rid", "transport"}); got != want {
 			t.Errorf("%s: %q, want %q", word, got, want)
 		}
+	}
+	if n := testing.AllocsPerRun(1, func() { Nearest("weightxxx", []string{"weight"}) }); n != 0 {
+		t.Errorf("%v allocations for a word that is too long to be similar", n)
+	}
+	type box struct {
+		Interval int `yaml:"interval"`
+		Other    int `yaml:"other"`
+	}
+	top := reflect.TypeFor[struct {
+		Box    box `yaml:"box"`
+		Second box `yaml:"second"`
+	}]()
+	for near, want := range map[string]string{ // of a key that is known in other places
+		"intervel": "perhaps intervel", "intervxx": "its place is box.interval or second.interval", "": "its place is box.interval or second.interval",
+	} {
+		if got := (&decoder{top: top}).hint("here", "interval", []string{near}); got != want {
+			t.Errorf("%s: %q, want %q", near, got, want)
+		}
+	}
+	if got := (&decoder{top: top}).hint("here", "wexght", []string{"weight"}); got != "perhaps weight" {
+		t.Error(got)
 	}
 	for s, want := range map[string]string{
 		"postgres://u:p@h/d": "postgres://u:***@h/d", "host=h password=p x=y": "host=h password=*** x=y", "Token: abc": "Token: ***", "plain": "plain",
