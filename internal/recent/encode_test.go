@@ -71,6 +71,17 @@ func TestKinds(t *testing.T) {
 	if _, got := roundTrip(kinds{Hidden: "a", hidden: "b"}, 1000); !reflect.DeepEqual(got, kinds{}) {
 		t.Errorf("what JSON does not show was kept: %+v", got)
 	}
+	// A field is not written if it is zero, but an element is.
+	type elements struct {
+		Lists  [][]string
+		Tables []map[string]int
+		Opt    []*string
+		Pairs  []struct{ A, B string }
+	}
+	v := elements{[][]string{nil, {}, {text}, nil}, []map[string]int{nil, {}, {text: 0}, nil}, []*string{nil, &text, nil}, make([]struct{ A, B string }, 2)}
+	if _, got := roundTrip(v, 1000); !reflect.DeepEqual(got, v) {
+		t.Errorf("read %+v, written %+v", got, v)
+	}
 	for n, want := range map[int]int{0: 0, 1: 1, 255: 255, 256: 0, -1: 0} {
 		if _, got := roundTrip([]sized{{n}, {7}}, 1000); got[0].n != want || got[1].n != 7 {
 			t.Errorf("a value that takes %d octets: %v", n, got)

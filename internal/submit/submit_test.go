@@ -197,9 +197,25 @@ func TestContextEnds(t *testing.T) {
 			}
 		}})
 		r, err := newSubmitter(t, m, nil).Submit(ctx, envelope, writeReport)
-		if !errors.Is(err, stopped) || r.Kind != submit.Temporary {
+		if want := (submit.Result{Kind: submit.Temporary, Reply: "the time for the submission was over"}); !errors.Is(err, stopped) || r != want {
 			t.Errorf("at %q: %+v, %v", command, r, err)
 		}
+	}
+}
+
+// TestContextEndsLate: a mail that the MTA has taken, or has refused, stays so when ctx ends after that.
+func TestContextEndsLate(t *testing.T) {
+	for reply, want := range map[string]submit.Kind{"250 ok": submit.Sent, "554 spam": submit.Refused} {
+		ctx, cancel := context.WithCancel(t.Context())
+		m := serve(t, mta{replies: map[string]string{".": reply}, on: func(c string) {
+			if c == "QUIT" {
+				cancel()
+			}
+		}})
+		if r, err := newSubmitter(t, m, nil).Submit(ctx, envelope, writeReport); err != nil || r.Kind != want || ctx.Err() == nil {
+			t.Errorf("%s: %+v, %v", reply, r, err)
+		}
+		cancel()
 	}
 }
 
@@ -215,7 +231,7 @@ func TestCheck(t *testing.T) {
 		return lost
 	}
 	r, err := newSubmitter(t, m, nil).Submit(t.Context(), e, writeReport)
-	if !errors.Is(err, lost) || r.Kind != submit.Temporary {
+	if want := (submit.Result{Kind: submit.Temporary, Reply: "nothing was sent"}); !errors.Is(err, lost) || r != want {
 		t.Errorf("%+v, %v", r, err)
 	}
 	e.Check = func() error { return nil }
@@ -237,7 +253,7 @@ func TestBodyFails(t *testing.T) {
 		}
 		return broken
 	})
-	if !errors.Is(err, broken) || r.Kind != submit.Temporary {
+	if want := (submit.Result{Kind: submit.Temporary, Reply: "the mail was not sent to its end"}); !errors.Is(err, broken) || r != want {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if m.finish(); m.mails() != 0 {
@@ -263,7 +279,7 @@ func TestEnvelope(t *testing.T) {
 	} {
 		e := envelope
 		change(&e)
-		if r, err := s.Submit(t.Context(), e, writeReport); err == nil || r.Kind != submit.Temporary {
+		if r, err := s.Submit(t.Context(), e, writeReport); err == nil || r != (submit.Result{Kind: submit.Temporary, Reply: "nothing was sent"}) {
 			t.Errorf("%+v: %+v, %v", e, r, err)
 		}
 	}
