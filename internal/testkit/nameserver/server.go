@@ -116,9 +116,6 @@ func refuseEDNS(query []byte) []byte {
 	if m.Unpack(query) != nil || m.IsEdns0() == nil {
 		return nil
 	}
-	wire, err := new(codec.Msg).SetRcode(m, codec.RcodeFormatError).Pack()
-	if err != nil {
-		return nil
-	}
+	wire, _ := new(codec.Msg).SetRcode(m, codec.RcodeFormatError).Pack() // its question could be unpacked
 	return wire
 }

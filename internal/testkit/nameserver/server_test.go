@@ -1,10 +1,17 @@
 package nameserver
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	codec "github.com/miekg/dns"
+
+	"sekimori/internal/dns/zone"
+	"sekimori/internal/testkit/recorder"
 )
 
 func exchange(t *testing.T, s *Server, network, name string, edns bool) *codec.Msg {
@@ -49,7 +56,7 @@ func TestServerOptions(t *testing.T) {
 		{"lower case", Options{LowerCase: true}, true, codec.RcodeSuccess, "a.example.", false},
 	} {
 		s := Serve(t, zoneText, tt.opts)
-		for _, network := range []string{"udp", "tcp"} {
+		for _, network := range []string{"udp", "tcp", "tcp"} {
 			in := exchange(t, s, network, "A.eXample.", tt.edns)
 			if in.Rcode != tt.rcode || in.Question[0].Name != tt.name || in.AuthenticatedData != tt.authentic {
 				t.Errorf("%s over %s: %v", tt.reason, network, in)
@@ -61,7 +68,7 @@ func TestServerOptions(t *testing.T) {
 		if out, _ := s.respond(t.Context(), query(t, "garbage.example.", codec.TypeA), false); len(out) != 1 {
 			t.Errorf("%s: garbage is %x", tt.reason, out)
 		}
-		if udp, tcp := s.Count(); udp != 2 || tcp != 1 {
+		if udp, tcp := s.Count(); udp != 2 || tcp != 2 {
 			t.Errorf("%s: %d questions over UDP and %d over TCP", tt.reason, udp, tcp)
 		}
 	}
@@ -124,5 +131,98 @@ func TestSilence(t *testing.T) {
 	}
 	if got := z.Queries(); len(got) != 2 || got[0] != "a.b.example TXT" {
 		t.Errorf("asked %q", got)
+	}
+}
+
+// TestKept checks which answers leave a connection open.
+func TestKept(t *testing.T) {
+	withEDNS, err := new(codec.Msg).SetQuestion("a.example.", codec.TypeA).SetEdns0(1232, false).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		reason string
+		opts   Options
+		want   bool
+	}{
+		{"an answer", Options{}, true},
+		{"a refusal", Options{NoEDNS: true}, true},
+		{"a lie", Options{Lie: func([]byte, bool) ([][]byte, bool) { return [][]byte{{1}}, true }}, false},
+		{"an answer to one who might lie", Options{Lie: func([]byte, bool) ([][]byte, bool) { return nil, false }}, true},
+	} {
+		s := Serve(t, "a.example A 192.0.2.1", tt.opts)
+		if out, keep := s.respond(t.Context(), withEDNS, true); len(out) != 1 || keep != tt.want {
+			t.Errorf("%s: %x, %v", tt.reason, out, keep)
+		}
+	}
+}
+
+// TestRefuseEDNS checks that only a whole query with EDNS is refused, and that the refusal answers it.
+func TestRefuseEDNS(t *testing.T) {
+	const (
+		header   = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00"
+		question = "\x01x\x00\x00\x01\x00\x01"
+		opt      = "\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
+	)
+	for query, want := range map[string]string{
+		header + "\x00\x00" + question:                 "",
+		header + "\x00\x01" + question + opt:           "\x12\x34\x81\x01\x00\x01\x00\x00\x00\x00\x00\x00" + question,
+		header + "\x00\x02" + question + opt + "\x01y": "",
+		header: "",
+		"":     "",
+	} {
+		if got := string(refuseEDNS([]byte(query))); got != want {
+			t.Errorf("%q: %q, want %q", query, got, want)
+		}
+	}
+}
+
+// TestAddr checks that a server listens where it is told to, and that a second one of the same address ends its test.
+func TestAddr(t *testing.T) {
+	s := Serve(t, "a.example A 192.0.2.1", Options{Addr: "127.0.53.1:0"})
+	if !strings.HasPrefix(s.Addr(), "127.0.53.1:") || address(exchange(t, s, "udp", "a.example.", false)) != "192.0.2.1" {
+		t.Errorf("listens on %s", s.Addr())
+	}
+	if s := Serve(t, "", Options{}); !strings.HasPrefix(s.Addr(), "127.0.0.1:") {
+		t.Errorf("listens on %s", s.Addr())
+	}
+	said := recorder.Run(t, func(tb testing.TB) { t.Error(Serve(tb, "", Options{Addr: s.Addr()}).Addr()) })
+	if !strings.HasPrefix(said, "fatal: zone: ") {
+		t.Errorf("said %q", said)
+	}
+}
+
+// TestTLS checks that with TLS only TCP is encrypted.
+func TestTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil)
+	defer web.Close()
+	s := Serve(t, "a.example A 192.0.2.1", Options{TLS: &tls.Config{Certificates: web.TLS.Certificates}})
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	c := &codec.Client{Net: "tcp-tls", Timeout: 5 * time.Second, TLSConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}}
+	in, _, err := c.Exchange(new(codec.Msg).SetQuestion("a.example.", codec.TypeA), s.Addr())
+	if err != nil || address(in) != "192.0.2.1" {
+		t.Errorf("%v, %v", in, err)
+	}
+	if got := address(exchange(t, s, "udp", "a.example.", false)); got != "192.0.2.1" {
+		t.Errorf("over UDP: %s", got)
+	}
+}
+
+// TestClose checks that a server that cannot be closed fails its test.
+func TestClose(t *testing.T) {
+	said := recorder.Run(t, func(tb testing.TB) {
+		s := Serve(tb, "", Options{})
+		udp, tcp, err := zone.Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := s.Server
+		t.Cleanup(func() { _ = good.Close() })
+		s.Server = zone.Serve(udp, tcp, s.respond)
+		tcp.Close()
+	})
+	if !strings.HasPrefix(said, "error: close tcp ") {
+		t.Errorf("said %q", said)
 	}
 }
