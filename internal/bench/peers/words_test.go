@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -380,5 +382,53 @@ func TestStart(t *testing.T) {
 		if err := command(t.Context(), "sh", "-c", argv); (err == nil) != (want == "") || err != nil && err.Error() != want {
 			t.Errorf("%s: %v", argv, err)
 		}
+	}
+}
+
+// TestRun measures the milter that does nothing, in two rounds, and checks what is reported, also of a run that is
+// interrupted and of one that finds no room.
+func TestRun(t *testing.T) {
+	s := settings{cases: "warm", dns: "127.0.0.79:5359", rounds: 2, duration: 10 * time.Millisecond, binary: "/nonexistent", stations: nothingName, json: true}
+	var out, progress bytes.Buffer
+	if err := run(t.Context(), s, &out, &progress); err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || len(r.Cases) != 1 || len(r.Cases[0].Results) != 1 {
+		t.Fatalf("%v: %s", err, &out)
+	}
+	c := r.Cases[0]
+	if got := c.Results[0]; got.Station != nothingName || got.EOM.Median <= 0 || got.Rate.Median <= 0 || got.Unexpected != 0 {
+		t.Errorf("%+v", got)
+	}
+	if f := c.Floors; c.Name != cases()[0].name || f.RSAVerify <= 0 || f.Ed25519Verify <= 0 || f.SHAMegabyte <= 0 || c.Floor <= c.Cryptography {
+		t.Errorf("%+v", c)
+	}
+	if want := "round 1: warm: " + nothingName + "\nround 2: warm: " + nothingName + "\n"; progress.String() != want {
+		t.Errorf("progress %q", &progress)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	stations, _ := installed()
+	stations = slices.DeleteFunc(stations, func(st station) bool { return st.name != nothingName })
+	start := stations[0].start
+	stations[0].start = func(ctx context.Context, at place) (*processes, error) {
+		defer cancel()
+		return start(ctx, at)
+	}
+	if c, err := measureCase(ctx, s, cases()[0], stations, t.TempDir(), io.Discard); !errors.Is(err, context.Canceled) || c.Name != "" {
+		t.Errorf("interrupted: %v, %+v", err, c)
+	}
+
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "absent"))
+	out.Reset()
+	if err := run(t.Context(), s, &out, io.Discard); !errors.Is(err, os.ErrNotExist) || out.Len() > 0 {
+		t.Errorf("without a directory: %v, %s", err, &out)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("PATH", "")
+	s.binary = ""
+	if err := run(t.Context(), s, &out, io.Discard); !errors.Is(err, exec.ErrNotFound) || out.Len() > 0 {
+		t.Errorf("without go: %v, %s", err, &out)
 	}
 }
