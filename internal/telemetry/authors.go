@@ -62,8 +62,7 @@ func newAuthorDomains(b builder) *authorDomains {
 // count adds the author domain of an evaluated message. It does not block.
 func (a *authorDomains) count(e *msgauth.Evaluation) {
 	policy := slices.Index(publishedPolicies, e.DMARC.PolicyPublished)
-	switch {
-	case policy < 0, e.From.AuthorDomain == "", !ledger.Countable(e):
+	if policy < 0 || !ledger.Countable(e) {
 		return
 	}
 	if domain := a.owners.Owner(e.From.AuthorDomain); domain != "" && ledger.Publishes(e, domain) {

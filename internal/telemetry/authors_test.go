@@ -90,6 +90,7 @@ func TestAuthorDomains(t *testing.T) {
 		{"a record of the public suffix does not count", from("made-up.co.uk", "co.uk", dmarc.PolicyReject), ""},
 		{"a domain below a suffix with a record", but(from("real.co.uk", "co.uk", dmarc.PolicyReject), spfAt("real.co.uk")), "reject"},
 		{"a public suffix itself", from("co.uk", "co.uk", dmarc.PolicyReject), ""},
+		{"a policy that is not known", from("u.example", "u.example", "other"), ""},
 		{"no author", but(from("", "", ""), func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPermError }), ""},
 	} {
 		reg := prometheus.NewRegistry()
@@ -101,6 +102,28 @@ func TestAuthorDomains(t *testing.T) {
 			}
 			if got := value(t, reg, "sekimori_author_domains", map[string]string{"policy": p}); got != want {
 				t.Errorf("%s: %s is %v, want %v", tt.reason, p, got, want)
+			}
+		}
+	}
+}
+
+// TestAuthorDomainsOfTheStore: as soon as the store has numbers, they are shown instead of the daemon's own.
+func TestAuthorDomainsOfTheStore(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m := New(reg)
+	m.Decided(decided(from("a.example", "a.example", dmarc.PolicyReject), policy.Verdict{}), 0)
+	var kept map[dmarc.Policy]float64
+	m.CountAuthors(func() map[dmarc.Policy]float64 { return kept })
+	for _, tt := range []struct {
+		kept         map[dmarc.Policy]float64
+		reject, none float64
+	}{
+		{nil, 1, 0}, {map[dmarc.Policy]float64{dmarc.PolicyReject: 41.6, dmarc.PolicyNone: 2.4}, 42, 2}, {map[dmarc.Policy]float64{}, 0, 0},
+	} {
+		kept = tt.kept
+		for p, want := range map[string]float64{"reject": tt.reject, "none": tt.none} {
+			if got := value(t, reg, "sekimori_author_domains", map[string]string{"policy": p}); got != want {
+				t.Errorf("the store has %v: %s is %v, want %v", tt.kept, p, got, want)
 			}
 		}
 	}

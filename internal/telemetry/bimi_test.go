@@ -55,6 +55,9 @@ func TestMarks(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.what, c.got, c.want)
 		}
 	}
+	if n := len(family(t, reg, "sekimori_bimi_removed_total").GetMetric()); n != len(markFieldNames) {
+		t.Errorf("%d kinds of removed fields", n)
+	}
 }
 
 // TestMaskedMark checks that a selector that was made of the author's local part is masked.

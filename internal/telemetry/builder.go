@@ -116,8 +116,9 @@ func RegisterRuntime(reg prometheus.Registerer, version string) {
 
 // Revision returns the commit from which the program was built. It returns "" if the build
 // did not know the commit.
-func Revision() string {
-	info, ok := debug.ReadBuildInfo()
+func Revision() string { return revision(debug.ReadBuildInfo()) }
+
+func revision(info *debug.BuildInfo, ok bool) string {
 	if !ok {
 		return ""
 	}

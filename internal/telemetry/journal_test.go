@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,6 +122,16 @@ func TestLogWriterCountsFailures(t *testing.T) {
 
 type named struct{ A, B string }
 
+// writer has a text of its own, unless it is bad.
+type writer string
+
+func (w writer) MarshalText() ([]byte, error) {
+	if w == "bad" {
+		return nil, errors.New("no text")
+	}
+	return []byte("text of " + w), nil
+}
+
 func (n named) String() string { return n.A + "/" + n.B }
 
 // TestTextIsReadable checks that values in the text log are written in words and not as Go
@@ -134,7 +145,7 @@ func TestTextIsReadable(t *testing.T) {
 		{[]string{}, "none"},
 		{[]signature{{Result: "pass", Domain: "example.com", KeyBits: 2048}, {Result: "fail", Selector: "a; result=pass"}},
 			`result=pass d=example.com bits=2048; result=fail s="a; result=pass"`},
-		{map[string]int{"b": 2, "a": 1}, "a=1 b=2"},
+		{map[int]bool{9: true, 1: true, 5: true, 3: true, 7: true, 2: true, 8: true, 4: true}, "1=true 2=true 3=true 4=true 5=true 7=true 8=true 9=true"},
 		{&named{"x", "y"}, "x/y"},
 		{[]*named{{"x", "y"}, nil}, "x/y, none"},
 		{errors.New("broken {pipe}"), "broken {pipe}"},
@@ -146,6 +157,15 @@ func TestTextIsReadable(t *testing.T) {
 		{nil, "none"},
 		{[]any{1, true, "x", ""}, `1, true, x, ""`},
 		{1.5, "1.5"},
+		{struct {
+			Name   string
+			hidden int
+			Empty  string
+		}{"x", 1, ""}, "name=x"},
+		{[]writer{"a", "bad"}, "text of a, bad"},
+		{writer("a b"), "text of a b"},
+		{[]map[string]int{{"a": 1}, {"b": 2}}, "a=1; b=2"},
+		{[2]int{1, 2}, "1, 2"},
 	} {
 		var b strings.Builder
 		log, err := NewLogger(&b, "text", "info")
@@ -154,8 +174,22 @@ func TestTextIsReadable(t *testing.T) {
 		}
 		log.Info("m", "key", tt.value)
 		_, got, _ := strings.Cut(strings.TrimSpace(b.String()), "key=")
-		if want := tt.want; got != want && got != fmt.Sprintf("%q", want) {
+		if want := strings.ReplaceAll(tt.want, "text of a,", `"text of a",`); got != want && got != fmt.Sprintf("%q", want) {
 			t.Errorf("%#v: %s, want %s", tt.value, got, want)
+		}
+	}
+}
+
+// TestWord checks which texts within another value are quoted.
+func TestWord(t *testing.T) {
+	for s, quoted := range map[string]bool{
+		"": true, "a": false, "!": false, "~": false, " ": true, "\x1f": true, "\x7f": true, "é": true, "a=b": true, "a,b": true, "a;b": true, `a"b`: true, `a\b`: true,
+	} {
+		if got := word(s, false); got != s && !quoted || got != strconv.Quote(s) && quoted {
+			t.Errorf("%q is written as %s", s, got)
+		}
+		if got := word(s, true); got != s {
+			t.Errorf("%q alone is written as %s", s, got)
 		}
 	}
 }

@@ -63,7 +63,6 @@ func (w *LogWriter) write(prefix string, p []byte) (int, error) {
 	w.queue = append(w.queue, p...)
 	switch {
 	case w.idle:
-		w.idle = false
 		w.wake.Signal()
 	case len(w.queue) > maxQueuedLog/2:
 		w.endPause()

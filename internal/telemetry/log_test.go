@@ -68,6 +68,55 @@ func TestLogWriterCloseEnds(t *testing.T) {
 	})
 }
 
+// TestLogWriterBounds checks when a record is dropped, and when a pause ends early. The output blocks first.
+func TestLogWriterBounds(t *testing.T) {
+	for _, tt := range []struct {
+		queued, prefix, record int
+		dropped                int
+		at                     time.Duration // when the queue is written
+	}{
+		{0, 0, maxQueuedLog, 0, 0},
+		{0, 0, maxQueuedLog + 1, 1, 0},
+		{10, 3, maxQueuedLog - 13, 0, 0},
+		{10, 3, maxQueuedLog - 12, 1, pause},
+		{0, 0, maxQueuedLog / 2, 0, pause},
+		{0, 0, maxQueuedLog/2 + 1, 0, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			out := &gate{open: make(chan struct{})}
+			w := NewLogWriter(out)
+			write := func(prefix, n int) {
+				p := make([]byte, n)
+				if got, err := w.write(strings.Repeat("<", prefix), p); got != n || err != nil {
+					t.Errorf("%d, %v", got, err)
+				}
+			}
+			write(0, 1) // is being written
+			synctest.Wait()
+			write(0, tt.queued)
+			write(tt.prefix, tt.record)
+			if w.Dropped() != tt.dropped {
+				t.Errorf("%+v: %d were dropped", tt, w.Dropped())
+			}
+			close(out.open)
+			synctest.Wait()
+			want := 1
+			if tt.at == 0 && tt.dropped == 0 {
+				want += tt.queued + tt.prefix + tt.record
+			}
+			if got := out.got.Len(); got != want {
+				t.Errorf("%+v: %d octets were written at once, want %d", tt, got, want)
+			}
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if n, err := (visible{failing{0}}).Write([]byte("x")); n != 0 || err == nil {
+		t.Errorf("%d, %v of an output that fails", n, err)
+	}
+}
+
 // batches is an output that stores the text and the time of each write.
 type batches struct {
 	begin time.Time

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +141,81 @@ func TestMetrics(t *testing.T) {
 		if got := value(t, reg, tt.name, tt.labels); got != tt.want {
 			t.Errorf("%s%v is %v, want %v", tt.name, tt.labels, got, tt.want)
 		}
+	}
+}
+
+// TestWhatIsCounted compares all series that a message changes.
+func TestWhatIsCounted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*msgauth.Evaluation)
+		want   string // those that are not of every message
+	}{
+		"nothing": {func(*msgauth.Evaluation) {}, "client_unknown_total=1 dkim_signatures_total   none=1 dmarc_total  absent =1 iprev_dmarc_total  =1"},
+		"pass": {func(e *msgauth.Evaluation) {
+			e.Session.Client = netip.MustParseAddr("192.0.2.1")
+			e.DMARC = dmarc.Evaluation{Result: dmarc.ResultPass, PolicyPublished: dmarc.PolicyReject, AlignedSPF: true, AlignedDKIM: true}
+			e.DKIM = []dkim.Signature{{Result: dkim.Pass, Reason: "r", Algorithm: "ed25519-sha256", KeyBits: 256}}
+			e.IPRev.Status = iprev.Pass
+		}, "dkim_signatures_total ed25519-sha256 256 pass=1 dmarc_aligned_total both=1 dmarc_total  reject pass=1 iprev_dmarc_total pass pass=1 iprev_total pass=1"},
+		"by SPF": {func(e *msgauth.Evaluation) {
+			e.DMARC = dmarc.Evaluation{Result: dmarc.ResultFail, AlignedSPF: true}
+			e.DKIM = []dkim.Signature{{Result: dkim.Policy, Reason: "r"}, {Result: dkim.Fail}}
+		}, "client_unknown_total=1 dkim_reason_total r=1 dkim_signatures_total other  fail=1 dkim_signatures_total other  policy=1 dmarc_aligned_total spf=1 " +
+			"dmarc_total  absent fail=1 iprev_dmarc_total fail =1"},
+		"by DKIM": {func(e *msgauth.Evaluation) {
+			e.DMARC = dmarc.Evaluation{Result: dmarc.ResultPass, AlignedDKIM: true}
+			e.Session.RelayLine = msgauth.RelayRead
+			e.Cost = map[msgauth.Mechanism]msgauth.Cost{msgauth.DKIM: {}}
+			e.Session.TLSVersion = "TLSv1.3"
+		}, "client_unknown_total=1 dkim_signatures_total   none=1 dmarc_aligned_total dkim=1 dmarc_total  absent pass=1 iprev_dmarc_total pass =1 " +
+			"messages_tls_total TLSv1.3=1 relay_clients_total read=1 stage_duration_seconds dkim=1"},
+		"neither": {func(e *msgauth.Evaluation) { e.DMARC.Result = dmarc.ResultPermError }, "client_unknown_total=1 dkim_signatures_total   none=1 dmarc_total  absent permerror=1 " +
+			"iprev_dmarc_total permerror =1"},
+	} {
+		reg := prometheus.NewRegistry()
+		m := New(reg)
+		e := &msgauth.Evaluation{HELO: spf.Check{Result: spf.Fail}, MailFrom: spf.Check{Result: spf.SoftFail}, ARC: arc.Result{Status: arc.Fail}}
+		tt.change(e)
+		m.Decided(decided(e, policy.Verdict{Action: policy.Accept, Applied: policy.Accept}), time.Millisecond)
+		all := shown(t, reg)
+		for _, always := range []string{
+			"messages_total accept", "message_wait_seconds", "message_duration_seconds", "stage_duration_seconds eom", "message_bytes", "spf_total helo fail",
+			"spf_total mailfrom softfail", "arc_total fail",
+		} {
+			if all[always] != 1 {
+				t.Errorf("%s: %s is %v", name, always, all[always])
+			}
+			delete(all, always)
+		}
+		var got []string
+		for series, n := range all {
+			if n != 0 && series != "iprev_total " && series != "messages_tls_total none" {
+				got = append(got, fmt.Sprintf("%s=%v", series, n))
+			}
+		}
+		slices.Sort(got)
+		if got := strings.Join(got, " "); got != tt.want {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, tt.want)
+		}
+	}
+}
+
+// TestCounts checks the numbers of the status page.
+func TestCounts(t *testing.T) {
+	m := New(prometheus.NewRegistry())
+	m.Decided(decided(message("x", 0), rejected), 20*time.Millisecond)
+	c := m.Counts()
+	for name, got := range map[string]int64{
+		"verdict": c.Messages["reject"], "wait": c.EndOfMessage.Count, "mailfrom": c.SPFMailFrom["permerror"], "helo": c.SPFHELO["none"],
+		"dkim pass": c.DKIM["pass"], "dkim permerror": c.DKIM["permerror"], "dmarc": c.DMARC["fail"], "published": c.Published["reject"], "arc": c.ARC["none"],
+		"iprev": c.IPRev["fail"], "override": c.Overrides["local_policy"], "panics": c.Panics["arc"],
+	} {
+		if got != 1 {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+	if c.BudgetExceeded["spf"] != 2 || c.SPFMailFrom["none"] != 0 || c.SPFHELO["permerror"] != 0 {
+		t.Errorf("%+v", c)
 	}
 }
 

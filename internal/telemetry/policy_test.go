@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sekimori/internal/dmarc"
 	"sekimori/internal/judge"
 	"sekimori/internal/policy"
 	"sekimori/internal/trait"
@@ -120,6 +121,22 @@ func TestShadowRecord(t *testing.T) {
 	r.Decided(compared(rejected, rejected), 0)
 	if strings.Contains(out.String(), "shadow") {
 		t.Errorf("a record where nothing differs: %s", out.String())
+	}
+	for what, change := range map[string]func(*policy.Verdict){
+		"action":      func(v *policy.Verdict) { v.Action = policy.Quarantine },
+		"reason":      func(v *policy.Verdict) { v.Reason = policy.ReasonRule },
+		"rule":        func(v *policy.Verdict) { v.Rule = "new" },
+		"disposition": func(v *policy.Verdict) { v.Disposition = dmarc.PolicyNone },
+	} {
+		candidate := rejected
+		change(&candidate)
+		for probe, want := range map[bool]int{false: 1, true: 0} {
+			out.Reset()
+			Records{Log: log, Probe: probe}.Decided(compared(rejected, candidate), 0)
+			if got := strings.Count(out.String(), `"msg":"shadow differs"`); got != want {
+				t.Errorf("another %s, probe %v: %d records, want %d", what, probe, got, want)
+			}
+		}
 	}
 	out.Reset()
 	r.Decided(compared(rejected, policy.Verdict{Action: policy.Accept, Reason: policy.ReasonRule, Rule: "new"}), 0)

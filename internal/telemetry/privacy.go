@@ -38,9 +38,6 @@ func maskLocalPart(address string) string {
 // that quotes a header field. A local part is the text between an "@" and the nearest
 // white space, bracket, quote or separator on the left of the "@".
 func maskText(s string) string {
-	if !strings.Contains(s, "@") {
-		return s
-	}
 	var b strings.Builder
 	for {
 		at := strings.IndexByte(s, '@')

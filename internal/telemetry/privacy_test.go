@@ -28,6 +28,7 @@ func TestMaskLocalPart(t *testing.T) {
 		{"a source route names hosts, but is not needed", "<@a.example,@b.example:taro@example.jp>", "<***@example.jp>"},
 		{"no domain: all is local", "<taro>", "<***>"},
 		{"a login name", "taro", "***"},
+		{"a domain alone", "@example.jp", "***@example.jp"},
 		{"an open bracket", "<taro@example.jp", "<***@example.jp"},
 	} {
 		if got := maskLocalPart(tt.in); got != tt.want {
@@ -55,11 +56,8 @@ func TestMaskText(t *testing.T) {
 	}
 }
 
-// TestRecordsMask checks that with MaskLocalParts no record holds the name of a person, and
-// that the decision itself is not changed.
-func TestRecordsMask(t *testing.T) {
-	const person = "hanako"
-	e := message("x", 0)
+// fill writes the name of a person wherever one can be.
+func fill(e *msgauth.Evaluation, v *policy.Verdict, person string) {
 	e.Envelope.MailFrom = "<" + person + "@example.jp>"
 	e.Envelope.Recipients = []string{"<" + person + "@here.example>"}
 	e.Session.Authenticated = person + "@example.jp"
@@ -68,10 +66,22 @@ func TestRecordsMask(t *testing.T) {
 	e.MailFrom.Trace = []spf.Step{{Term: person}}
 	e.DKIM = []dkim.Signature{{Identity: person + "@example.jp"}}
 	e.FromError = &author.Error{Detail: `"` + person + `@example.jp" twice`}
-	v := rejected
 	v.Evidence = []string{"From says " + person + "@example.jp"}
 	v.Override = &policy.Override{Comment: "for " + person + "@example.jp"}
-	before, verdict := *e, v
+}
+
+// TestRecordsMask checks that with MaskLocalParts no record holds the name of a person, and
+// that the decision itself is not changed.
+func TestRecordsMask(t *testing.T) {
+	const person = "hanako"
+	named := func() (*msgauth.Evaluation, policy.Verdict) {
+		e := message("x", 0)
+		v := rejected
+		fill(e, &v, person)
+		return e, v
+	}
+	e, v := named()
+	before, verdict := named() // shares nothing with them
 	evaluated := decided(e, v)
 	evaluated.Shadow = &judge.Comparison{Live: v, Candidate: v}
 	evaluated.Edits = []label.Edit{{Kind: label.Change, Name: "Subject", Index: 1, Value: "[SPOOF?] " + person}}
@@ -89,7 +99,7 @@ func TestRecordsMask(t *testing.T) {
 	if strings.Contains(hidden.String(), person) || !strings.Contains(hidden.String(), "***@example.jp") {
 		t.Errorf("the masked records:\n%s", &hidden)
 	}
-	if !reflect.DeepEqual(*e, before) || !reflect.DeepEqual(v, verdict) {
+	if !reflect.DeepEqual(e, before) || !reflect.DeepEqual(v, verdict) {
 		t.Error("masking changed the message")
 	}
 	kept := &keeper{}

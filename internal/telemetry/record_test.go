@@ -11,12 +11,16 @@ import (
 	"time"
 	"unicode"
 
+	"sekimori/internal/arc"
+	"sekimori/internal/bimi"
 	"sekimori/internal/dkim"
+	"sekimori/internal/dmarc"
 	"sekimori/internal/judge"
 	"sekimori/internal/mailaddr/author"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
 	"sekimori/internal/printable"
+	"sekimori/internal/trait"
 )
 
 // sameAsSlog writes the records of a message with our handler and with slog's own handler,
@@ -151,6 +155,81 @@ func TestLineKept(t *testing.T) {
 	}
 	if evaluated(l, decided(e, rejected), time.Second); l.reusable() {
 		t.Errorf("a record of %d octets is kept", len(l.b))
+	}
+}
+
+// TestLineBounds checks which line is kept, and which characters our handler writes itself.
+func TestLineBounds(t *testing.T) {
+	for n, want := range map[int]bool{maxLineKept: true, maxLineKept + 1: false} {
+		if got := (&jsonLine{b: make([]byte, 0, n)}).reusable(); got != want {
+			t.Errorf("a line of %d octets is reusable: %v", n, got)
+		}
+	}
+	for s, odd := range map[string]bool{"": false, " ": false, "~": false, "\x1f": true, "\x7f": true, `"`: true, `\`: true, "é": true} {
+		l := &jsonLine{}
+		if l.quoted(s); l.odd != odd || !odd && string(l.b) != `"`+s+`"` {
+			t.Errorf("%q: %s, odd %v", s, l.b, l.odd)
+		}
+	}
+}
+
+// TestWholeRecord compares whole records: one with every attribute, and that of a message that was not evaluated.
+func TestWholeRecord(t *testing.T) {
+	e := message("x", 512)
+	e.Envelope.MailFrom, e.Envelope.Recipients = "<a@evil.example>", []string{"r", "s"}
+	e.Session = msgauth.Session{
+		Client: netip.MustParseAddr("192.0.2.1"), HELO: "helo", ClientName: "client", Authenticated: "user",
+		Relay: netip.MustParseAddr("192.0.2.9"), RelayLine: msgauth.RelayRead,
+	}
+	e.MailFrom.Mechanism = "mx"
+	e.DKIM[0].Selector, e.DKIM[0].Algorithm = "sel", "alg"
+	e.ARC = arc.Result{Status: arc.Pass, Sets: []arc.Set{{Sealer: "first.example"}, {Sealer: "seal.example"}}}
+	e.IPRev.Name, e.Panics = "rev.example", nil
+	e.DMARC.AlignedDKIM = true
+	e.FromError = &author.Error{Kind: author.KindAmbiguous, Detail: "two"}
+	e.BIMI = &bimi.Evaluation{Result: bimi.Pass, Reason: "why", Domain: "mark.example", Hash: "1a2b"}
+	v := policy.Verdict{Action: policy.Accept, Applied: policy.Accept, Reason: policy.ReasonAligned, Disposition: dmarc.PolicyReject, ID: "ID", Evidence: []string{"one", "two"}}
+	full := v
+	full.Missing = []policy.Missing{{What: policy.MissingDKIM, Cause: "timeout"}, {What: policy.MissingSPF, Cause: "servfail"}}
+	full.Spoofing, full.Indirect, full.Learned = []trait.Trait{trait.AuthorSPFFail, trait.IPRevFail}, []trait.Trait{trait.KnownSource}, []trait.Trait{trait.UnknownSource}
+	full.Rule, full.Would, full.Consent, full.Enforced = "r1", policy.Quarantine, policy.Consent{In: 2, Out: 3}, true
+	full.Override = &policy.Override{Type: policy.OverrideLocalPolicy, Comment: "comment"}
+	const begin = `"level":"INFO","msg":"evaluated","queue_id":"4Q","client_ip":"192.0.2.1","relay_ip":"192.0.2.9","relay_line":"read","client_name":"client",` +
+		`"helo":"helo","mail_from":"<a@evil.example>","recipients":2,"header_from":"bank.example","spf":"permerror","spf_domain":"evil.example",` +
+		`"spf_mechanism":"mx","spf_helo":"none","dkim":[{"result":"permerror","d":"evil.example","s":"sel","a":"alg","bits":512,"reason":"algorithm"},` +
+		`{"result":"pass","d":"evil.example","a":"rsa-sha256","bits":2048}],"arc":"pass","arc_sealer":"seal.example","iprev":"fail","iprev_name":"rev.example",` +
+		`"dmarc":"fail","policy_domain":"bank.example","policy":"reject","aligned_spf":false,"aligned_dkim":true,`
+	const verdict = `"disposition":"reject","reason":"dmarc_pass","id":"ID","evidence":"one; two",`
+	const end = `"from_error":"From field ambiguous at octet 0: two","bytes":100,"dns_lookups":3,"dns_seconds":1,"duration_seconds":2`
+	for _, tt := range []struct {
+		d     *judge.Decision
+		probe bool
+		want  string
+	}{
+		{decided(e, v), false, begin + `"bimi":"pass","bimi_reason":"why","bimi_domain":"mark.example","bimi_mark":"1a2b","verdict":"accept","applied":"accept","enforced":false,` +
+			verdict + end},
+		{decided(e, full), true, begin + `"bimi":"skipped","bimi_reason":"verdict","verdict":"accept","applied":"accept","enforced":true,` + verdict +
+			`"not_decided":"dkim timeout, spf servfail","spoofing":"author_spf_fail iprev_fail","indirect":"known_source","learned":"unknown_source","rule":"r1",` +
+			`"override":"local_policy","override_comment":"comment","consent_in":2,"consent_out":3,"would":"quarantine",` + end + `,"probe":true`},
+		{&judge.Decision{Session: e.Session, Envelope: e.Envelope, Verdict: v}, false, `"level":"INFO","msg":"not evaluated","queue_id":"4Q","client_ip":"192.0.2.1",` +
+			`"relay_ip":"192.0.2.9","relay_line":"read","mail_from":"<a@evil.example>","authenticated":"user","verdict":"accept","applied":"accept",` +
+			`"reason":"dmarc_pass","evidence":"one; two"`},
+		{decided(&msgauth.Evaluation{}, policy.Verdict{}), false, `"level":"INFO","msg":"evaluated","queue_id":"","client_ip":"unknown","client_name":"","helo":"",` +
+			`"mail_from":"","recipients":0,"header_from":"","spf":"","spf_domain":"","spf_mechanism":"","spf_helo":"","dkim":[],"arc":"","iprev":"","dmarc":"",` +
+			`"policy_domain":"","policy":"","aligned_spf":false,"aligned_dkim":false,"verdict":"","applied":"","enforced":false,"disposition":"","reason":"","id":"",` +
+			`"bytes":0,"dns_lookups":0,"dns_seconds":0,"duration_seconds":2`},
+		{&judge.Decision{}, true, `"level":"INFO","msg":"not evaluated","queue_id":"","client_ip":"unknown","mail_from":"","authenticated":"","verdict":"","applied":"",` +
+			`"reason":"","evidence":"","probe":true`},
+	} {
+		var out bytes.Buffer
+		log, err := NewLogger(&out, "json", "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		Records{Log: log, Probe: tt.probe}.Decided(tt.d, 2*time.Second)
+		if _, got, _ := strings.Cut(out.String(), ","); got != tt.want+"}\n" {
+			t.Errorf("the record is\n%swant\n%s", got, tt.want)
+		}
 	}
 }
 

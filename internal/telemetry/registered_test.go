@@ -3,6 +3,8 @@ package telemetry
 import (
 	"log/slog"
 	"maps"
+	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"sekimori/internal/collect"
 	"sekimori/internal/farm"
+	"sekimori/internal/history"
 	"sekimori/internal/history/archive"
 	"sekimori/internal/indicators"
 	"sekimori/internal/judge"
@@ -19,6 +22,7 @@ import (
 	"sekimori/internal/milter"
 	"sekimori/internal/msgauth"
 	"sekimori/internal/policy"
+	"sekimori/internal/report"
 	"sekimori/internal/topology"
 	"sekimori/internal/webfetch"
 )
@@ -37,7 +41,7 @@ func shown(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 			for _, l := range m.GetLabel() {
 				name += " " + l.GetValue()
 			}
-			all[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			all[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	return all
@@ -52,9 +56,9 @@ func numbered(counts ...*atomic.Int64) {
 
 // TestRegistered: each series shows its own count, and none is absent.
 func TestRegistered(t *testing.T) {
-	var history archive.Counts
-	numbered(&history.Queued, &history.Stored, &history.Spooled, &history.LostQueue, &history.LostStop, &history.LostLarge, &history.Dropped,
-		&history.Torn, &history.Octets, &history.Days)
+	var kept archive.Counts
+	numbered(&kept.Queued, &kept.Stored, &kept.Spooled, &kept.LostQueue, &kept.LostStop, &kept.LostLarge, &kept.Dropped,
+		&kept.Torn, &kept.Octets, &kept.Days)
 	var counts collect.Counts
 	numbered(&counts.LedgerDropped, &counts.Harsher, &counts.Milder, &counts.Queued, &counts.Dropped, &counts.Incomplete, &counts.Stored, &counts.Spooled,
 		&counts.LostQueue, &counts.LostSpool, &counts.LostCap, &counts.Late, &counts.Torn, &counts.Pending)
@@ -62,6 +66,17 @@ func TestRegistered(t *testing.T) {
 	numbered(&usual.Counts.Unsigned, &usual.Counts.UnknownNet, &usual.Counts.KnownNet, &usual.Counts.Hits, &usual.Counts.Misses, &usual.Counts.Failures)
 	var marks indicators.Counts
 	numbered(&marks.Hits, &marks.Misses, &marks.Stale, &marks.Evictions, &marks.Dropped, &marks.Entries, &marks.Octets)
+	spool, err := collect.OpenSpool(t.TempDir(), 77)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := collect.OpenFiles(t.TempDir(), 1<<10, collect.Codec[history.Batch]{Encode: func(*history.Batch) []byte { return make([]byte, 9) }})
+	if err == nil {
+		err = files.Put(history.Batch{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	withoutLedger := map[string]float64{"learned_signs_total unsigned_unlike_usual": 0, "learned_authors": 0}
 	for _, k := range ledger.Kinds {
 		withoutLedger["sender_breakages "+string(k)] = 0
@@ -83,11 +98,15 @@ func TestRegistered(t *testing.T) {
 		all      bool // want has every series
 		want     map[string]float64
 	}{
-		"history": {func(r prometheus.Registerer) { RegisterHistory(r, &history, nil) }, true, map[string]float64{
+		"history": {func(r prometheus.Registerer) { RegisterHistory(r, &kept, nil) }, true, map[string]float64{
 			"history_records_total queued": 1, "history_records_total stored": 2, "history_records_total spooled": 3, "history_records_total dropped": 4 + 5 + 6,
 			"history_lost_total queue": 4, "history_lost_total stop": 5, "history_lost_total large": 6, "history_days_dropped_total": 7,
 			"history_spool_torn_total": 8, "history_bytes": 9, "history_days": 10, "history_spool_bytes": 0,
 		}},
+		"history with a spool": {func(r prometheus.Registerer) { RegisterHistory(r, &kept, files) }, false,
+			map[string]float64{"history_spool_bytes": float64(files.Octets())}},
+		"collect with a spool": {func(r prometheus.Registerer) { RegisterCollect(r, &counts, spool) }, false,
+			map[string]float64{"report_spool_bytes": float64(spool.Octets()), "report_spool_limit_bytes": 77}},
 		"ledger": {func(r prometheus.Registerer) { RegisterLedger(r, &counts, usual, nil) }, false, map[string]float64{
 			"ledger_messages_dropped_total": 1, "learned_verdicts_total harsher": 2, "learned_verdicts_total milder": 3,
 			"learned_signs_total unsigned_unlike_usual": 1, "learned_signs_total unknown_source": 2, "learned_signs_total known_source": 3,
@@ -182,6 +201,7 @@ func TestRegistered(t *testing.T) {
 func TestFromTheStart(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	New(reg)
+	NewReports(reg)
 	mechanisms := len(msgauth.Mechanisms())
 	for name, want := range map[string]int{
 		"messages_total": len(policy.Actions), "probe_messages_total": len(policy.Actions), "messages_tls_total": len(tlsVersions) + 2,
@@ -189,7 +209,9 @@ func TestFromTheStart(t *testing.T) {
 		"dns_budget_exceeded_total": mechanisms, "dns_no_room_total": mechanisms, "spf_ahead_total": 2, "consent_lookups_total": 1,
 		"relay_clients_total": len(msgauth.RelayLines), "protocol_errors_total": len(milter.ErrorKinds()),
 		"sessions_rejected_total": len(milter.RejectReasons()), "oversize_total": 6, "spf_total": 2 * len(spfResults), "sessions_total": len(milter.Ends()),
-		"arc_total": 4, "iprev_total": 4, "dmarc_aligned_total": 4,
+		"arc_total": 4, "iprev_total": 4, "dmarc_aligned_total": 4, "reports_sent_total": 3, "failure_reports_total": 4,
+		"reports_withheld_total": len(report.Withheld), "report_bounces_total": len(bounceKinds), "report_store_duration_seconds": len(storeOps),
+		"author_domains": len(publishedPolicies), "bimi_removed_total": 3,
 	} {
 		if got := len(family(t, reg, namespace+"_"+name).GetMetric()); got != want {
 			t.Errorf("%s: %d series, want %d", name, got, want)
@@ -207,9 +229,26 @@ func TestLabels(t *testing.T) {
 			t.Errorf("%d bits: %q, want %q", bits, got, want)
 		}
 	}
-	for id, want := range map[string]bool{"": false, "4Q": true, "a b": false, "!": true, "~": true, "\x7f": false, "\xff": false} {
+	for id, want := range map[string]bool{"": false, "4Q": true, "a b": false, "!": true, "~": true, strings.Repeat("x", maxMarkBytes): true, strings.Repeat("x", maxMarkBytes+1): false, "\x7f": false, "\xff": false} {
 		if marks(id) != want {
 			t.Errorf("the queue id %q marks: %v", id, !want)
+		}
+	}
+}
+
+// TestRevision: the commit is one of several settings of a build, and some builds know none.
+func TestRevision(t *testing.T) {
+	for _, tt := range []struct {
+		settings []debug.BuildSetting
+		ok       bool
+		want     string
+	}{
+		{[]debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.revision", Value: "abc"}, {Key: "vcs.time", Value: "x"}}, true, "abc"},
+		{[]debug.BuildSetting{{Key: "vcs", Value: "git"}}, true, ""},
+		{[]debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}}, false, ""},
+	} {
+		if got := revision(&debug.BuildInfo{Settings: tt.settings}, tt.ok); got != tt.want {
+			t.Errorf("%v, %v: %q", tt.settings, tt.ok, got)
 		}
 	}
 }

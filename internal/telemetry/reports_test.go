@@ -51,6 +51,63 @@ func TestStoreUp(t *testing.T) {
 	}
 }
 
+// answers is a store whose measured calls all return err.
+type answers struct {
+	storeStub
+}
+
+func (f *answers) Renew(context.Context, report.Job, time.Time) error       { return f.err }
+func (f *answers) Finish(context.Context, report.Job, report.Outcome) error { return f.err }
+func (f *answers) SetDelivery(context.Context, report.Delivery) (int64, error) {
+	return 7, f.err
+}
+func (f *answers) Expire(context.Context, time.Time, time.Duration) error { return f.err }
+
+// TestStoreCalls: each call hands on what the store says, is measured under its own name, and says whether the store works.
+func TestStoreCalls(t *testing.T) {
+	full := errors.New("disk full")
+	for op, call := range map[string]func(report.Store) error{
+		"add":   func(s report.Store) error { return s.Add(t.Context(), time.Now(), report.Batch{}) },
+		"renew": func(s report.Store) error { return s.Renew(t.Context(), report.Job{}, time.Now()) },
+		"claim": func(s report.Store) error {
+			_, err := s.Claim(t.Context(), time.Now(), "", 0)
+			return err
+		},
+		"finish": func(s report.Store) error { return s.Finish(t.Context(), report.Job{}, report.Outcome{}) },
+		"set_delivery": func(s report.Store) error {
+			id, err := s.SetDelivery(t.Context(), report.Delivery{})
+			if id != 7 {
+				t.Errorf("the id is %d", id)
+			}
+			return err
+		},
+		"expire": func(s report.Store) error { return s.Expire(t.Context(), time.Now(), 0) },
+	} {
+		reg := prometheus.NewRegistry()
+		f := &answers{}
+		s := NewReports(reg).Store(f)
+		for _, err := range []error{full, nil, report.ErrUnknown} {
+			f.err = err
+			if got := call(s); !errors.Is(got, err) {
+				t.Errorf("%s returns %v, want %v", op, got, err)
+			}
+			up := value(t, reg, "sekimori_report_store_up", nil)
+			if (up == 0) != errors.Is(err, full) {
+				t.Errorf("%s, %v: up is %v", op, err, up)
+			}
+		}
+		for _, other := range storeOps {
+			want := 0.0
+			if other == op {
+				want = 3
+			}
+			if got := value(t, reg, "sekimori_report_store_duration_seconds", map[string]string{"op": other}); got != want {
+				t.Errorf("%s is measured %v times as %s", op, got, other)
+			}
+		}
+	}
+}
+
 func TestReports(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	r := NewReports(reg)
@@ -108,8 +165,10 @@ func TestReports(t *testing.T) {
 	if got := value(t, reg, "sekimori_report_oldest_pending_seconds", nil); got != 0 {
 		t.Errorf("nothing is due, but the oldest waits for %v s", got)
 	}
-	r.Aligned(false)
-	if got := value(t, reg, "sekimori_report_identity_aligned", nil); got != 0 {
-		t.Errorf("aligned is %v", got)
+	for _, want := range []float64{1, 0, 1} { // the first is what it begins with
+		if got := value(t, reg, "sekimori_report_identity_aligned", nil); got != want {
+			t.Errorf("aligned is %v, want %v", got, want)
+		}
+		r.Aligned(want == 0)
 	}
 }

@@ -14,11 +14,7 @@ import (
 // in words. Without it slog would print them as Go values.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if v := a.Value.Resolve(); v.Kind() == slog.KindAny {
-		if text, ok := ownText(reflect.ValueOf(v.Any())); ok {
-			a.Value = slog.StringValue(text)
-		} else {
-			a.Value = slog.StringValue(inWords(reflect.ValueOf(v.Any()), true))
-		}
+		a.Value = slog.StringValue(inWords(reflect.ValueOf(v.Any()), true))
 	}
 	return a
 }
@@ -26,7 +22,7 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 // ownText returns the text that a method of the value returns (Error, String or
 // MarshalText). ok is false if the value has no such method.
 func ownText(v reflect.Value) (text string, ok bool) {
-	if !v.IsValid() || !v.CanInterface() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return "", false
 	}
 	switch x := v.Interface().(type) {
