@@ -215,7 +215,7 @@ func TestWholeRecord(t *testing.T) {
 			`"relay_ip":"192.0.2.9","relay_line":"read","mail_from":"<a@evil.example>","authenticated":"user","verdict":"accept","applied":"accept",` +
 			`"reason":"dmarc_pass","evidence":"one; two"`},
 		{decided(&msgauth.Evaluation{}, policy.Verdict{}), false, `"level":"INFO","msg":"evaluated","queue_id":"","client_ip":"unknown","client_name":"","helo":"",` +
-			`"mail_from":"","recipients":0,"header_from":"","spf":"","spf_domain":"","spf_mechanism":"","spf_helo":"","dkim":[],"arc":"","iprev":"","dmarc":"",` +
+			`"mail_from":"","recipients":0,"header_from":"","spf":"","spf_domain":"","spf_mechanism":"","spf_helo":"","dkim":[],"arc":"not_evaluated","iprev":"","dmarc":"",` +
 			`"policy_domain":"","policy":"","aligned_spf":false,"aligned_dkim":false,"verdict":"","applied":"","enforced":false,"disposition":"","reason":"","id":"",` +
 			`"bytes":0,"dns_lookups":0,"dns_seconds":0,"duration_seconds":2`},
 		{&judge.Decision{}, true, `"level":"INFO","msg":"not evaluated","queue_id":"","client_ip":"unknown","mail_from":"","authenticated":"","verdict":"","applied":"",` +
