@@ -178,6 +178,9 @@ func describe(wire, query []byte) string {
 	if m.Truncated {
 		said += " TC"
 	}
+	if m.RecursionDesired {
+		said += " RD"
+	}
 	if m.Question[0] != q.Question[0] {
 		said += " to " + m.Question[0].Name
 	}

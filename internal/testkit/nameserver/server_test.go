@@ -177,6 +177,18 @@ func TestRefuseEDNS(t *testing.T) {
 	}
 }
 
+// TestLowerCase checks that only the name changes, even if it is empty and the type behind it looks like letters.
+func TestLowerCase(t *testing.T) {
+	const header = "AA\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+	for answer, want := range map[string]string{"\x01X\x02Yz\x00AA\x00\x01": "\x01x\x02yz\x00AA\x00\x01", "\x00AA\x00\x01": "\x00AA\x00\x01"} {
+		got := []byte(header + answer)
+		(&Server{opts: Options{LowerCase: true}}).change(got)
+		if string(got) != header+want {
+			t.Errorf("%q, want %q", got, header+want)
+		}
+	}
+}
+
 // TestAddr checks that a server listens where it is told to, and that a second one of the same address ends its test.
 func TestAddr(t *testing.T) {
 	s := Serve(t, "a.example A 192.0.2.1", Options{Addr: "127.0.53.1:0"})
