@@ -60,8 +60,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // (exit code 2).
 type failure struct{ error }
 
-func (f failure) Unwrap() error { return f.error }
-
 const long = `Put milters that verify mail under load as Postfix would, and measure what that
 costs them: messages a second, how long the MTA waits, CPU and memory of the
 milters, DNS queries, and whether every verdict was right.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -173,6 +174,38 @@ func TestProcesses(t *testing.T) {
 		if got := recorder.Run(t, func(tb testing.TB) { c.processes(tb) }); !strings.HasPrefix(got, "fatal: ") || !strings.Contains(got, want) {
 			t.Errorf("%q: %s", text, got)
 		}
+	}
+}
+
+// TestRefuses has what a helper says where it can do nothing.
+func TestRefuses(t *testing.T) {
+	c := &Cluster{dir: t.TempDir()}
+	if got := recorder.Run(t, func(tb testing.TB) { c.SmallDatabase(tb, 1) }); got != "skip: only root can mount a small file system" {
+		t.Error(got)
+	}
+	if err := os.Mkdir(c.data(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.data(), "postmaster.pid"), []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command("cat") // it waits for its input
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if all := c.processes(t); all[0] != os.Getpid() || !slices.Contains(all[1:], child.Process.Pid) {
+		t.Errorf("%v: not %d and its child %d", all, os.Getpid(), child.Process.Pid)
+	}
+	if err := errors.Join(in.Close(), child.Wait()); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("PATH", "")
+	if got := recorder.Run(t, func(tb testing.TB) { c.processes(tb) }); !strings.HasPrefix(got, "fatal: exec: \"pgrep\"") {
+		t.Error(got)
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *Cluster) Slow(t testing.TB, database string, wait time.Duration, tables
 func (c *Cluster) SmallDatabase(t testing.TB, mib int) (rawURL, dir string) {
 	t.Helper()
 	if c.credential == nil {
-		t.Skip("only root can mount a small file system")
+		t.Skipf("only root can mount a small file system")
 	}
 	dir = filepath.Join(c.dir, "small")
 	if err := os.Mkdir(dir, 0o755); err != nil {
