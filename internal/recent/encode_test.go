@@ -68,6 +68,10 @@ func TestKinds(t *testing.T) {
 			t.Errorf("read %+v, written %+v", got, v)
 		}
 	}
+	type node struct{ Next *node }
+	if _, got := roundTrip(node{&node{&node{}}}, 1000); got.Next == nil || got.Next.Next == nil || got.Next.Next.Next != nil {
+		t.Errorf("a type that contains itself: %+v", got)
+	}
 	if _, got := roundTrip(kinds{Hidden: "a", hidden: "b"}, 1000); !reflect.DeepEqual(got, kinds{}) {
 		t.Errorf("what JSON does not show was kept: %+v", got)
 	}

@@ -42,12 +42,12 @@ func (c *fakeConn) SetWriteDeadline(t time.Time) error {
 
 // TestReadIsBounded reads the longest reply, an octet more, and what follows after a Write.
 func TestReadIsBounded(t *testing.T) {
-	c := &boundedConn{Conn: &fakeConn{in: strings.NewReader(strings.Repeat("x", 12))}, left: 5, end: time.Now().Add(time.Hour)}
+	c := &boundedConn{Conn: &fakeConn{in: strings.NewReader(strings.Repeat("x", 12))}, left: 7, end: time.Now().Add(time.Hour)}
 	p := make([]byte, 3)
 	for _, want := range []struct {
 		n   int
 		err error
-	}{{3, nil}, {2, nil}, {0, errLongReply}, {0, errLongReply}} {
+	}{{3, nil}, {3, nil}, {1, nil}, {0, errLongReply}, {0, errLongReply}} {
 		if n, err := c.Read(p); n != want.n || !errors.Is(err, want.err) || !errors.Is(c.failed, want.err) {
 			t.Errorf("%d octets, %v, failed %v; want %+v", n, err, c.failed, want)
 		}
@@ -56,7 +56,7 @@ func TestReadIsBounded(t *testing.T) {
 		t.Errorf("%d octets, %v, %d left", n, err, c.left)
 	}
 	c.failed = nil
-	if rest, err := io.ReadAll(c); len(rest) != 7 || err != nil || c.failed != io.EOF {
+	if rest, err := io.ReadAll(c); len(rest) != 5 || err != nil || c.failed != io.EOF {
 		t.Errorf("%q, %v, failed %v", rest, err, c.failed)
 	}
 }
@@ -216,7 +216,7 @@ func TestPassword(t *testing.T) {
 
 func TestEnvelopeCheck(t *testing.T) {
 	long := strings.Repeat("a", maxAddress)
-	is := func(s, what string) string { return "submit: " + printable.Quoted(s, maxReply) + what }
+	is := func(s, what string) string { return "submit: " + printable.Quoted(s, 500) + what }
 	const address, ascii, id = " is not an address", " is not ASCII", " cannot be an envelope id"
 	for _, tt := range []struct {
 		e    Envelope
@@ -230,6 +230,8 @@ func TestEnvelopeCheck(t *testing.T) {
 		{Envelope{From: "a@b"}, "submit: no recipient"},
 		{Envelope{From: long + "a", To: "a@b"}, is(long+"a", address)},
 		{Envelope{To: long + "a"}, is(long+"a", address)},
+		{Envelope{To: strings.Repeat("a", 501)}, is(strings.Repeat("a", 501), address)},
+		{Envelope{To: "a@b", ID: strings.Repeat("a", 501)}, is(strings.Repeat("a", 501), id)},
 		{Envelope{To: "a<b"}, is("a<b", address)}, {Envelope{To: "a>b"}, is("a>b", address)}, {Envelope{To: "a b"}, is("a b", address)},
 		{Envelope{To: "a\nb"}, is("a\nb", address)}, {Envelope{From: "\xff", To: "a@b", SMTPUTF8: true}, is("\xff", address)},
 		{Envelope{To: "a\u202e", SMTPUTF8: true}, is("a\u202e", address)},

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sekimori/internal/printable"
 	"sekimori/internal/submit"
 )
 
@@ -324,6 +325,7 @@ func TestNew(t *testing.T) {
 		}
 		return path
 	}
+	long := strings.Repeat("x", 501)
 	for _, tc := range []struct {
 		o    submit.Options
 		want string
@@ -333,6 +335,10 @@ func TestNew(t *testing.T) {
 		{submit.Options{Server: "mail:25", TLS: "yes"}, `submit: tls "yes": want opportunistic, required or none`},
 		{submit.Options{Server: "mail:25", TLS: submit.None, User: "a"}, "submit: a password is only sent over TLS; set tls to required"},
 		{submit.Options{Server: "mail:25", HELO: "a\r\nb"}, `submit: "a\r\nb" cannot be the name of this host`},
+		{submit.Options{Server: long}, "submit: server " + printable.Quoted(long, 500) + ": want HOST:PORT"},
+		{submit.Options{Server: "mail:25", TLS: submit.TLS(long)}, "submit: tls " + printable.Quoted(long, 500) + ": want opportunistic, required or none"},
+		{submit.Options{Server: "mail:25", HELO: long + " "}, "submit: " + printable.Quoted(long+" ", 500) + " cannot be the name of this host"},
+		{submit.Options{Server: "mail:"}, `submit: server "mail:": want HOST:PORT`},
 		{submit.Options{Server: "mail:25", User: "a", PasswordFile: file("empty", "\nsecret")}, "submit: password: the first line of " + dir + "/empty is not a password"},
 		{submit.Options{Server: "mail:25", User: "a", PasswordFile: file("long", strings.Repeat("x", 4097))}, "submit: password: " + dir + "/long has more than 4096 octets"},
 		{submit.Options{Server: "mail:25", User: "a", PasswordFile: dir + "/none"}, "submit: password: open " + dir + "/none: no such file or directory"},

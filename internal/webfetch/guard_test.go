@@ -40,58 +40,74 @@ func TestPublic(t *testing.T) {
 }
 
 func TestCheckURL(t *testing.T) {
+	const (
+		noHost, isAddr = "the URL has no host name", "the URL must have the name of a host, not its address"
+		port, scheme   = "the URL must not name another port than 443", "the URL must begin with https://"
+	)
 	long := "https://shop.example/" + strings.Repeat("a", maxURL)
 	for _, c := range []struct {
-		kind     Kind
-		url      string
-		want     string
-		problems bool
+		kind    Kind
+		url     string
+		want    string
+		problem string
 	}{
-		{Picture, "https://shop.example/logo.svg", "https://shop.example/logo.svg", false},
-		{Picture, "HTTPS://Shop.Example:443/logo.svg?v=2#top", "https://shop.example/logo.svg?v=2", false},
-		{Certificate, "https://shop.example./vmc.pem", "https://shop.example/vmc.pem", false},
-		{Picture, "https://b\u00fccher.example/a", "https://xn--bcher-kva.example/a", false},
-		{Picture, "https://shop.example", "https://shop.example", false},
-		{CRL, "http://crl.example/a.crl", "http://crl.example/a.crl", false},
-		{CRL, "http://crl.example:80/a.crl", "http://crl.example/a.crl", false},
-		{CRL, "https://crl.example/a.crl", "https://crl.example/a.crl", false},
-		{Picture, "http://shop.example/", "", true},
-		{Certificate, "http://shop.example/", "", true},
-		{CRL, "ldap://crl.example/", "", true},
-		{CRL, "http://crl.example:443/", "", true},
-		{Picture, "https://shop.example:80/", "", true},
-		{Picture, "https://shop.example:8443/", "", true},
-		{Picture, "https://shop.example:/", "", true},
-		{Picture, "https://shop.example:0443/", "", true},
-		{Picture, "https://user@shop.example/", "", true},
-		{Picture, "https://user:secret@shop.example/", "", true},
-		{Picture, "https://@shop.example/", "", true},
-		{Picture, "https://127.0.0.1/", "", true},
-		{Picture, "https://127.0.0.1./", "", true},
-		{Picture, "https://127.1/", "", true},
-		{Picture, "https://2130706433/", "", true},
-		{Picture, "https://0x7f000001/", "", true},
-		{Picture, "https://shop.0x7f/", "", true},
-		{Picture, "https://[::1]/", "", true},
-		{Picture, "https://[fe80::1%25eth0]/", "", true},
-		{Picture, "https://localhost/", "", true},
-		{Picture, "https:///logo.svg", "", true},
-		{Picture, "https:shop.example/logo.svg", "", true},
-		{Picture, "//shop.example/logo.svg", "", true},
-		{Picture, "file:///etc/passwd", "", true},
-		{Picture, "data:image/svg+xml;base64,AAAA", "", true},
-		{Picture, "https://shop .example/", "", true},
-		{Picture, "https://shop.example/\r\nHost: other.example", "", true},
-		{Picture, "https://sh%6fp_(.example/", "", true},
-		{Picture, "", "", true},
-		{Picture, long, "", true},
-		{Picture, long[:maxURL], long[:maxURL], false},
+		{Picture, "https://shop.example/logo.svg", "https://shop.example/logo.svg", ""},
+		{Picture, "HTTPS://Shop.Example:443/logo.svg?v=2#top", "https://shop.example/logo.svg?v=2", ""},
+		{Certificate, "https://shop.example./vmc.pem", "https://shop.example/vmc.pem", ""},
+		{Picture, "https://b\u00fccher.example/a", "https://xn--bcher-kva.example/a", ""},
+		{Picture, "https://shop.example", "https://shop.example", ""},
+		{CRL, "http://crl.example/a.crl", "http://crl.example/a.crl", ""},
+		{CRL, "http://crl.example:80/a.crl", "http://crl.example/a.crl", ""},
+		{CRL, "https://crl.example/a.crl", "https://crl.example/a.crl", ""},
+		{Picture, "http://shop.example/", "", scheme},
+		{Certificate, "http://shop.example/", "", scheme},
+		{CRL, "ldap://crl.example/", "", scheme},
+		{CRL, "http://crl.example:443/", "", "the URL must not name another port than 80"},
+		{Picture, "https://shop.example:80/", "", port},
+		{Picture, "https://shop.example:8443/", "", port},
+		{Picture, "https://shop.example:/", "", port},
+		{Picture, "https://shop.example:0443/", "", port},
+		{Picture, "https://user@shop.example/", "", "the URL must not have a user name"},
+		{Picture, "https://user:secret@shop.example/", "", "the URL must not have a user name"},
+		{Picture, "https://@shop.example/", "", "the URL must not have a user name"},
+		{Picture, "https://127.0.0.1/", "", isAddr},
+		{Picture, "https://127.0.0.1./", "", isAddr},
+		{Picture, "https://127.1/", "", isAddr},
+		{Picture, "https://2130706433/", "", isAddr},
+		{Picture, "https://0x7f000001/", "", isAddr},
+		{Picture, "https://shop.0x7f/", "", isAddr},
+		{Picture, "https://shop.9/", "", isAddr},
+		{Picture, "https://shop.0./", "", isAddr},
+		{Picture, "https://shop.9x/", "", isAddr},
+		{Picture, "https://9.shop/", "https://9.shop/", ""},
+		{Picture, "https://./", "", "the host of the URL is not a valid name"},
+		{Picture, "https://shop..example/", "", "the host of the URL is not a valid name"},
+		{Picture, "https://shop./", "", "the host of the URL is not a valid name"},
+		{Picture, "https://shop.example/a#%41", "https://shop.example/a", ""},
+		{Picture, "https://:443/", "", noHost},
+		{CRL, "http://127.0.0.1/", "", isAddr},
+		{CRL, "http://crl.example:8080/", "", "the URL must not name another port than 80"},
+		{CRL, "https://crl.example:80/", "", port},
+		{Picture, "https://[::1]/", "", isAddr},
+		{Picture, "https://[fe80::1%25eth0]/", "", isAddr},
+		{Picture, "https://localhost/", "", "the host of the URL is not a valid name"},
+		{Picture, "https:///logo.svg", "", noHost},
+		{Picture, "https:shop.example/logo.svg", "", noHost},
+		{Picture, "//shop.example/logo.svg", "", scheme},
+		{Picture, "file:///etc/passwd", "", scheme},
+		{Picture, "data:image/svg+xml;base64,AAAA", "", scheme},
+		{Picture, "https://shop .example/", "", "it is not a URL"},
+		{Picture, "https://shop.example/\r\nHost: other.example", "", "it is not a URL"},
+		{Picture, "https://sh%6fp_(.example/", "", "it is not a URL"},
+		{Picture, "", "", scheme},
+		{Picture, long, "", "the URL has more than 2048 octets"},
+		{Picture, long[:maxURL], long[:maxURL], ""},
 	} {
 		u, err := CheckURL(c.kind, c.url)
 		switch {
-		case c.problems && err == nil:
-			t.Errorf("%s %q is allowed", c.kind, c.url)
-		case !c.problems && (err != nil || u.String() != c.want):
+		case c.problem != "" && (err == nil || err.Error() != c.problem || u != nil):
+			t.Errorf("%s %q: %v, %v; want %s", c.kind, c.url, u, err, c.problem)
+		case c.problem == "" && (err != nil || u.String() != c.want):
 			t.Errorf("%s %q: %v %v", c.kind, c.url, u, err)
 		}
 	}

@@ -225,7 +225,7 @@ func CheckURL(kind Kind, raw string) (*url.URL, error) {
 	switch host := u.Hostname(); {
 	case u.User != nil:
 		return nil, errors.New("the URL must not have a user name")
-	case u.Opaque != "" || host == "":
+	case host == "": // which an opaque URL has not, either
 		return nil, errors.New("the URL has no host name")
 	case u.Port() != "" && u.Port() != port || strings.HasSuffix(u.Host, ":"):
 		return nil, fmt.Errorf("the URL must not name another port than %s", port)
@@ -235,9 +235,6 @@ func CheckURL(kind Kind, raw string) (*url.URL, error) {
 		name, err := dns.ParseHostname(host)
 		if err != nil {
 			return nil, errors.New("the host of the URL is not a valid name")
-		}
-		if !strings.Contains(string(name), ".") {
-			return nil, errors.New("the host of the URL is not a full name")
 		}
 		u.Host = string(name)
 		return u, nil
@@ -250,8 +247,8 @@ func isAddress(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]
-	last = strings.TrimSuffix(last, ".")
+	last := strings.TrimSuffix(host, ".")
+	last = last[strings.LastIndexByte(last, '.')+1:]
 	return last != "" && '0' <= last[0] && last[0] <= '9'
 }
 
@@ -307,8 +304,8 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 	ctx, cancel := context.WithTimeout(ctx, maxHeaderTime) // the transport's context does not end with the request
 	defer cancel()
 	addrs, err := c.resolve(ctx, dns.Name(host))
-	if err != nil && ctx.Err() != nil { // this time ends together with that of the request
-		err = errSlowHeader
+	if ctx.Err() != nil { // this time ends together with that of the request
+		return nil, errSlowHeader
 	}
 	if err != nil {
 		return nil, err

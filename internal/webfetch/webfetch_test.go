@@ -183,6 +183,16 @@ func TestRedirects(t *testing.T) {
 	} {
 		w.fails(t, Picture, "https://shop.example/?to="+strings.ReplaceAll(to, "%", "%25"), BadURL, false)
 	}
+	for url, want := range map[string]string{
+		"ftp://shop.example/":                         "webfetch: ftp://shop.example/: the URL must begin with https://",
+		"https://shop.example/hops/4":                 "webfetch: https://other.example/hops/1: more than 3 redirects",
+		"https://shop.example/?to=/%25zz":             "webfetch: https://shop.example/?to=/%25zz: it redirects to what is not a URL",
+		"https://shop.example/?to=http://a.example/x": "webfetch: https://shop.example/?to=http://a.example/x: it redirects to http://a.example/x: the URL must begin with https://",
+	} {
+		if _, err := w.Fetch(t.Context(), Picture, url); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", url, err, want)
+		}
+	}
 	// A list may be fetched by http, and then by https, too.
 	for _, to := range []string{"http://other.example/", "https://shop.example/"} {
 		if body, err := w.Fetch(t.Context(), CRL, "http://shop.example/?to="+to); err != nil || string(body) != "here" {
