@@ -146,6 +146,9 @@ func TestCut(t *testing.T) {
 			t.Errorf("list of %d with %d octets: %d elements, truncated %t, %d used", tt.n, tt.limit, len(got), e.truncated, e.used)
 		}
 	}
+	if _, got := roundTrip(make([]bool, 4), 3); len(got) != 3 {
+		t.Errorf("%d elements of an octet each", len(got))
+	}
 	seven := 7
 	for limit, want := range map[int]*int{8: &seven, 7: nil} {
 		if e, got := roundTrip(&seven, limit); (got == nil) != (want == nil) || got != nil && *got != 7 || e.truncated != (want == nil) {

@@ -265,4 +265,7 @@ func TestLoginAnswers(t *testing.T) {
 			t.Errorf("initial %t: %q, %v", initial, said, err)
 		}
 	}
+	if _, _, err := (&login{initial: true}).Start(); err == nil {
+		t.Error("there is an answer without one")
+	}
 }

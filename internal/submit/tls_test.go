@@ -61,6 +61,7 @@ func TestTLS(t *testing.T) {
 		{"refused", mta{offers: []string{"STARTTLS"}, replies: map[string]string{"STARTTLS": "454 4.7.0 not now"}}, submit.Opportunistic, nil, "250 ", 2},
 		{"required, but EHLO is refused", mta{tls: config, replies: map[string]string{"EHLO": "502 what?"}}, submit.Required, roots,
 			"STARTTLS: the mail server does not offer it", 1},
+		{"EHLO is refused by the word", mta{replies: map[string]string{"EHLO": "502-what is\r\n502 STARTTLS"}}, submit.Opportunistic, nil, "250 ", 2},
 		{"ends at EHLO", mta{tls: config, replies: map[string]string{"EHLO": "\x04"}}, submit.Opportunistic, nil,
 			"EHLO: the mail server closed the connection", 1},
 		{"ends at STARTTLS", mta{tls: config, replies: map[string]string{"STARTTLS": "\x04"}}, submit.Opportunistic, nil,
