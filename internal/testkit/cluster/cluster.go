@@ -59,24 +59,16 @@ func Start(t testing.TB, o Options) *Cluster {
 	}
 	// t.TempDir would be closed to the user of the server.
 	dir, err := os.MkdirTemp("", "sekimori-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	c := &Cluster{dir: dir, bin: bin}
 	if c.host, c.port, err = net.SplitHostPort(loopback.Address(t)); err != nil {
 		t.Fatal(err)
 	}
 	c.leash(t)
-	t.Cleanup(func() {
-		if text, err := os.ReadFile(filepath.Join(dir, "log")); err == nil && t.Failed() {
-			t.Logf("the end of PostgreSQL's log:\n%s", text[max(0, len(text)-4096):])
-		}
-	})
+	t.Cleanup(func() { c.tellLog(t) })
 	if os.Getuid() == 0 {
 		c.credential = unprivileged(t)
-		if err := os.Chown(dir, int(c.credential.Uid), int(c.credential.Gid)); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.Chown(dir, int(c.credential.Uid), int(c.credential.Gid)))
 	}
 	c.run(t, "initdb", "-D", c.data(), "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=4",
 		"--auth-local=trust", "--auth-host=scram-sha-256")
@@ -84,6 +76,21 @@ func Start(t testing.TB, o Options) *Cluster {
 	c.Up(t)
 	c.SQL(t, "postgres", "CREATE ROLE "+Role+" LOGIN PASSWORD '"+Password+"'")
 	return c
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tellLog shows the end of the server's log if the test has failed.
+func (c *Cluster) tellLog(t testing.TB) {
+	t.Helper()
+	if text, err := os.ReadFile(filepath.Join(c.dir, "log")); err == nil && t.Failed() {
+		t.Logf("the end of PostgreSQL's log:\n%s", text[max(0, len(text)-4096):])
+	}
 }
 
 // programs returns the directory of the newest PostgreSQL's programs, or "" if there is none.
@@ -132,9 +139,7 @@ func (c *Cluster) leash(t testing.TB) {
 	if err == nil {
 		err = cmd.Start()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(func() {
 		_ = in.Close()
 		_ = cmd.Wait()
@@ -153,13 +158,9 @@ func (c *Cluster) configure(t testing.TB, o Options) {
 		"log_line_prefix = '%m [%p] '", fmt.Sprintf("fsync = %t", o.Durable), fmt.Sprintf("full_page_writes = %t", o.Durable),
 	}, o.Settings...)
 	f, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	_, err = io.WriteString(f, strings.Join(lines, "\n")+"\n")
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
+	check(t, errors.Join(err, f.Close()))
 }
 
 // command prepares a program of PostgreSQL, to run as the server's user.
@@ -278,9 +279,7 @@ func (c *Cluster) signal(t testing.TB, all []int, s syscall.Signal) {
 func (c *Cluster) processes(t testing.TB) []int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	first, _, _ := strings.Cut(string(text), "\n")
 	pid, err := strconv.Atoi(first)
 	if err != nil || pid < 2 {
@@ -295,9 +294,7 @@ func (c *Cluster) processes(t testing.TB) []int {
 	all := []int{pid}
 	for line := range strings.Lines(string(out)) {
 		child, err := strconv.Atoi(strings.TrimSpace(line))
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		all = append(all, child)
 	}
 	return all

@@ -85,6 +85,12 @@ func clients(t *testing.T, c *Cluster) {
 			t.Errorf("%s with %q: %s, want %s", tt.url, tt.password, got, tt.want)
 		}
 	}
+	closed := t.TempDir() // psql warns if it may not enter the directory stood in
+	check(t, os.Chmod(closed, 0o700))
+	t.Chdir(closed)
+	if got := c.SQL(t, "test1", "SELECT 1"); got != "1" {
+		t.Errorf("in a closed directory: %s", got)
+	}
 	if got := c.psql(verified, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", Password); got != "t" {
 		t.Errorf("TLS: %s", got)
 	}
@@ -205,6 +211,31 @@ func TestRefuses(t *testing.T) {
 	}
 	t.Setenv("PATH", "")
 	if got := recorder.Run(t, func(tb testing.TB) { c.processes(tb) }); !strings.HasPrefix(got, "fatal: exec: \"pgrep\"") {
+		t.Error(got)
+	}
+}
+
+// TestTellLog checks that the end of the log is shown if a test has failed.
+func TestTellLog(t *testing.T) {
+	c := &Cluster{dir: t.TempDir()}
+	text := strings.Repeat("x", 4096)
+	tell := func(log string) string {
+		if log != "" {
+			check(t, os.WriteFile(filepath.Join(c.dir, "log"), []byte(log), 0o600))
+		}
+		return recorder.Run(t, func(tb testing.TB) {
+			c.tellLog(tb)
+			tb.Cleanup(func() { c.tellLog(tb) })
+			check(tb, errors.New("no room"))
+		})
+	}
+	for log, want := range map[string]string{"": "", "short": "\nlog: the end of PostgreSQL's log:\nshort", "yy" + text: "\nlog: the end of PostgreSQL's log:\n" + text} {
+		check(t, os.RemoveAll(filepath.Join(c.dir, "log")))
+		if got := tell(log); got != "fatal: no room"+want {
+			t.Errorf("%d octets: %s", len(log), got)
+		}
+	}
+	if got := recorder.Run(t, func(tb testing.TB) { check(tb, nil) }); got != "" {
 		t.Error(got)
 	}
 }

@@ -41,9 +41,7 @@ func (c *Cluster) SmallDatabase(t testing.TB, mib int) (rawURL, dir string) {
 		t.Skipf("only root can mount a small file system")
 	}
 	dir = filepath.Join(c.dir, "small")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.Mkdir(dir, 0o755))
 	options := fmt.Sprintf("size=%dm,uid=%d,gid=%d,mode=700", mib, c.credential.Uid, c.credential.Gid)
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "none", dir).CombinedOutput(); err != nil {
 		t.Skipf("a small file system cannot be mounted here: %v: %s", err, out)
@@ -60,29 +58,19 @@ func (c *Cluster) CA() string { return filepath.Join(c.dir, "cert.pem") }
 func (c *Cluster) certify(t testing.TB) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	template := x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "PostgreSQL of a test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.ParseIP(c.host)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
 	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: private}} {
 		path := filepath.Join(c.dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		check(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
 		if c.credential != nil {
-			if err := os.Chown(path, int(c.credential.Uid), int(c.credential.Gid)); err != nil {
-				t.Fatal(err)
-			}
+			check(t, os.Chown(path, int(c.credential.Uid), int(c.credential.Gid)))
 		}
 	}
 }

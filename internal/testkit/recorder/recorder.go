@@ -5,6 +5,7 @@ package recorder
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,6 +45,11 @@ func (r *recorder) say(kind, words string) { r.said = append(r.said, kind+": "+w
 
 func (r *recorder) Helper()          {}
 func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+// Failed reports whether f has failed so far.
+func (r *recorder) Failed() bool {
+	return slices.ContainsFunc(r.said, func(s string) bool { return strings.HasPrefix(s, "error: ") || strings.HasPrefix(s, "fatal: ") })
+}
 
 func (r *recorder) Logf(format string, args ...any)   { r.say("log", fmt.Sprintf(format, args...)) }
 func (r *recorder) Errorf(format string, args ...any) { r.say("error", fmt.Sprintf(format, args...)) }

@@ -25,6 +25,17 @@ func TestRun(t *testing.T) {
 			tb.Skipf("no %s", "data")
 			tb.Errorf("never")
 		}, "skip: no data"},
+		"an error is a failure": {func(tb testing.TB) {
+			tb.Logf("%t", tb.Failed())
+			tb.Errorf("x")
+			tb.Logf("%t", tb.Failed())
+		}, "log: false\nerror: x\nlog: true"},
+		"so is a fatal one, and a skip is none": {func(tb testing.TB) {
+			tb.Cleanup(func() { tb.Logf("%t", tb.Failed()) })
+			tb.Cleanup(func() { tb.Fatal("y") })
+			tb.Cleanup(func() { tb.Logf("%t", tb.Failed()) })
+			tb.Skipf("x")
+		}, "skip: x\nlog: false\nfatal: y\nlog: true"},
 		"cleanups, the last first, after whatever end": {func(tb testing.TB) {
 			tb.Cleanup(func() { tb.Errorf("first") })
 			tb.Cleanup(func() { tb.Fatal("second") })
