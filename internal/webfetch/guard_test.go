@@ -52,6 +52,7 @@ func TestCheckURL(t *testing.T) {
 		problem string
 	}{
 		{Picture, "https://shop.example/logo.svg", "https://shop.example/logo.svg", ""},
+		{Picture, "https://shop.-a/logo.svg", "https://shop.-a/logo.svg", ""}, // a last label that begins before the digits is no address
 		{Picture, "HTTPS://Shop.Example:443/logo.svg?v=2#top", "https://shop.example/logo.svg?v=2", ""},
 		{Certificate, "https://shop.example./vmc.pem", "https://shop.example/vmc.pem", ""},
 		{Picture, "https://b\u00fccher.example/a", "https://xn--bcher-kva.example/a", ""},
