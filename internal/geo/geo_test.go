@@ -115,7 +115,7 @@ func TestCountry(t *testing.T) {
 	for name, path := range map[string][]string{
 		"MaxMind": nil, "IPinfo": {"country_code"}, "flat": {"country"}, "registered": {"registered_country", "iso_code"},
 	} {
-		c, err := Parse(countries.File(networks, countries.Options{Path: path}), ignore)
+		c, err := Parse(countries.File(networks, countries.Options{Path: path}), func(err error) { t.Errorf("%s: %v", name, err) })
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -56,7 +56,7 @@ func TestReadIsBounded(t *testing.T) {
 		t.Errorf("%d octets, %v, %d left", n, err, c.left)
 	}
 	c.failed = nil
-	if rest, err := io.ReadAll(c); len(rest) != 5 || err != nil || c.failed != io.EOF {
+	if rest, err := io.ReadAll(c); len(rest) != 5 || err != nil || !errors.Is(c.failed, io.EOF) {
 		t.Errorf("%q, %v, failed %v", rest, err, c.failed)
 	}
 }
@@ -141,12 +141,12 @@ func TestTaker(t *testing.T) {
 	broken := errors.New("broken")
 	for _, want := range []error{nil, broken} {
 		w := &taker{to: writer(func(p []byte) (int, error) { return 2, want })}
-		if n, err := w.Write([]byte("abc")); n != 2 || err != want || w.err != want {
+		if n, err := w.Write([]byte("abc")); n != 2 || !errors.Is(err, want) || !errors.Is(w.err, want) {
 			t.Errorf("%d, %v, kept %v, want %v", n, err, w.err, want)
 		}
 	}
 	w := &taker{to: io.Discard, err: broken}
-	if _, err := w.Write([]byte("abc")); err != nil || w.err != broken {
+	if _, err := w.Write([]byte("abc")); err != nil || !errors.Is(w.err, broken) {
 		t.Errorf("a later success: %v, kept %v", err, w.err)
 	}
 }

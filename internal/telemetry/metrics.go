@@ -242,10 +242,8 @@ func (m *Metrics) evaluated(e *msgauth.Evaluation, v *policy.Verdict, took time.
 		if c.NoRoom > 0 {
 			m.noRoom.with(string(mech)).Add(float64(c.NoRoom))
 		}
-		if c.Ahead > 0 {
-			m.spfAhead.with(aheadNeeded).Add(float64(c.Ahead - c.Unneeded))
-			m.spfAhead.with(aheadUnneeded).Add(float64(c.Unneeded))
-		}
+		m.spfAhead.with(aheadNeeded).Add(float64(c.Ahead - c.Unneeded))
+		m.spfAhead.with(aheadUnneeded).Add(float64(c.Unneeded))
 	}
 	for _, p := range e.Panics {
 		m.panics.with(string(p.Component)).Inc()

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"log/slog"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -249,6 +250,30 @@ func TestRevision(t *testing.T) {
 	} {
 		if got := revision(&debug.BuildInfo{Settings: tt.settings}, tt.ok); got != tt.want {
 			t.Errorf("%v, %v: %q", tt.settings, tt.ok, got)
+		}
+	}
+}
+
+// TestRegisterRuntime checks the series of the program and its process.
+func TestRegisterRuntime(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	RegisterRuntime(reg, "1.2.3")
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]string{}
+	for _, f := range families {
+		there[f.GetName()] = f.String()
+	}
+	for _, name := range []string{"sekimori_build_info", "go_gc_heap_live_bytes", "go_cpu_classes_gc_total_cpu_seconds_total", "process_cpu_seconds_total"} {
+		if there[name] == "" {
+			t.Errorf("%s is not there", name)
+		}
+	}
+	for _, want := range []string{`"1.2.3"`, `"` + runtime.Version() + `"`, `"` + Revision() + `"`, "value:1}"} {
+		if !strings.Contains(strings.ReplaceAll(there["sekimori_build_info"], " ", ""), want) {
+			t.Errorf("%s: no %s", there["sekimori_build_info"], want)
 		}
 	}
 }
