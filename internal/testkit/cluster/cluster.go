@@ -49,13 +49,18 @@ type Cluster struct {
 // Start starts a server. It skips the test if PostgreSQL is not installed, and fails if CI is true.
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	bin := programs()
+	return start(t, o, programs())
+}
+
+// start is Start with the programs in a directory; "" means that there are none.
+func start(t testing.TB, o Options, bin string) *Cluster {
+	t.Helper()
 	if bin == "" {
 		const missing = "PostgreSQL is not installed: apt-get install postgresql-15"
 		if os.Getenv("CI") == "true" {
 			t.Fatal(missing)
 		}
-		t.Skip(missing)
+		t.Skipf("%s", missing)
 	}
 	// t.TempDir would be closed to the user of the server.
 	dir, err := os.MkdirTemp("", "sekimori-pg-")

@@ -240,6 +240,30 @@ func TestTellLog(t *testing.T) {
 	}
 }
 
+// TestStartFails starts a server where PostgreSQL is missing, and where its first program fails.
+func TestStartFails(t *testing.T) {
+	const missing = "PostgreSQL is not installed: apt-get install postgresql-15"
+	for ci, want := range map[string]string{"": "skip: " + missing, "true": "fatal: " + missing} {
+		t.Setenv("CI", ci)
+		if got := recorder.Run(t, func(tb testing.TB) { start(tb, Options{}, "") }); got != want {
+			t.Errorf("CI %q: %s", ci, got)
+		}
+	}
+	bin := t.TempDir()
+	for d := bin; d != os.TempDir() && d != "/"; d = filepath.Dir(d) { // the server runs as another user
+		check(t, os.Chmod(d, 0o755))
+	}
+	check(t, os.WriteFile(filepath.Join(bin, "initdb"), []byte("#!/bin/sh\necho logged >log\necho said\nexit 3\n"), 0o755)) //nolint:gosec // a program
+	if got := recorder.Run(t, func(tb testing.TB) { start(tb, Options{}, bin) }); got != "fatal: initdb: exit status 3\nsaid\n\nlog: the end of PostgreSQL's log:\nlogged\n" {
+		t.Errorf("%q", got)
+	}
+	t.Setenv("PATH", "")
+	c := &Cluster{dir: t.TempDir(), credential: &syscall.Credential{}}
+	if got := recorder.Run(t, func(tb testing.TB) { c.SmallDatabase(tb, 1) }); !strings.HasPrefix(got, "skip: a small file system cannot be mounted here: exec: ") {
+		t.Error(got)
+	}
+}
+
 // TestEndsWithTheProcess kills a test process that has a server.
 func TestEndsWithTheProcess(t *testing.T) {
 	const variable = "SEKIMORI_TEST_CLUSTER"
