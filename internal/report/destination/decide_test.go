@@ -132,6 +132,11 @@ func TestRulesAboutTheReport(t *testing.T) {
 			if (d.Word == "") != (d.Reason == "") {
 				t.Errorf("word %q with reason %q", d.Word, d.Reason)
 			}
+			for _, r := range d.Rules {
+				if applies := r.Word == d.Word; applies != (r.State == RuleApplies) && d.Word != report.Waiting {
+					t.Errorf("%s: the rule %s %s", d.Word, r.Word, r.State)
+				}
+			}
 		})
 	}
 }

@@ -153,7 +153,8 @@ func TestWrittenHeader(t *testing.T) {
 		e.From.Mailboxes = append(e.From.Mailboxes, author.Mailbox{Local: "x", Domain: "bank.example"})
 	}
 	h := message.Header{{Name: "From", Value: " x"}, {Name: "FROM", Value: " y"}, {Name: "Date", Value: " never"}, {Name: "date", Value: " Sun, 22 Nov 2026 08:00:00 +0000"},
-		{Name: "Message-ID", Value: " <0@bank.example"}, {Name: "Message-ID", Value: " 0@bank.example>"}, {Name: "Message-ID", Value: " <1@bank.example>"}, {Name: "Message-ID", Value: " <2@bank.example>"}, {Name: "Subject", Value: " hello"}, {Name: "To", Value: " <z@here.example>"}}
+		{Name: "Message-ID", Value: " <0@bank.example"}, {Name: "Message-ID", Value: " 0@bank.example>"}, {Name: "Message-ID", Value: " >"}, {Name: "Message-ID", Value: " <"},
+		{Name: "Message-ID", Value: " <1@bank.example>"}, {Name: "Message-ID", Value: " <2@bank.example>"}, {Name: "Subject", Value: " hello"}, {Name: "To", Value: " <z@here.example>"}}
 	for range maxSignatures + 1 {
 		h = append(h, message.Field{Name: "DKIM-Signature", Value: " d=bank.example"})
 	}
@@ -163,6 +164,9 @@ func TestWrittenHeader(t *testing.T) {
 			count[f.Name]++
 			if f.Name == "From" && strings.Count(f.Value, "@bank.example") != maxAuthors {
 				t.Errorf("From: %s", f.Value)
+			}
+			if want := "<" + r.identity("1@bank.example") + ">"; f.Name == "Message-ID" && f.Value != want {
+				t.Errorf("Message-ID: %s, want %s", f.Value, want)
 			}
 		}
 		want := map[string]int{"From": 1, "Date": 1, "Message-ID": 1, "DKIM-Signature": maxSignatures, "To": 0, "Subject": 0}
